@@ -1,0 +1,1 @@
+"""What it means: tables in, fronts, figures and pages out. No torch, no ray."""

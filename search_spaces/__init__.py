@@ -1,0 +1,1 @@
+"""What to search: one SPACE per file, named after its strategy."""

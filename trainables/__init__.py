@@ -1,0 +1,1 @@
+"""What one trial computes: PyTorch and MONAI. Imports nothing of the other rooms."""

@@ -1,0 +1,1 @@
+"""One preset per file: a function whose keyword arguments are the strategy's knobs."""
