@@ -1,0 +1,118 @@
+"""The study's records on disk: study.json, trials.parquet and history.parquet (see docs/formats.md)."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+METRICS = (
+    *(f"{subset}_{metric}" for metric in ("dice", "mae") for subset in ("retain", "forget", "heldout")),
+    *("dice_gap", "mae_gap", "retention", "retrain_gap", "unseen_gap"),
+)
+"""Every metric of an epoch and of a trial, as defined in docs/metrics.md; all float, NaN where undefined."""
+
+RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+"""The statuses of a trial; a study that was interrupted leaves `running` trials, which a resume continues."""
+
+Knob = float | int | str | bool
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything that decides what a trial computes, as plain values.
+
+    Attributes:
+        strategy: file name of the preset in trainables/strategies.
+        knobs: the values searched over, the preset's and the recipe's (lr, epochs).
+        seed: of the trial's own draws (batches, noise labels).
+        baseline: digest of the baseline reference, which stands for cohort, split and model too.
+    """
+
+    strategy: str
+    knobs: Mapping[str, Knob]
+    seed: int
+    baseline: str
+
+    @property
+    def signature(self) -> str:
+        """Short hash of the configuration: the trial's id; same arguments, same id."""
+        return digest_of(asdict(self))
+
+
+def digest_of(value: Any) -> str:
+    """First 12 hex digits of the SHA-256 of the value's canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def seed_for(root: int, purpose: str) -> int:
+    """A 63-bit seed per purpose, so that a new use of chance shifts no other draw."""
+    return int.from_bytes(hashlib.sha256(f"{root}/{purpose}".encode()).digest()[:8], "big") >> 1
+
+
+class Table:
+    """Rows keyed by some of their columns, in one Parquet file that is replaced as a whole on every write.
+
+    A reader, or a process killed at any moment, sees the file as it was before or after a write.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, key: tuple[str, ...]):
+        self.path, self.schema, self._key = path, schema, key
+        stored = pq.read_table(path).to_pylist() if path.exists() else []
+        self._rows = {self._key_of(row): row for row in stored}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows, in the order in which their keys first appeared."""
+        return list(self._rows.values())
+
+    def upsert(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows, or replace those with the same key, and write the file."""
+        for row in rows:
+            self._rows[self._key_of(row)] = dict(row)
+        replace_file(
+            self.path, lambda path: pq.write_table(pa.Table.from_pylist(self.rows, self.schema), path)
+        )
+
+    def _key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self._key)
+
+
+def trials_table(folder: Path, knobs: Mapping[str, type]) -> Table:
+    """The table of a study's trials, one row per trial id.
+
+    Args:
+        folder: the study's folder.
+        knobs: the searched knobs and the Python type of their values, one column each.
+    """
+    arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    columns = [("id", pa.string()), ("strategy", pa.string())]
+    columns += [(name, arrow[kind]) for name, kind in knobs.items()]
+    columns += [(name, pa.float64()) for name in METRICS]
+    columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
+    columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
+    return Table(folder / "trials.parquet", pa.schema(columns), ("id",))
+
+
+def history_table(folder: Path) -> Table:
+    """The table of a study's epochs, one row per trial id and epoch (from 1)."""
+    columns = [("id", pa.string()), ("epoch", pa.int64()), *((name, pa.float64()) for name in METRICS)]
+    schema = pa.schema([*columns, ("loss", pa.float64()), ("seconds", pa.float64())])
+    return Table(folder / "history.parquet", schema, ("id", "epoch"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that a reader never sees half of it."""
+    replace_file(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))
+
+
+def replace_file(path: Path, write: Any) -> None:
+    """Let `write` fill a temporary neighbour of `path`, then put it in place in one step."""
+    temporary = path.with_name(f".{path.name}.partial")
+    write(temporary)
+    temporary.replace(path)
