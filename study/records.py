@@ -50,11 +50,6 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def seed_for(root: int, purpose: str) -> int:
-    """A 63-bit seed per purpose, so that a new use of chance shifts no other draw."""
-    return int.from_bytes(hashlib.sha256(f"{root}/{purpose}".encode()).digest()[:8], "big") >> 1
-
-
 class Table:
     """Rows keyed by some of their columns, in one Parquet file that is replaced as a whole on every write.
 
@@ -76,7 +71,7 @@ class Table:
         for row in rows:
             self._rows[self._key_of(row)] = dict(row)
         replace_file(
-            self.path, lambda path: pq.write_table(pa.Table.from_pylist(self.rows, self.schema), path)
+            self.path, lambda path: pq.write_table(table, path)
         )
 
     def _key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,0 +1,45 @@
+"""Segmentation losses on logits at full resolution; voxels labelled `IGNORED` count in none of them."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.cohorts.cohort import IGNORED
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the voxels that count of -log p(label).
+
+    Args:
+        logits: (B, C, D, H, W).
+        labels: (B, D, H, W) uint8, classes 0..C-1 or `IGNORED`.
+    """
+    return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED)
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, smooth: float = 1e-5) -> Tensor:
+    """Cross-entropy + soft Dice loss, MONAI's `DiceCELoss` without the background and with ignored voxels.
+
+    Soft Dice of a scan and class is (2 sum p r + smooth) / (sum p + sum r + smooth) over its voxels; the loss
+    is one minus its mean over scans and foreground classes.
+
+    Args:
+        logits: (B, C, D, H, W).
+        labels: (B, D, H, W) uint8, classes 0..C-1 or `IGNORED`.
+        smooth: keeps the ratio defined for a class that is neither present nor predicted.
+    """
+    batch, classes = logits.shape[:2]
+    log_p = functional.log_softmax(logits.float().flatten(2), dim=1)
+    target = labels.flatten(1).long()
+    counts = target != IGNORED
+    target = target.clamp(max=classes - 1)
+    log_p_target = log_p.gather(1, target[:, None]).squeeze(1) * counts
+    cross = -log_p_target.sum() / counts.sum()
+    p = log_p.exp()
+    weight = counts.to(p.dtype)
+    zeros = torch.zeros(batch, classes, dtype=p.dtype, device=p.device)
+    overlap = zeros.scatter_add(1, target, log_p_target.exp() * weight)
+    reference = zeros.scatter_add(1, target, weight)
+    predicted = torch.einsum("bcv,bv->bc", p, weight)
+    dice = (2 * overlap + smooth) / (predicted + reference + smooth)
+    return cross + 1 - dice[:, 1:].mean()

@@ -1,0 +1,32 @@
+"""The Dice coefficient of a scan, mean over the classes."""
+
+import torch
+from torch import Tensor
+
+from trainables.cohorts.cohort import IGNORED
+
+
+def dice(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the foreground classes of 2 |P n R| / (|P| + |R|), P from the argmax of the probabilities.
+
+    A class that is absent from reference and prediction is left out of the mean; one that is absent from the
+    reference only counts 0. Voxels labelled `IGNORED` count nowhere.
+
+    Args:
+        probabilities: (B, C, D, H, W), softmax over C; class 0 is the background.
+        labels: (B, D, H, W) uint8.
+
+    Returns:
+        (B,) in [0, 1]; NaN for a scan with no foreground voxel in reference and prediction.
+    """
+    batch, classes = probabilities.shape[:2]
+    target = labels.flatten(1).long()
+    counts = target != IGNORED
+    predicted = probabilities.argmax(dim=1).flatten(1)
+    pairs = torch.where(counts, target * classes + predicted, classes * classes)
+    pairs = pairs + torch.arange(batch, device=pairs.device)[:, None] * (classes * classes + 1)
+    confusion = torch.bincount(pairs.flatten(), minlength=batch * (classes * classes + 1))
+    confusion = confusion.view(batch, -1)[:, :-1].reshape(batch, classes, classes).double()
+    overlap = confusion.diagonal(dim1=1, dim2=2)
+    size = confusion.sum(1) + confusion.sum(2)
+    return (2 * overlap / size)[:, 1:].nanmean(1)
