@@ -27,7 +27,11 @@ def metric_functions() -> dict[str, Metric]:
 
 @torch.no_grad()
 def evaluate(
-    network: SegmentationNetwork, images: Tensor, labels: Tensor, subsets: Mapping[str, Subset], batch: int = 4
+    network: SegmentationNetwork,
+    images: Tensor,
+    labels: Tensor,
+    subsets: Mapping[str, Subset],
+    batch: int = 4,
 ) -> dict[str, float]:
     """The mean of every metric over the subjects of every set, the network in evaluation mode.
 
@@ -61,7 +65,9 @@ def evaluate(
     }
 
 
-def gaps(found: Mapping[str, float], baseline_retain_dice: float, retrained_forget_dice: float) -> dict[str, float]:
+def gaps(
+    found: Mapping[str, float], baseline_retain_dice: float, retrained_forget_dice: float
+) -> dict[str, float]:
     """What the study is about, from an epoch's metrics and the two references.
 
     Args:

@@ -58,7 +58,10 @@ class Unlearning(Iterator[EpochReport]):
         self.device = device or default_device()
         self.network = network.to(self.device)
         self._subsets, self._classes = data.subsets, data.classes
-        self._images, self._labels = shared_tensor(data.images, self.device), shared_tensor(data.labels, self.device)
+        self._images, self._labels = (
+            shared_tensor(data.images, self.device),
+            shared_tensor(data.labels, self.device),
+        )
         self._retain, self._forget = scans(data.retain), scans(data.forget)
         self._strategy, self._recipe, self._seed = strategy, recipe, seed
         self._optimizer = torch.optim.AdamW(
@@ -96,7 +99,9 @@ class Unlearning(Iterator[EpochReport]):
         self.network.train()
         losses: list[float] = []
         for retain, forget in self._batches():
-            step = Step(self.network, self._batch(retain), self._batch(forget), self._classes, self._seed, self.epoch)
+            step = Step(
+                self.network, self._batch(retain), self._batch(forget), self._classes, self._seed, self.epoch
+            )
             with mixed_precision(self.device):
                 loss = self._strategy.retain(step)
                 if self._strategy.forget is not None:
