@@ -70,9 +70,8 @@ class Table:
         """Add rows, or replace those with the same key, and write the file."""
         for row in rows:
             self._rows[self._key_of(row)] = dict(row)
-        replace_file(
-            self.path, lambda path: pq.write_table(table, path)
-        )
+        table = pa.Table.from_pylist(self.rows, self.schema)
+        replace_file(self.path, lambda path: pq.write_table(table, path))
 
     def _key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(row[name] for name in self._key)

@@ -65,9 +65,7 @@ def evaluate(
     }
 
 
-def gaps(
-    found: Mapping[str, float], baseline_retain_dice: float, retrained_forget_dice: float
-) -> dict[str, float]:
+def gaps(found: Mapping[str, float], baseline_retain_dice: float, retrained_forget_dice: float) -> dict[str, float]:
     """What the study is about, from an epoch's metrics and the two references.
 
     Args:

@@ -70,7 +70,7 @@ class Unlearning(Iterator[EpochReport]):
         self.epoch, self._diverged = 0, False
 
     def __next__(self) -> EpochReport:
-        if self.epoch >= self._recipe.epochs or self._diverged:
+        if self.finished:
             raise StopIteration
         started = time.perf_counter()
         self.epoch += 1
@@ -79,6 +79,11 @@ class Unlearning(Iterator[EpochReport]):
         metrics = evaluate(self.network, self._images, self._labels, self._subsets)
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, metrics, float(np.mean(losses)), seconds, self._diverged)
+
+    @property
+    def finished(self) -> bool:
+        """All epochs are done, or the trial diverged."""
+        return self._diverged or self.epoch >= self._recipe.epochs
 
     def state_dict(self) -> dict[str, Any]:
         """All that the following epochs depend on: weights, optimiser state and the number of epochs done."""
@@ -99,9 +104,7 @@ class Unlearning(Iterator[EpochReport]):
         self.network.train()
         losses: list[float] = []
         for retain, forget in self._batches():
-            step = Step(
-                self.network, self._batch(retain), self._batch(forget), self._classes, self._seed, self.epoch
-            )
+            step = Step(self.network, self._batch(retain), self._batch(forget), self._classes, self._seed, self.epoch)
             with mixed_precision(self.device):
                 loss = self._strategy.retain(step)
                 if self._strategy.forget is not None:
