@@ -1,0 +1,112 @@
+"""Every option of a study: one frozen dataclass, from which the command line is generated."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from study.records import digest_of
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Find the unlearning recipe that forgets some subjects of a segmentation cohort and keeps the others.
+
+    A study fits two references (the baseline on retain + forget subjects, the retrained reference on retain
+    subjects only), then searches a space of unlearning recipes for the largest Dice gap (retain - forget) whose
+    retain Dice stays above a floor. Its records go to <studies>/<name>/ and to MLflow. The same command again
+    continues where the last one stopped.
+
+    Examples:
+      python -m study.run --space noisy_label
+      python -m study.run --space noisy_label --cohort decathlon:Task04_Hippocampus --forget-count 3 --trials 30
+      python -m study.run --resume NAME --trials 60
+    """
+
+    space: str = ""
+    """What to search: the name of a file in search_spaces/."""
+    cohort: str = "phantom"
+    """KIND:PATH of the scans. Kinds: mrbrains18, medicalnet, decathlon, bids; phantom needs no path."""
+    contrast: str = ""
+    """Image contrast where a layout has several: reg_T1 (mrbrains18), T1w (bids), a modality (decathlon)."""
+    label_map: str = ""
+    """CSV file with the columns from,to,name that merges label values."""
+    groups: str = ""
+    """CSV file with the columns scan,subject where several scans are one person and the layout does not say so."""
+    shape: str = ""
+    """Voxels D,H,W of the common grid; by default the cohort's largest extent in multiples of 8."""
+    forget: str = ""
+    """Ids of the subjects to forget, comma-separated."""
+    forget_count: int | None = None
+    """Forget this many subjects, drawn by the seed (default: a fifth of the cohort)."""
+    heldout: str = ""
+    """Ids of the subjects that no model is trained on, comma-separated."""
+    heldout_count: int | None = None
+    """Hold this many subjects out, drawn by the seed (default: a fifth of the cohort)."""
+    depth: int = 10
+    """Layers of the Med3D network: 10, 18, 34 or 50."""
+    weights: str = ""
+    """MedicalNet checkpoint that the references start from: a file, or `medicalnet` to download it."""
+    baseline_epochs: int = 60
+    """Epochs of the two reference fits."""
+    baseline_lr: float = 1e-3
+    """Learning rate (AdamW) of the two reference fits."""
+    trials: int = 16
+    """Trials of the study in all; give more with --resume to extend it."""
+    epochs: int | None = None
+    """Longest trial, in epochs; by default the search space's own."""
+    retain_floor: float = 0.9
+    """A trial is feasible if its retain Dice is at least this fraction of the baseline's."""
+    seed: int = 0
+    """Root of every draw: split, initial weights, batches, noise and search."""
+    name: str = ""
+    """Name of the study's folder; by default made of space, cohort and a hash of the settings."""
+    studies: Path = Path("studies")
+    """Folder that holds all studies and the embedded MLflow store."""
+    tracking_uri: str = ""
+    """MLflow server or store; by default sqlite:///<studies>/mlflow.db."""
+    concurrent: int | None = None
+    """Trials at a time; by default as many as there are CPUs or GPUs. 1 makes a study repeatable bit for bit."""
+    resume: str = ""
+    """Continue this study; options given beside it change it where they may."""
+    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+    """Show the logs of Ray and MLflow and full tracebacks."""
+
+    @property
+    def computed(self) -> dict[str, Any]:
+        """The settings that decide what a trial computes; a study never changes them."""
+        return {name: value for name, value in self.plain().items() if name not in _CHANGEABLE}
+
+    @property
+    def study_name(self) -> str:
+        """The given name, or one that the same settings always give."""
+        kind = self.cohort.partition(":")[0]
+        return self.name or f"{self.space}-{kind}-{digest_of(self.computed)[:6]}"
+
+    @property
+    def family(self) -> str:
+        """Studies of one space on one kind of cohort share an MLflow experiment."""
+        return f"{self.space}-{self.cohort.partition(':')[0]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's records are."""
+        return self.studies / self.study_name
+
+    def plain(self) -> dict[str, Any]:
+        """Values that JSON can hold."""
+        return {**asdict(self), "studies": str(self.studies)}
+
+
+_CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resume", "verbose"}
+
+
+def parse(arguments: list[str] | None = None, default: StudySettings | None = None) -> StudySettings:
+    """The settings that a command line gives; exits with code 2 and a message on a wrong one."""
+    return tyro.cli(
+        StudySettings,
+        prog="python -m study.run",
+        args=arguments,
+        default=default,
+    )
