@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data import TrialData, scans
+from trainables.data import Subset, TrialData, scans
 from trainables.evaluation import evaluate, mixed_precision
 from trainables.mechanics import Batch, Step, Strategy
 from trainables.med3d import SegmentationNetwork
@@ -53,16 +53,30 @@ class Unlearning(Iterator[EpochReport]):
         strategy: Strategy,
         recipe: Recipe,
         seed: int,
-        device: torch.device | None = None,
+        taught: Subset | None = None,
+        evaluate_every: int = 1,
     ):
-        self.device = device or default_device()
+        """Set up epoch 1.
+
+        Args:
+            network: changed in place.
+            data: shared arrays and the three sets, on which every report is based.
+            strategy: the terms of the loss.
+            recipe: the optimisation.
+            seed: of all draws.
+            taught: the subjects that the retain term is taught; by default the retain set.
+            evaluate_every: epochs between evaluations; the last epoch is always evaluated, the reports of the
+                others have no metrics.
+        """
+        self.device = default_device()
         self.network = network.to(self.device)
         self._subsets, self._classes = data.subsets, data.classes
         self._images, self._labels = (
             shared_tensor(data.images, self.device),
             shared_tensor(data.labels, self.device),
         )
-        self._retain, self._forget = scans(data.retain), scans(data.forget)
+        self._retain, self._forget = scans(taught or data.retain), scans(data.forget)
+        self._evaluate_every = evaluate_every
         self._strategy, self._recipe, self._seed = strategy, recipe, seed
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -76,7 +90,8 @@ class Unlearning(Iterator[EpochReport]):
         self.epoch += 1
         losses = self._train()
         self._diverged = not math.isfinite(losses[-1])
-        metrics = evaluate(self.network, self._images, self._labels, self._subsets)
+        due = self.finished or self.epoch % self._evaluate_every == 0
+        metrics = evaluate(self.network, self._images, self._labels, self._subsets) if due else {}
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, metrics, float(np.mean(losses)), seconds, self._diverged)
 

@@ -1,0 +1,37 @@
+"""Fitting a network to a cohort: how the baseline and the retrained reference come about."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from trainables.data import Subset, TrialData
+from trainables.mechanics import Strategy, segment_retain
+from trainables.med3d import SegmentationNetwork, med3d
+from trainables.recipe import Recipe
+from trainables.seeds import seed_for
+from trainables.unlearning import EpochReport, Unlearning
+
+EVALUATE_EVERY = 5
+"""Epochs between the evaluations of a fit, whose course matters less than its end."""
+
+
+def initial_network(depth: int, classes: int, seed: int) -> SegmentationNetwork:
+    """An untrained network whose weights are drawn from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, "initial weights"))
+        return med3d(depth, classes)
+
+
+def fit(
+    network: SegmentationNetwork, data: TrialData, taught: Subset, recipe: Recipe, seed: int
+) -> Iterator[EpochReport]:
+    """Train on the taught subjects with cross-entropy + Dice; the network is changed in place."""
+    return Unlearning(
+        network, data, Strategy(segment_retain), recipe, seed, taught=taught, evaluate_every=EVALUATE_EVERY
+    )
+
+
+def weights_of(network: SegmentationNetwork) -> dict[str, np.ndarray]:
+    """Parameters and buffers as arrays, which processes can share without copies."""
+    return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
