@@ -1,13 +1,14 @@
 """Fitting a network to a cohort: how the baseline and the retrained reference come about."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from trainables.data import Subset, TrialData
 from trainables.mechanics import Strategy, segment_retain
-from trainables.med3d import SegmentationNetwork, med3d
+from trainables.med3d import SegmentationNetwork, load_weights, med3d
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport, Unlearning
@@ -16,11 +17,18 @@ EVALUATE_EVERY = 5
 """Epochs between the evaluations of a fit, whose course matters less than its end."""
 
 
-def initial_network(depth: int, classes: int, seed: int) -> SegmentationNetwork:
-    """An untrained network whose weights are drawn from the seed."""
+def initial_network(depth: int, classes: int, seed: int, weights: Path | None = None) -> SegmentationNetwork:
+    """A network whose weights are drawn from the seed, then overwritten by those that a checkpoint has.
+
+    Raises:
+        WeightsError: a checkpoint that does not fit the network.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "initial weights"))
-        return med3d(depth, classes)
+        network = med3d(depth, classes)
+    if weights is not None:
+        load_weights(network, weights)
+    return network
 
 
 def fit(

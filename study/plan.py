@@ -1,0 +1,146 @@
+"""What will run: the settings checked against the space and the cohort, before any compute is spent."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from search_spaces import space as spaces
+from search_spaces.space import Space
+from study.pseudonyms import owner_key, pseudonym
+from study.settings import StudySettings
+from trainables.cohorts.cache import cache_dir
+from trainables.cohorts.cohort import Cohort, CohortError
+from trainables.cohorts.opening import open_cohort
+from trainables.data import TrialData, trial_data
+from trainables.med3d import DEPTHS
+from trainables.split import Split, split_subjects
+
+
+class PlanError(Exception):
+    """Settings that cannot be run; carries every problem found, one line each."""
+
+    def __init__(self, problems: Sequence[str]):
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can start.
+
+    Attributes:
+        settings: with subjects named by pseudonym and a name that is settled.
+        space: what is searched.
+        cohort: the preprocessed cohort, with the owner's subject ids.
+        split: pseudonyms, for the records.
+        data: what trials see.
+    """
+
+    settings: StudySettings
+    space: Space
+    cohort: Cohort
+    split: Split
+    data: TrialData
+
+
+def make_plan(settings: StudySettings) -> Plan:
+    """Check everything that can be checked and read the cohort (from its cache, if it is there).
+
+    Raises:
+        PlanError: for settings or a cohort that cannot be studied, with all problems found.
+    """
+    shape = check(settings)
+    space = spaces.load(settings.space)
+    if settings.epochs is not None:
+        space = space.up_to(settings.epochs)
+    try:
+        cohort = open_cohort(
+            settings.cohort,
+            contrast=settings.contrast or None,
+            label_map=_path(settings.label_map),
+            groups=_path(settings.groups),
+            shape=shape,
+            cache_dir=cache_dir(),
+        )
+        key = owner_key(cache_dir())
+        ids = {pseudonym(subject, key): subject for subject in cohort.subjects}
+        split = split_subjects(
+            cohort.subjects,
+            settings.seed,
+            forget=[ids.get(name, name) for name in _listed(settings.forget)],
+            heldout=[ids.get(name, name) for name in _listed(settings.heldout)],
+            forget_count=settings.forget_count,
+            heldout_count=settings.heldout_count,
+        )
+    except CohortError as error:
+        raise PlanError(error.problems) from error
+
+    def hidden(subjects: Sequence[str]) -> tuple[str, ...]:
+        return tuple(pseudonym(subject, key) for subject in subjects)
+
+    settings = replace(
+        settings,
+        forget=",".join(hidden(split.forget)) if settings.forget else "",
+        heldout=",".join(hidden(split.heldout)) if settings.heldout else "",
+    )
+    settings = replace(settings, name=settings.study_name)
+    records = Split(hidden(split.retain), hidden(split.forget), hidden(split.heldout))
+    return Plan(settings, space, cohort, records, trial_data(cohort, split))
+
+
+def check(settings: StudySettings) -> tuple[int, int, int] | None:
+    """Check the settings by themselves and return the shape that they ask for.
+
+    Raises:
+        PlanError: with all problems found.
+    """
+    problems = []
+    if not settings.space:
+        problems.append(f"--space is missing: name what to search, one of {', '.join(spaces.names())}")
+    elif settings.space not in spaces.names():
+        problems.append(f"--space: no search space {settings.space!r}; there are {', '.join(spaces.names())}")
+    if settings.depth not in DEPTHS:
+        problems.append(f"--depth must be one of {DEPTHS}, but got {settings.depth}")
+    for name in ("trials", "epochs", "baseline_epochs", "concurrent", "forget_count", "heldout_count"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            problems.append(f"--{name.replace('_', '-')} must be at least 1, but got {value}")
+    if not 0 < settings.retain_floor <= 1:
+        problems.append(f"--retain-floor must be in (0, 1], but got {settings.retain_floor}")
+    if not settings.baseline_lr > 0:
+        problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
+    if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():
+        problems.append(f"--weights: no such file {settings.weights!r} (or `medicalnet` to download)")
+    if settings.name and Path(settings.name).name != settings.name:
+        problems.append(f"--name must be a plain folder name, but got {settings.name!r}")
+    for first, second in (("forget", "forget_count"), ("heldout", "heldout_count")):
+        if getattr(settings, first) and getattr(settings, second) is not None:
+            problems.append(f"--{first} and --{second.replace('_', '-')} exclude each other")
+    shape = _shape(settings.shape, problems)
+    writable = next(
+        folder for folder in (settings.studies.absolute(), *settings.studies.absolute().parents) if folder.exists()
+    )
+    if not (writable.is_dir() and os.access(writable, os.W_OK)):
+        problems.append(f"--studies: cannot write to {settings.studies}")
+    if problems:
+        raise PlanError(problems)
+    return shape
+
+
+def _shape(text: str, problems: list[str]) -> tuple[int, int, int] | None:
+    if not text:
+        return None
+    sizes = [int(part) for part in text.split(",") if part.strip().isdigit()]
+    if len(sizes) != 3 or text.count(",") != 2 or min(sizes) < 16:
+        problems.append(f"--shape must be D,H,W, three sizes of at least 16 voxels, but got {text!r}")
+        return None
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,169 @@
+"""The two references of a study, fitted once as Ray tasks and cached by content."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from safetensors.numpy import load_file, save_file
+
+from study.plan import Plan
+from study.records import digest_of, write_json
+from study.resources import Resources
+from trainables.data import Subset, TrialData
+from trainables.fitting import fit, weights_of
+from trainables.med3d import med3d
+from trainables.recipe import Recipe
+from trainables.unlearning import EpochReport
+
+BASELINE, RETRAINED = "baseline", "retrained"
+
+_VERSION = 1
+"""Counts changes of the fit that make cached references stale."""
+
+_FIT_BATCH = 4
+
+
+class FitError(Exception):
+    """A reference that could not be fitted."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fitted network.
+
+    Attributes:
+        digest: hash of everything that decided the weights.
+        metrics: final `<set>_<metric>` values.
+        history: one row per epoch: epoch, loss, seconds and, where evaluated, metrics.
+        weights: name -> array, parameters and buffers.
+    """
+
+    digest: str
+    metrics: dict[str, float]
+    history: list[dict[str, float]]
+    weights: dict[str, np.ndarray]
+
+
+Listener = Callable[[str, EpochReport], None]
+"""Hears the name of a reference and its latest epoch."""
+
+
+def reference_digests(plan: Plan, initial: dict[str, np.ndarray]) -> dict[str, str]:
+    """The digest of each reference of a plan: cohort, split, model, recipe, seed and initial weights."""
+    common = {
+        "version": _VERSION,
+        "torch": torch.__version__,
+        "cohort": plan.cohort.digest,
+        "subsets": plan.data.subsets,
+        "depth": plan.settings.depth,
+        "recipe": asdict(_recipe(plan)),
+        "seed": plan.settings.seed,
+        "initial": digest_of({name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in initial.items()}),
+    }
+    return {name: digest_of({**common, "taught": taught}) for name, taught in _taught(plan.data).items()}
+
+
+def fit_references(
+    plan: Plan, initial: dict[str, np.ndarray], cache: Path, resources: Resources, listener: Listener
+) -> dict[str, Reference]:
+    """Baseline and retrained reference, from the cache or fitted side by side where resources allow.
+
+    Args:
+        plan: the study.
+        initial: weights that both fits start from.
+        cache: folder that keeps fitted references.
+        resources: of one fit, the same as a trial's.
+        listener: called after every epoch of a fit.
+
+    Raises:
+        FitError: a fit whose loss is not finite.
+    """
+    digests = reference_digests(plan, initial)
+    folders = {name: cache / "references" / digest for name, digest in digests.items()}
+    missing = [name for name, folder in folders.items() if not folder.exists()]
+    if missing:
+        shared = ray.put((plan.data, initial))
+        task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+        streams = {
+            name: task.remote(
+                shared,
+                _taught(plan.data)[name],
+                plan.settings.depth,
+                _recipe(plan),
+                plan.settings.seed,
+                resources.cpus,
+            )
+            for name in missing
+        }
+        for name, reports, weights in _gather(streams, listener):
+            _store(folders[name], reports, weights)
+    return {name: _load(folder, digests[name]) for name, folder in folders.items()}
+
+
+def _fit_reports(
+    shared: tuple[TrialData, dict[str, np.ndarray]],
+    taught: Subset,
+    depth: int,
+    recipe: Recipe,
+    seed: int,
+    threads: int,
+) -> Iterator[EpochReport | dict[str, np.ndarray]]:
+    """Runs as a Ray task: a report per epoch, then the weights."""
+    torch.set_num_threads(threads)
+    data, initial = shared
+    network = med3d(depth, data.classes)
+    network.load_state_dict({name: torch.tensor(value) for name, value in initial.items()})
+    yield from fit(network, data, taught, recipe, seed)
+    yield weights_of(network)
+
+
+def _gather(
+    streams: dict[str, Any], listener: Listener
+) -> Iterator[tuple[str, list[EpochReport], dict[str, np.ndarray]]]:
+    """Each fit's name, reports and weights as it ends."""
+    names = {stream: name for name, stream in streams.items()}
+    reports: dict[str, list[EpochReport]] = {name: [] for name in streams}
+    while names:
+        (stream,), _ = ray.wait(list(names), num_returns=1)
+        name, item = names[stream], ray.get(next(stream))
+        if isinstance(item, EpochReport):
+            if item.diverged:
+                raise FitError(f"the {name} fit diverged in epoch {item.epoch}: try a smaller --baseline-lr")
+            reports[name].append(item)
+            listener(name, item)
+        else:
+            del names[stream]
+            yield name, reports[name], item
+
+
+def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    save_file(weights, partial / "weights.safetensors")
+    rows = [{"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, **r.metrics} for r in reports]
+    write_json(partial / "reference.json", {"metrics": reports[-1].metrics, "history": rows})
+    try:
+        partial.rename(folder)
+    except OSError:  # another study was first
+        shutil.rmtree(partial)
+
+
+def _load(folder: Path, digest: str) -> Reference:
+    stored = json.loads((folder / "reference.json").read_text())
+    return Reference(digest, stored["metrics"], stored["history"], load_file(folder / "weights.safetensors"))
+
+
+def _taught(data: TrialData) -> dict[str, Subset]:
+    return {BASELINE: data.retain + data.forget, RETRAINED: data.retain}
+
+
+def _recipe(plan: Plan) -> Recipe:
+    return Recipe(plan.settings.baseline_epochs, plan.settings.baseline_lr, retain_batch=_FIT_BATCH)
