@@ -104,9 +104,4 @@ _CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resum
 
 def parse(arguments: list[str] | None = None, default: StudySettings | None = None) -> StudySettings:
     """The settings that a command line gives; exits with code 2 and a message on a wrong one."""
-    return tyro.cli(
-        StudySettings,
-        prog="python -m study.run",
-        args=arguments,
-        default=default,
-    )
+    return tyro.cli(StudySettings, prog="python -m study.run", args=arguments, default=default or StudySettings())

@@ -1,14 +1,13 @@
 """Fitting a network to a cohort: how the baseline and the retrained reference come about."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from trainables.data import Subset, TrialData
 from trainables.mechanics import Strategy, segment_retain
-from trainables.med3d import SegmentationNetwork, load_weights, med3d
+from trainables.med3d import SegmentationNetwork, load_state, load_weights, med3d, medicalnet_state
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport, Unlearning
@@ -17,16 +16,24 @@ EVALUATE_EVERY = 5
 """Epochs between the evaluations of a fit, whose course matters less than its end."""
 
 
-def initial_network(depth: int, classes: int, seed: int, weights: Path | None = None) -> SegmentationNetwork:
+def initial_network(depth: int, classes: int, seed: int, weights: str = "") -> SegmentationNetwork:
     """A network whose weights are drawn from the seed, then overwritten by those that a checkpoint has.
 
+    Args:
+        depth: of the network.
+        classes: C, the background included.
+        seed: of the draw.
+        weights: path of a checkpoint, `medicalnet` to fetch MedicalNet's own, or nothing.
+
     Raises:
-        WeightsError: a checkpoint that does not fit the network.
+        WeightsError: a checkpoint that cannot be fetched, or read, or does not fit the network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "initial weights"))
         network = med3d(depth, classes)
-    if weights is not None:
+    if weights == "medicalnet":
+        load_state(network, medicalnet_state(depth), weights)
+    elif weights:
         load_weights(network, weights)
     return network
 
