@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainables.cohorts.cache import cache_dir
+from trainables.cohorts.opening import open_cohort
+
 from search_spaces import space as spaces
 from search_spaces.space import Space
 from study.pseudonyms import owner_key, pseudonym
 from study.settings import StudySettings
-from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
-from trainables.cohorts.opening import open_cohort
 from trainables.data import TrialData, trial_data
 from trainables.med3d import DEPTHS
 from trainables.split import Split, split_subjects

@@ -4,7 +4,8 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,21 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-STUDY_TAG, RUN_TAG = "study", "lethe.run"
-"""Tags that find a run again: the study's name, and the trial id or reference name within it."""
+STUDY_TAG, NAME_TAG = "study", "name"
+"""Tags that find a run again: the study, and within it the trial id, the reference or `study` for the parent."""
+
+PARENT = "study"
+"""Name of a study's parent run; the runs of its trials and references are named by id."""
 
 _QUEUE_LENGTH = 10_000
-_PARENT = "study"
+_MOST_METRICS = 1000
 
 
 class Tracker:
     """One parent run per study and one child run per trial and reference, found again by their tags.
 
-    Every call returns at once; a single thread does the writing, in order. After the first failure the thread
-    drops what follows and `problem` says why: the records on disk are complete, and the next session logs the
-    runs that MLflow lacks.
+    Every call returns at once; one thread does the writing, in order. After its first failure it drops what
+    follows and `problem` says why: the records on disk are complete, and the next session logs what MLflow lacks.
     """
 
     def __init__(self, uri: str, experiment: str, study: str, artifacts: Path | None):
@@ -38,60 +41,100 @@ class Tracker:
             artifacts: folder for the artifacts of a new experiment; None leaves it to the server.
         """
         self.problem: str | None = None
-        self._client: MlflowClient
-        self._runs: dict[str, str] = {}
-        self._logged: dict[str, int] = {}
-        self._study = study
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_LENGTH)
-        self._put(lambda: self._open(uri, experiment, artifacts))
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._queue: queue.Queue[Callable[[_Runs], None] | None] = queue.Queue(_QUEUE_LENGTH)
+        self._thread = threading.Thread(target=self._work, args=(uri, experiment, study, artifacts), daemon=True)
         self._thread.start()
 
     def start(self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
-        """Begin the child run of a trial or reference, or go on with the one that is there."""
-        self._put(lambda: self._start(name, params, tags))
+        """Begin a run, or go on with the one that is there."""
+        self._queue.put(lambda runs: runs.start(name, params, tags))
 
-    def log(self, name: str, rows: list[dict[str, Any]]) -> None:
+    def log(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log the metrics of epochs (column `epoch` is the step); epochs logged before are left out."""
-        self._put(lambda: self._log(name, rows))
-
-    def finish(self, name: str, status: str, tags: Mapping[str, Any]) -> None:
-        """End a child run with MLflow's status (FINISHED, FAILED, KILLED) and its tags."""
-        self._put(lambda: self._finish(name, status, tags))
+        self._queue.put(lambda runs: runs.log(name, rows))
 
     def tag(self, name: str, tags: Mapping[str, Any]) -> None:
-        """Change the tags of a child run."""
-        self._put(lambda: self._client.log_batch(self._runs[name], tags=_tags(tags)))
+        """Set tags of a run."""
+        self._queue.put(lambda runs: runs.tag(name, tags))
 
-    def study(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
-        """Describe the parent run."""
-        self._put(lambda: self._start(_PARENT, params, tags))
+    def attach(self, name: str, file: Path) -> None:
+        """Log a file as an artifact of a run."""
+        self._queue.put(lambda runs: runs.attach(name, file))
 
-    def study_result(self, status: str, metrics: Mapping[str, float], files: list[Path]) -> None:
-        """End the parent run for now, with the best trial's metrics and the study's files as artifacts."""
-
-        def write() -> None:
-            run = self._runs[_PARENT]
-            self._client.log_batch(run, metrics=[Metric(key, value, _now(), 0) for key, value in metrics.items()])
-            for file in files:
-                self._client.log_artifact(run, str(file))
-            self._client.set_terminated(run, status)
-
-        self._put(write)
+    def end(self, name: str, status: str) -> None:
+        """End a run with MLflow's status: FINISHED, FAILED or KILLED."""
+        self._queue.put(lambda runs: runs.end(name, status))
 
     def close(self) -> None:
         """Wait until everything queued is written."""
-        self._put(None)
+        self._queue.put(None)
         self._thread.join()
 
-    def _put(self, task: Callable[[], None] | None) -> None:
-        self._queue.put(task)
-
-    def _work(self) -> None:
+    def _work(self, uri: str, experiment: str, study: str, artifacts: Path | None) -> None:
+        runs: _Runs | None = None
         while (task := self._queue.get()) is not None:
             if self.problem is None:
                 try:
-                    task()
+                    runs = runs or _Runs(uri, experiment, study, artifacts)
+                    task(runs)
                 except Exception as error:
                     self.problem = f"{type(error).__name__}: {error}".partition("\n")[0]
                     logging.getLogger(__name__).info("tracking stopped", exc_info=True)
+
+
+class _Runs:
+    """The runs of one study in MLflow, by name."""
+
+    def __init__(self, uri: str, experiment: str, study: str, artifacts: Path | None):
+        self._client = MlflowClient(uri)
+        self._study = study
+        found = self._client.get_experiment_by_name(experiment)
+        location = artifacts.as_uri() if artifacts else None
+        self._experiment = found.experiment_id if found else self._client.create_experiment(experiment, location)
+        query = f"tags.`{STUDY_TAG}` = '{study}'"
+        self._ids: dict[str, str] = {}
+        self._logged: dict[str, int] = {}
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([self._experiment], query, page_token=token or None)
+            self._ids.update({run.data.tags[NAME_TAG]: run.info.run_id for run in page})
+            self._logged.update({run.data.tags[NAME_TAG]: int(run.data.metrics.get("epoch", 0)) for run in page})
+            token = page.token or None
+
+    def start(self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
+        if name in self._ids:
+            self._client.update_run(self._ids[name], status="RUNNING")
+        else:
+            parent = {} if name == PARENT else {"mlflow.parentRunId": self._ids[PARENT]}
+            identity = {STUDY_TAG: self._study, NAME_TAG: name, **parent}
+            run = self._client.create_run(
+                self._experiment, tags=identity, run_name=self._study if name == PARENT else name
+            )
+            self._ids[name] = run.info.run_id
+            self._client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        self.tag(name, tags)
+
+    def log(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        new = [row for row in rows if row["epoch"] > self._logged.get(name, 0)]
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(key, float(value), now, int(row["epoch"]))
+            for row in new
+            for key, value in row.items()
+            if isinstance(value, int | float) and value is not None
+        ]
+        for start in range(0, len(metrics), _MOST_METRICS):
+            self._client.log_batch(self._ids[name], metrics=metrics[start : start + _MOST_METRICS])
+        self._logged[name] = max([self._logged.get(name, 0), *(int(row["epoch"]) for row in new)])
+
+    def tag(self, name: str, tags: Mapping[str, Any]) -> None:
+        entries = [
+            RunTag(key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in tags.items()
+        ]
+        self._client.log_batch(self._ids[name], tags=entries)
+
+    def attach(self, name: str, file: Path) -> None:
+        self._client.log_artifact(self._ids[name], str(file))
+
+    def end(self, name: str, status: str) -> None:
+        self._client.set_terminated(self._ids[name], status)
