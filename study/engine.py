@@ -1,0 +1,155 @@
+"""The engine: Ray Tune runs the trials, a callback hands every event to the recorder and the view."""
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.experiment import Trial
+
+from analysis.console import best_line
+from analysis.front import best_feasible
+from study.plan import Plan
+from study.records import FAILED, FINISHED, RUNNING, write_json
+from study.recording import Recorder
+from study.references import BASELINE, RETRAINED, Reference
+from study.resources import Resources
+from study.search import StudySearch, Unfinished
+from study.view import StudyView
+from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial
+
+_MAX_FAILURES = 3
+
+
+def run_trials(
+    plan: Plan, references: dict[str, Reference], resources: Resources, recorder: Recorder, view: StudyView
+) -> None:
+    """Run trials until the study has as many as its settings ask for; returns early on Ctrl-C."""
+    ended = [row for row in recorder.rows if row["status"] != RUNNING]
+    remaining = plan.settings.trials - len(ended)
+    if remaining <= 0:
+        return
+    storage = plan.settings.folder.absolute() / "tune"
+    search = StudySearch(
+        plan.space,
+        references[BASELINE].digest,
+        plan.settings.seed,
+        plan.settings.retain_floor,
+        finished=[row for row in ended if row["status"] == FINISHED],
+        unfinished=[
+            Unfinished({name: row[name] for name in plan.space.knobs}, newest_state(storage, row["id"]))
+            for row in recorder.rows
+            if row["status"] == RUNNING
+        ],
+    )
+    baseline = {
+        "depth": plan.settings.depth,
+        "weights": references[BASELINE].weights,
+        "baseline_retain_dice": references[BASELINE].metrics["retain_dice"],
+        "retrained_forget_dice": references[RETRAINED].metrics["forget_dice"],
+    }
+    trainable = tune.with_parameters(UnlearningTrial, data=plan.data, baseline=baseline, threads=resources.cpus)
+    Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=TuneConfig(
+            search_alg=search,
+            num_samples=remaining,
+            max_concurrent_trials=resources.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=_trial_folder,
+        ),
+        run_config=RunConfig(
+            name=_next_session(storage),
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+            callbacks=[_Events(plan, recorder, view)],
+            verbose=0,
+        ),
+    ).fit()
+
+
+class _Events(Callback):
+    """Tune's events, passed on in the order: record, checkpoint files, view."""
+
+    def __init__(self, plan: Plan, recorder: Recorder, view: StudyView):
+        self._plan, self._recorder, self._view = plan, recorder, view
+        self._front = plan.settings.folder / "front"
+        ended = sum(row["status"] != RUNNING for row in recorder.rows)
+        self._advance = view.begin("trials", plan.settings.trials, ended)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that studies do not use."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._recorder.started(trial.config["id"], trial.config["knobs"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._recorder.epoch(trial.config["id"], result)
+        self._view.running(trial.config["id"], result, trial.config["knobs"]["epochs"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if not trial.last_result.get("done"):
+            return  # interrupted: it stays `running` and a resume continues it
+        name = trial.config["id"]
+        assert trial.checkpoint is not None
+        keep_weights(self._front / name, Path(trial.checkpoint.path) / WEIGHTS_FILE, dict(trial.config))
+        self._end(name, FINISHED, trial.last_result["diverged"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if trial.num_failures > _MAX_FAILURES or trial.status == Trial.ERROR:
+            self._end(trial.config["id"], FAILED, diverged=False)
+            self._view.line(f"[red]trial {trial.config['id']} failed; its log: {trial.error_file}[/red]")
+
+    def _end(self, name: str, status: str, diverged: bool) -> None:
+        self._recorder.ended(name, status, diverged)
+        rows = self._recorder.rows
+        on_front = {row["id"] for row in rows if row["on_front"]}
+        for folder in self._front.glob("*"):
+            if folder.name not in on_front:
+                shutil.rmtree(folder)
+        for folder in (self._plan.settings.folder / "tune").glob(f"*/{name}/checkpoint_*"):
+            shutil.rmtree(folder)
+        (row,) = (row for row in rows if row["id"] == name)
+        best = best_feasible(rows)
+        self._view.ended(name, _line(row), f"best feasible: {best_line(best)}" if best else "no feasible trial yet")
+        self._advance(sum(row["status"] != RUNNING for row in rows))
+
+
+def newest_state(storage: Path, trial: str) -> Path | None:
+    """The newest complete state file of a trial in any session; a file whose writing was cut off is passed over."""
+    found = storage.glob(f"*/{trial}/checkpoint_*/{STATE_FILE}")
+    for state in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        if zipfile.is_zipfile(state):
+            return state
+    return None
+
+
+def keep_weights(folder: Path, weights: Path, config: dict[str, Any]) -> None:
+    """Copy a trial's final weights and configuration into the study's front."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights, folder / WEIGHTS_FILE)
+    write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["status"] == FAILED:
+        return f"{row['id']}  failed"
+    outcome = "diverged" if row["diverged"] else "feasible" if row["feasible"] else "infeasible"
+    return (
+        f"{row['id']}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
+        f"  gap {row['dice_gap']:+.3f}  {row['epochs_done']} epochs, {row['seconds']:.0f} s"
+    )
+
+
+def _trial_folder(trial: Trial) -> str:
+    return str(trial.config["id"])
+
+
+def _next_session(storage: Path) -> str:
+    return f"session-{1 + len(list(storage.glob('session-*')))}"
