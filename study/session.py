@@ -1,0 +1,186 @@
+"""One session of a study: references, trials, result; the same call continues an unfinished study."""
+
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from analysis.console import best_line, front_table
+from analysis.figures import write_pareto
+from analysis.front import best_feasible
+from analysis.tables import load_study
+from study.engine import run_trials
+from study.plan import Plan
+from study.records import RUNNING, write_json
+from study.recording import Recorder
+from study.references import Reference, fit_references
+from study.resources import Resources, share
+from study.tracking import PARENT, Tracker
+from study.view import StudyView
+from trainables.cohorts.cache import cache_dir
+from trainables.fitting import initial_network, weights_of
+
+_PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
+
+
+def run_study(plan: Plan, console: Console) -> bool:
+    """Run or continue a study and print its result.
+
+    Returns:
+        Whether the study is complete; False after Ctrl-C.
+    """
+    settings, folder = plan.settings, plan.settings.folder
+    initial = weights_of(initial_network(settings.depth, plan.data.classes, settings.seed, settings.weights))
+    _print_plan(plan, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    ray.init(
+        include_dashboard=False, log_to_driver=settings.verbose, logging_level="INFO" if settings.verbose else "ERROR"
+    )
+    try:
+        resources = share(settings.concurrent)
+        with StudyView(console) as view:
+            references = _references(plan, initial, resources, view)
+            description = _description(plan, references)
+            write_json(folder / "study.json", description)
+            tracker = Tracker(tracking_uri(plan), settings.family, settings.name, _artifacts(plan))
+            recorder = Recorder(folder, plan.space.knobs, plan.space.strategy, settings.retain_floor, tracker)
+            tracker.start(PARENT, settings.computed, _tags(description))
+            for name, reference in references.items():
+                recorder.reference(name, reference.digest, reference.history)
+            recorder.catch_up()
+            run_trials(plan, references, resources, recorder, view)
+        complete = sum(row["status"] != RUNNING for row in recorder.rows) >= settings.trials
+        write_pareto(load_study(folder), folder / "pareto.html")
+        recorder.result(best_feasible(recorder.rows), _files(folder), complete)
+        tracker.close()
+    finally:
+        ray.shutdown()
+    _print_result(plan, recorder.rows, tracker.problem, complete, console)
+    return complete
+
+
+def tracking_uri(plan: Plan) -> str:
+    """The MLflow store: the given one, or the database beside the studies."""
+    return plan.settings.tracking_uri or f"sqlite:///{plan.settings.studies.absolute() / 'mlflow.db'}"
+
+
+def _artifacts(plan: Plan) -> Path | None:
+    return None if plan.settings.tracking_uri else plan.settings.studies.absolute() / "mlartifacts"
+
+
+def _references(plan: Plan, initial: dict[str, Any], resources: Resources, view: StudyView) -> dict[str, Reference]:
+    bars: dict[str, Any] = {}
+
+    def listen(name: str, report: Any) -> None:
+        bars.setdefault(name, view.begin(name, plan.settings.baseline_epochs))(report.epoch)
+
+    references = fit_references(plan, initial, cache_dir(), resources, listen)
+    for name, reference in references.items():
+        found = reference.metrics
+        view.line(
+            f"{name:9}  {'fitted' if name in bars else 'from the cache'}: retain Dice {found['retain_dice']:.3f}"
+            f"  forget {found['forget_dice']:.3f}  held-out {found['heldout_dice']:.3f}"
+        )
+    return references
+
+
+def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:
+    """What study.json holds."""
+    cohort, published = plan.cohort, plan.space.published
+    return {
+        "name": plan.settings.name,
+        "space": plan.settings.space,
+        "settings": {**plan.settings.plain(), "resume": ""},
+        "knobs": {name: kind.__name__ for name, kind in plan.space.knobs.items()},
+        "domains": {name: repr(domain) for name, domain in plan.space.domains.items()},
+        "cohort": {
+            "digest": cohort.digest,
+            "scans": len(cohort.images),
+            "shape": list(cohort.images.shape[1:]),
+            "spacing_mm": list(cohort.spacing_mm),
+            "classes": list(cohort.class_names),
+        },
+        "split": {"retain": plan.split.retain, "forget": plan.split.forget, "heldout": plan.split.heldout},
+        "references": {name: {"digest": ref.digest, **ref.metrics} for name, ref in references.items()},
+        "published": vars(published) if published else {},
+        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
+        "commit": _commit(),
+    }
+
+
+def _tags(description: dict[str, Any]) -> dict[str, str]:
+    return {
+        "space": description["space"],
+        "cohort": description["cohort"]["digest"],
+        "mlflow.source.git.commit": description["commit"],
+        **{f"version.{name}": number for name, number in description["versions"].items()},
+    }
+
+
+def _commit() -> str:
+    """The commit of the code that runs, `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [
+        folder / name
+        for name in ("pareto.html", "study.json", "trials.parquet", "history.parquet")
+        if (folder / name).exists()
+    ]
+
+
+def _print_plan(plan: Plan, console: Console) -> None:
+    cohort, settings, split = plan.cohort, plan.settings, plan.split
+    shape = " x ".join(map(str, cohort.images.shape[1:]))
+    spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
+    console.print(
+        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials, records in {settings.folder}"
+    )
+    console.print(
+        f"  cohort  {settings.cohort}: {len(cohort.subjects)} subjects, {len(cohort.images)} scans of {shape} voxels"
+        f" ({spacing} mm), {len(cohort.class_names)} classes"
+    )
+    console.print(
+        f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
+        f"; network Med3D-{settings.depth}; maximise the Dice gap where retention >= {settings.retain_floor:g}"
+    )
+
+
+def _print_result(
+    plan: Plan, rows: list[dict[str, Any]], problem: str | None, complete: bool, console: Console
+) -> None:
+    settings = plan.settings
+    best = best_feasible(rows)
+    console.print(front_table(rows, list(plan.space.knobs)))
+    console.print(
+        f"[bold]best feasible[/bold]  {best_line(best)}"
+        if best
+        else "[bold]no feasible trial[/bold]: give the search more trials"
+    )
+    if problem:
+        console.print(
+            f"[yellow]MLflow could not be written[/yellow] ({problem}); the records are complete, a resume logs them"
+        )
+    resume = f"python -m study.run --resume {settings.name}"
+    if settings.studies != Path("studies"):
+        resume += f" --studies {shlex.quote(str(settings.studies))}"
+    done = (
+        f"more trials     {resume} --trials {settings.trials * 2}"
+        if complete
+        else f"[bold yellow]interrupted[/bold yellow]; continue  {resume}"
+    )
+    console.print(f"Pareto front    {settings.folder / 'pareto.html'}", soft_wrap=True, highlight=False)
+    console.print(
+        f"MLflow          mlflow ui --backend-store-uri {shlex.quote(tracking_uri(plan))}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    console.print(done, soft_wrap=True, highlight=False)
