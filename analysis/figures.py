@@ -1,0 +1,190 @@
+"""The Pareto figure of a study and the history of its search, drawn with plotly; the colours are Okabe and Ito's."""
+
+import math
+from html import escape
+from pathlib import Path
+from textwrap import wrap
+
+import plotly.graph_objects as go
+
+from analysis import numbers
+from analysis.pareto import DIVERGED, FEASIBLE, FRONT, INFEASIBLE, Dot, Landmark, ParetoData, best_so_far, pareto_data
+from analysis.tables import StudyData
+from study.records import replace_file
+
+_BLUE, _SKY, _VERMILLION, _GREEN, _PURPLE, _ORANGE = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+_INK, _GREY = "#222222", "#767676"
+
+_DOTS = {
+    INFEASIBLE: {"symbol": "circle-open", "color": _GREY, "size": 8, "line": {"width": 1.5}},
+    DIVERGED: {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": _VERMILLION}},
+    FEASIBLE: {"symbol": "circle", "color": _SKY, "size": 9, "line": {"width": 1, "color": "white"}},
+    FRONT: {"symbol": "circle", "color": _BLUE, "size": 11, "line": {"width": 1, "color": "white"}},
+}
+_LANDMARKS = {
+    "baseline": {"symbol": "square", "color": _INK, "size": 12},
+    "retrained": {"symbol": "diamond", "color": _GREEN, "size": 14},
+    "published": {"symbol": "star", "color": _PURPLE, "size": 16},
+}
+_BEST = {"symbol": "circle-open", "color": _ORANGE, "size": 20, "line": {"width": 3}}
+_LEGEND_CHARACTERS, _EVERY_TICK = 24, 20
+
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""What the page's browser may load: nothing from outside the file."""
+
+
+def pareto_figure(study: StudyData) -> go.Figure:
+    """Forget Dice against retain Dice of every finished trial, with the front, the landmarks and the retain floor."""
+    data = pareto_data(study)
+    figure = _figure(f"<b>{escape(study.name)}</b><br><sup>{_summary(data)}</sup>")
+    figure.update_xaxes(title="Forget Dice  (lower = more is forgotten)", range=[-0.03, 1.02], dtick=0.1)
+    figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
+    _add_floor(figure, data, study.retain_floor)
+    for landmark in data.landmarks:
+        _add_points(figure, _legend(landmark), [landmark], _LANDMARKS[landmark.name])
+    _add_below(figure, data)
+    _add_line(figure, data)
+    for kind, marker in _DOTS.items():
+        dots = [dot for dot in data.dots if dot.kind == kind]
+        _add_points(figure, f"{kind} ({len(dots)})", dots, marker)
+    if data.best is not None:
+        _add_points(figure, f"best: gap {numbers.metric(data.best.gap, signed=True)}", [data.best], _BEST)
+    figure.add_annotation(
+        text="<b>↖ better</b>",
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=1,
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
+    )
+    return figure
+
+
+def history_figure(study: StudyData) -> go.Figure:
+    """Dice gap of every finished trial in the order in which they began, with the best feasible gap so far."""
+    data = pareto_data(study)
+    figure = _figure("<b>Search history</b>")
+    count = max(len(study.trials), 1)
+    figure.update_layout(margin_t=50)
+    figure.update_xaxes(title="Trial", range=[0.5, count + 0.5], dtick=1 if count <= _EVERY_TICK else None)
+    figure.update_yaxes(title="Dice gap  (retain - forget)")
+    for kind, marker in _DOTS.items():
+        dots = [dot for dot in data.dots if dot.kind == kind]
+        figure.add_scatter(
+            x=[dot.number for dot in dots],
+            y=[dot.gap for dot in dots],
+            mode="markers",
+            marker=marker,
+            name=kind,
+            text=[dot.hover for dot in dots],
+            hoverinfo="text",
+        )
+    rises, gaps = best_so_far(data.dots)
+    figure.add_scatter(
+        x=[*rises, count] if rises else [],
+        y=[*gaps, gaps[-1]] if rises else [],
+        mode="lines",
+        line={"shape": "hv", "color": _ORANGE, "width": 2},
+        name="best feasible so far",
+        hoverinfo="skip",
+    )
+    return figure
+
+
+def write_pareto(study: StudyData, path: Path) -> None:
+    """Write the two figures as one HTML file that needs nothing else, replacing the file in one step."""
+    image = {"format": "svg", "filename": f"{study.name}-pareto", "width": 1000, "height": 700}
+    options = {
+        "full_html": False,
+        # without showSendToCloud the toolbar offers to upload the figure to plotly's servers
+        "config": {
+            "responsive": True,
+            "displaylogo": False,
+            "showSendToCloud": False,
+            "toImageButtonOptions": image,
+        },
+    }
+    pareto = pareto_figure(study).to_html(include_plotlyjs=True, default_height="640px", **options)
+    history = history_figure(study).to_html(include_plotlyjs=False, default_height="360px", **options)
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f"<title>{escape(study.name)}: Pareto front</title></head>\n<body>\n{pareto}\n{history}\n</body></html>\n"
+    )
+    replace_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def _figure(title: str) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        template="simple_white",
+        title={"text": title, "x": 0.01, "xanchor": "left"},
+        font={"family": "Helvetica, Arial, sans-serif", "size": 14, "color": _INK},
+        hoverlabel={"align": "left", "bgcolor": "white"},
+        legend={"traceorder": "reversed"},
+        margin={"l": 80, "r": 20, "t": 90, "b": 60},
+    )
+    figure.update_xaxes(showgrid=True, gridcolor="#eeeeee", zeroline=False)
+    figure.update_yaxes(showgrid=True, gridcolor="#eeeeee", zeroline=False)
+    return figure
+
+
+def _add_points(figure: go.Figure, name: str, points: list[Dot] | list[Landmark], marker: dict) -> None:
+    if points:
+        figure.add_scatter(
+            x=[point.forget for point in points],
+            y=[point.retain for point in points],
+            mode="markers",
+            marker=marker,
+            name=name,
+            text=[point.hover for point in points],
+            hoverinfo="text",
+        )
+
+
+def _add_line(figure: go.Figure, data: ParetoData) -> None:
+    """The retain Dice that the front reaches at each forget Dice."""
+    front = sorted((dot for dot in data.dots if dot.kind == FRONT), key=lambda dot: dot.forget)
+    figure.add_scatter(
+        x=[dot.forget for dot in front],
+        y=[dot.retain for dot in front],
+        mode="lines",
+        line={"shape": "hv", "color": _BLUE, "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _add_floor(figure: go.Figure, data: ParetoData, fraction: float) -> None:
+    """Dashed line and grey region; nothing for an unknown floor."""
+    if not math.isfinite(data.floor):
+        return
+    figure.add_hrect(y0=-1, y1=data.floor, fillcolor=_GREY, opacity=0.1, line_width=0, layer="below")
+    figure.add_hline(
+        y=data.floor,
+        line={"dash": "dash", "color": _INK, "width": 1.5},
+        opacity=1,
+        annotation_text=f"retain floor {data.floor:.3f} = {fraction:g} x baseline",
+        annotation_position="bottom right",
+        annotation_font={"size": 13},
+    )
+
+
+def _add_below(figure: go.Figure, data: ParetoData) -> None:
+    """Arrowheads at the lower edge for trials whose retain Dice lies below the window."""
+    low, high = data.window
+    below = [dot for dot in data.dots if dot.retain < low]
+    edge = [dot._replace(retain=low + 0.015 * (high - low)) for dot in below]
+    marker = {"symbol": "triangle-down", "color": _GREY, "size": 10}
+    _add_points(figure, f"retain Dice below {low:.2f} ({len(below)})", edge, marker)
+
+
+def _summary(data: ParetoData) -> str:
+    missing = "".join(f", {count} {status}" for status, count in data.missing.items())
+    return f"{len(data.dots)} trials with a result{missing}"
+
+
+def _legend(landmark: Landmark) -> str:
+    return "<br>".join([landmark.name, *wrap(landmark.source, _LEGEND_CHARACTERS)])

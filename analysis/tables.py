@@ -1,0 +1,83 @@
+"""A study's records, read back from its folder."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd  # type: ignore[import-untyped]
+import pyarrow as pa
+
+from study.records import Table, history_table, trials_table
+
+_KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
+
+
+class StudyError(ValueError):
+    """A folder whose records cannot be read."""
+
+
+class StudyData(NamedTuple):
+    """A study as its records tell it.
+
+    Attributes:
+        name: of the study.
+        space: the search space's file name.
+        retain_floor: the least retention of a feasible trial.
+        knobs: the searched knobs and the names of their types.
+        trials: one row per trial, in the order in which they began; columns as in study.records. A metric that is
+            not there yet is NaN, a mark that is not there yet is False.
+        history: one row per trial and epoch.
+        references: `baseline` and `retrained` -> metric -> value; what was not fitted is absent.
+        published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
+    """
+
+    name: str
+    space: str
+    retain_floor: float
+    knobs: dict[str, str]
+    trials: pd.DataFrame
+    history: pd.DataFrame
+    references: dict[str, dict[str, float]]
+    published: dict[str, Any]
+
+
+def load_study(folder: Path) -> StudyData:
+    """Read the records of a study; tables that do not exist yet are empty.
+
+    Raises:
+        StudyError: for a folder that holds no study, or records that are damaged or incomplete.
+    """
+    record = folder / "study.json"
+    if not record.is_file():
+        raise StudyError(f"{folder} is not a study: it holds no study.json")
+    try:
+        study = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{record} is damaged: {error}") from error
+    try:
+        knobs = study["knobs"]
+        types = {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
+        return StudyData(
+            name=study["name"],
+            space=study["space"],
+            retain_floor=float(study["settings"]["retain_floor"]),
+            knobs=knobs,
+            trials=_frame(trials_table(folder, types)),
+            history=_frame(history_table(folder)),
+            references={name: _numbers(metrics) for name, metrics in study["references"].items()},
+            published=study["published"],
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise StudyError(f"a table of {folder} is damaged: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
+
+
+def _frame(table: Table) -> pd.DataFrame:
+    frame = pa.Table.from_pylist(table.rows, table.schema).to_pandas()
+    marks = [field.name for field in table.schema if field.type == pa.bool_()]
+    return frame.assign(**{name: frame[name].eq(True) for name in marks})
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
