@@ -20,11 +20,12 @@ class CohortError(Exception):
 
 @dataclass(frozen=True)
 class Scan:
-    """One image with its label map, both NIfTI files."""
+    """One image with its label map, both NIfTI files; `channel` is read where the image is 4-D."""
 
     id: str
     image: Path
     label: Path
+    channel: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Listing:
         class_names: label value -> class name; empty where the layout does not name its labels, and then
             every non-negative integer found is a class. 0 is background.
         ignored: label values excluded from training and evaluation.
-        problems: what is wrong with the layout itself (files named but missing, duplicate ids).
+        problems: what is wrong with the layout itself (a folder without an image, a malformed line). Files
+            that a scan names are not opened here: `checks` finds the missing and the broken ones.
     """
 
     subjects: tuple[Subject, ...]
