@@ -73,6 +73,7 @@ def make_plan(settings: StudySettings) -> Plan:
             heldout=[ids.get(name, name) for name in _listed(settings.heldout)],
             forget_count=settings.forget_count,
             heldout_count=settings.heldout_count,
+            retain_count=settings.retain_count,
         )
     except CohortError as error:
         raise PlanError(error.problems) from error
@@ -103,7 +104,7 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         problems.append(f"--space: no search space {settings.space!r}; there are {', '.join(spaces.names())}")
     if settings.depth not in DEPTHS:
         problems.append(f"--depth must be one of {DEPTHS}, but got {settings.depth}")
-    for name in ("trials", "epochs", "baseline_epochs", "concurrent", "forget_count", "heldout_count"):
+    for name in ("trials", "epochs", "baseline_epochs", "concurrent", "forget_count", "heldout_count", "retain_count"):
         value = getattr(settings, name)
         if value is not None and value < 1:
             problems.append(f"--{name.replace('_', '-')} must be at least 1, but got {value}")

@@ -44,6 +44,8 @@ class StudySettings:
     """Ids of the subjects that no model is trained on, comma-separated."""
     heldout_count: int | None = None
     """Hold this many subjects out, drawn by the seed (default: a fifth of the cohort)."""
+    retain_count: int | None = None
+    """Retain this many subjects, drawn by the seed, and leave the others out (default: all the rest)."""
     depth: int = 10
     """Layers of the Med3D network: 10, 18, 34 or 50."""
     weights: str = ""

@@ -11,7 +11,7 @@ from trainables.seeds import seed_for
 
 @dataclass(frozen=True)
 class Split:
-    """Subject ids, each in exactly one of the three sets, sorted."""
+    """Subject ids, each in at most one of the three sets, sorted."""
 
     retain: tuple[str, ...]
     forget: tuple[str, ...]
@@ -25,11 +25,12 @@ def split_subjects(
     heldout: Sequence[str] = (),
     forget_count: int | None = None,
     heldout_count: int | None = None,
+    retain_count: int | None = None,
 ) -> Split:
     """A pure function of the ids, the seed and the user's lists.
 
     Named subjects go where they are named. A set without names gets `*_count` subjects drawn by the seed, by
-    default a fifth of the cohort, rounded, at least one. All others are retained.
+    default a fifth of the cohort, rounded, at least one. All others are retained, or `retain_count` of them.
 
     Raises:
         CohortError: naming every id that does not exist or stands in both lists, and counts that leave fewer
@@ -49,6 +50,8 @@ def split_subjects(
         "heldout": len(set(heldout)) if heldout else default if heldout_count is None else heldout_count,
     }
     sizes["retain"] = len(names) - sum(sizes.values())
+    if retain_count is not None and retain_count > sizes["retain"]:
+        problems.append(f"--retain-count {retain_count}, but only {sizes['retain']} subjects are left to retain")
     problems += [
         f"{size} {name} subjects of {len(names)} in the cohort: every set needs at least one"
         for name, size in sizes.items()
@@ -60,7 +63,7 @@ def split_subjects(
     drawn = [free[i] for i in np.random.default_rng(seed_for(seed, "split")).permutation(len(free))]
     forgotten = sorted(set(forget)) or drawn[: sizes["forget"]]
     held = sorted(set(heldout)) or drawn[len(drawn) - sizes["heldout"] :]
-    rest = set(names) - {*forgotten, *held}
+    rest = [name for name in drawn if name not in {*forgotten, *held}][:retain_count]
     return Split(tuple(sorted(rest)), tuple(sorted(forgotten)), tuple(sorted(held)))
 
 
