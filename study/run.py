@@ -1,7 +1,6 @@
 """`python -m study.run`: read the settings, check them, run or continue the study, print its result."""
 
 import json
-import logging
 import os
 import sys
 from dataclasses import replace
@@ -79,13 +78,11 @@ def _conflict(plan: "Plan") -> str | None:
 
 
 def _quiet(verbose: bool) -> None:
-    """Hide the chatter of the libraries, before they are imported."""
-    if verbose:
-        return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    for name in ("ray", "mlflow", "optuna", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """Hide the chatter of the libraries, as far as that is decided before they are imported."""
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recorder writes, once
+    if not verbose:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 
 def _fail(errors: Console, problems: list[str], code: int) -> int:

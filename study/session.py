@@ -1,5 +1,6 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
+import logging
 import shlex
 import subprocess
 import sys
@@ -142,15 +143,20 @@ def _print_plan(plan: Plan, console: Console) -> None:
     shape = " x ".join(map(str, cohort.images.shape[1:]))
     spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
     console.print(
-        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials, records in {settings.folder}"
+        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials, records in {settings.folder}",
+        soft_wrap=True,
     )
     console.print(
         f"  cohort  {settings.cohort}: {len(cohort.subjects)} subjects, {len(cohort.images)} scans of {shape} voxels"
-        f" ({spacing} mm), {len(cohort.class_names)} classes"
+        f" ({spacing} mm), {len(cohort.class_names)} classes",
+        soft_wrap=True,
+        highlight=False,
     )
     console.print(
         f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
-        f"; network Med3D-{settings.depth}; maximise the Dice gap where retention >= {settings.retain_floor:g}"
+        f"; network Med3D-{settings.depth}; maximise the Dice gap where retention >= {settings.retain_floor:g}",
+        soft_wrap=True,
+        highlight=False,
     )
 
 

@@ -56,7 +56,7 @@ class StudyView:
 
     def line(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {text}", highlight=False)
+        self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {text}", highlight=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
         trials = [Text(line) for line in self._running.values()]

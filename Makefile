@@ -1,0 +1,25 @@
+# Each target works alone on a machine with Python >= 3.10, make and a C compiler.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Without a GPU, and unless pip is told where to look, torch comes as its CPU build.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH := $(shell command -v nvidia-smi >/dev/null || $(PYTHON) -m pip config list 2>/dev/null | grep -qE 'index-url|find-links' || echo --extra-index-url $(CPU_INDEX))
+
+.PHONY: study test check
+study: $(VENV)/installed  ## run the default study and print its front
+	$(BIN)/python -m study.run --space noisy_label
+
+test: $(VENV)/installed  ## run the tests (TESTS='-m slow' for the long ones)
+	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow")
+
+check: $(VENV)/installed  ## lint, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH) -c constraints.txt -e '.[test]'
+	touch $@
