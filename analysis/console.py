@@ -13,9 +13,9 @@ _METRICS = {
     "retain": "retain_dice",
     "forget": "forget_dice",
     "gap": "dice_gap",
-    "held-\nout": "heldout_dice",
-    "reten-\ntion": "retention",
-    "retrain\ngap": "retrain_gap",
+    "held\nout": "heldout_dice",
+    "reten\ntion": "retention",
+    "retr.\ngap": "retrain_gap",
 }
 _SAME_AS_DONE = "epochs"
 """A knob that is not shown: a trial of the front has done all of its epochs."""
@@ -32,10 +32,12 @@ def front_table(rows: Sequence[Mapping[str, Any]], knobs: Sequence[str]) -> Tabl
     front = sorted((row for row in rows if row["on_front"]), key=lambda row: row["forget_dice"])
     best = best_feasible(rows)
     title = f"Pareto front: {len(front)} of {len(rows)} trials"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("trial", no_wrap=True)
-    for header in [*(name.replace("_", "\n") for name in knobs), *_METRICS, "epochs", "s"]:
-        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    for name in knobs:  # where a terminal is too narrow, these fold and the metrics stay whole
+        table.add_column(name.replace("_", "\n"), justify="right", overflow="fold")
+    for header in [*_METRICS, "ep.", "s"]:
+        table.add_column(header, justify="right", no_wrap=True)
     for row in front:
         values = [numbers.knob(row[name]) for name in knobs]
         values += [numbers.metric(row[column]) for column in _METRICS.values()]

@@ -32,7 +32,7 @@ def open_cohort(
     """Reads, regroups, checks and preprocesses a cohort, or takes it from the cache.
 
     Args:
-        spec: `KIND:PATH`, where KIND is one of `kinds()`.
+        spec: `KIND:PATH`, where KIND is one of `kinds()`; `phantom` alone is the default phantom.
         contrast: which image of each scan; the layout's default without it.
         label_map: CSV with columns from,to,name.
         groups: CSV with columns case,subject.
@@ -42,8 +42,8 @@ def open_cohort(
     Raises:
         CohortError: with every problem found.
     """
-    kind, colon, path = spec.partition(":")
-    if not colon or kind not in kinds():
+    kind, _, path = spec.partition(":")
+    if kind not in kinds():
         raise CohortError([f"{spec!r}: KIND:PATH is needed, with KIND one of {', '.join(kinds())}"])
     listing = importlib.import_module(f"{readers.__name__}.{kind}").read(Path(path).expanduser(), contrast)
     if groups:

@@ -13,7 +13,7 @@ from trainables.cohorts.phantom.shapes import blend, column, ellipsoid, tube
 
 FOLD_RADIUS_MM = 70
 """The cortex is unrolled onto a sphere of this radius to draw its folds."""
-SULCAL_DEPTH_MM = 15
+SULCAL_DEPTH_MM = 13
 
 
 class Tissue(IntEnum):
@@ -69,7 +69,7 @@ def tissues(points: np.ndarray, person: Person) -> np.ndarray:
     stem = tube(p, BRAIN_STEM)
     temporal = ellipsoid(mirrored, (42, 2, -20), (22, 44, 19))
     cerebrum = _cerebrum(mirrored, temporal)
-    cranium = blend(blend(cerebrum, cerebellum, 8), stem, 8) - np.float32(2.0 + person.atrophy_mm)
+    cranium = blend(blend(cerebrum, cerebellum, 8), stem, 8) - np.float32(1.0 + person.atrophy_mm)
     cerebrum = np.maximum(cerebrum, 2 - cerebellum)  # the tentorium lies between the two
     found = _outside_the_brain(mirrored, cranium)
     found[cranium < 0] = Tissue.CSF
@@ -123,12 +123,13 @@ def _paint_cerebrum(
     person: Person,
 ) -> None:
     """Cortex, white matter, deep grey matter, ventricles and lesions, each over the ones before."""
-    x, y, z = mirrored
+    x, _, z = mirrored
     callosum = ellipsoid(mirrored * column((0, 1, 1), p), (0, -6, 5), (1e6, 43, 25))
-    pia = np.minimum(_sulcal_gap(p, cerebrum, person), -cerebrum)
+    core = ellipsoid(mirrored, (0, -6, 0), (40, 50, 36))
     fissure = np.maximum(x - np.float32(person.sulcus_mm + 0.4), -callosum)
     sylvian = np.maximum(np.abs(temporal) - np.float32(person.sulcus_mm + 0.6), -cerebrum - 23)
-    pia = np.minimum(pia, np.minimum(fissure, np.maximum(sylvian, -18 - z)))
+    sulci = np.minimum(_sulcal_gap(p, cerebrum, person), np.maximum(sylvian, -18 - z))
+    pia = np.minimum(-cerebrum, np.minimum(fissure, np.maximum(sulci, -core)))
     found[(cerebrum < 0) & (pia > 0)] = Tissue.CORTEX
     found[(cerebrum < 0) & (pia > person.cortex_mm)] = Tissue.WHITE
     found[(callosum < 0) & (callosum > -6.5) & (x < 14) & (z > 0)] = Tissue.WHITE

@@ -79,7 +79,9 @@ def scan(person: Person, shape: tuple[int, int, int], seed: int) -> Scans:
 
 def _contrasts(seed: int) -> np.ndarray:
     """`INTENSITIES` as this scanner shows them, (3, tissues)."""
-    return INTENSITIES * np.random.default_rng(seed).uniform(0.95, 1.05, INTENSITIES.shape).astype(np.float32)
+    return INTENSITIES * np.random.default_rng(seed_for(seed, "tissues")).uniform(
+        0.95, 1.05, INTENSITIES.shape
+    ).astype(np.float32)
 
 
 def _sample(

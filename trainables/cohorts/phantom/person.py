@@ -55,37 +55,37 @@ def draw_person(seed: int, position: int) -> Person:
     age = rng.uniform()  # old brains have wide sulci, large ventricles and lesions together
     return Person(
         pose=_draw_pose(rng),
-        warp=draw_waves(rng, 10, (90, 200), 3.2, components=3),
-        folds=draw_waves(rng, 24, (20, 24), 1.0),
+        warp=draw_waves(rng, 10, (90, 200), 2.6, components=3),
+        folds=draw_waves(rng, 24, (21, 25), 1.0),
         sulci=draw_waves(rng, 8, (40, 80), 3.0, components=4),
-        cortex_mm=rng.uniform(3.0, 3.6) - 0.4 * age,
-        sulcus_mm=0.3 + 0.5 * age,
+        cortex_mm=rng.uniform(2.8, 3.3) - 0.4 * age,
+        sulcus_mm=0.3 + 0.4 * age,
         atrophy_mm=0.6 + 1.2 * age + rng.uniform(0, 0.6),
-        ventricle_mm=-1.0 + 4.0 * age + rng.normal(0, 0.8),
+        ventricle_mm=-0.3 + 3.5 * age + rng.normal(0, 0.6),
         asymmetry_mm=float(np.clip(rng.normal(0, 0.7), -1.5, 1.5)),
         deep_mm=rng.uniform(-0.8, 0.8),
         cerebellum_mm=rng.uniform(-1.5, 1.5),
-        lesions=_draw_lesions(rng, 8 * age),
+        lesions=_draw_lesions(rng, 9 * age),
         focal=_draw_focal(rng, FOCAL[position]) if position in FOCAL else None,
     )
 
 
 def _draw_pose(rng: np.random.Generator) -> np.ndarray:
     pose = np.diag(1 / rng.normal(1, 0.035, 3).clip(0.92, 1.06))
-    for axis, angle in enumerate(np.deg2rad(rng.normal(0, 3.5, 3))):
+    for axis, angle in enumerate(np.deg2rad(rng.normal(0, 2.5, 3))):
         turn = np.eye(3)
         a, b = (axis + 1) % 3, (axis + 2) % 3
         turn[a, a] = turn[b, b] = np.cos(angle)
         turn[b, a], turn[a, b] = np.sin(angle), -np.sin(angle)
         pose = pose @ turn
-    return np.column_stack([pose, rng.normal(0, 2.5, 3)]).astype(np.float32)
+    return np.column_stack([pose, rng.normal(0, 2, 3)]).astype(np.float32)
 
 
 def _draw_lesions(rng: np.random.Generator, expected: float) -> tuple[tuple[Triple, float], ...]:
     lesions = []
     for _ in range(rng.poisson(expected)):
         x, y, z = rng.choice(PERIVENTRICULAR) + rng.normal(0, 3, 3)
-        lesions.append(((float(x * rng.choice([-1, 1])), float(y), float(z)), float(rng.uniform(2, 5.5))))
+        lesions.append(((float(x * rng.choice([-1, 1])), float(y), float(z)), float(rng.uniform(3, 7))))
     return tuple(lesions)
 
 

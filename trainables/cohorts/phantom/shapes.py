@@ -5,6 +5,7 @@ negative inside; those to ellipsoids and blends are approximate.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ def ellipsoid(points: np.ndarray, centre: Triple, radii_mm: Triple) -> np.ndarra
 def tube(points: np.ndarray, knots: tuple[tuple[float, float, float, float], ...]) -> np.ndarray:
     """Distance to a bent tube through knots (x, y, z, radius), all millimetres."""
     nearest = np.full(points.shape[1:], np.inf, np.float32)
-    for (*start, first), (*end, last) in zip(knots, knots[1:], strict=False):
+    for (*start, first), (*end, last) in pairwise(knots):
         axis = np.subtract(end, start, dtype=np.float32)
         offset = points - column(start, points)
         along = np.clip(np.einsum("i,i...->...", axis / np.sum(axis**2), offset), 0, 1)
