@@ -65,7 +65,7 @@ def draw_person(seed: int, position: int) -> Person:
         asymmetry_mm=float(np.clip(rng.normal(0, 0.7), -1.5, 1.5)),
         deep_mm=rng.uniform(-0.8, 0.8),
         cerebellum_mm=rng.uniform(-1.5, 1.5),
-        lesions=_draw_lesions(rng, 9 * age),
+        lesions=_draw_lesions(rng, 14 * max(0.0, age - 0.4)),
         focal=_draw_focal(rng, FOCAL[position]) if position in FOCAL else None,
     )
 
