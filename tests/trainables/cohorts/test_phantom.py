@@ -67,18 +67,16 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     )
 
 
-def test_reader_lists_the_files_it_wrote(tmp_path, monkeypatch):
-    monkeypatch.setenv("LETHE_CACHE", str(tmp_path))
-    listing = phantom.read(Path("16x24x20,3"))
+def test_reader_lists_the_files_it_wrote(cohort, cache, monkeypatch):
+    monkeypatch.setenv("LETHE_CACHE", str(cache))
+    listing = phantom.read(Path())
     assert listing.problems == ()
-    assert [subject.id for subject in listing.subjects] == ["001", "002", "003"]
+    assert [subject.id for subject in listing.subjects] == [f"{i:03d}" for i in range(1, 13)]
     for subject in listing.subjects:
         (only,) = subject.scans
-        assert only.image.name == "reg_T1.nii.gz"
-        assert nibabel.load(only.image).shape == nibabel.load(only.label).shape == (20, 24, 16)
-    flair = phantom.read(Path("16x24x20,3"), "FLAIR").subjects[0].scans[0].image
-    assert flair.is_relative_to(tmp_path)
-    assert flair.name == "FLAIR.nii.gz"
+        assert only.image == cohort / subject.id / "pre" / "reg_T1.nii.gz"
+        assert nibabel.load(only.image).shape == nibabel.load(only.label).shape == (48, 48, 24)
+    assert phantom.read(Path(), "FLAIR").subjects[0].scans[0].image.name == "FLAIR.nii.gz"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_default_cohort_has_every_file_and_class(cohort, labels):
     assert set.union(*present) <= set(range(11))
 
 
-@pytest.mark.parametrize("shape", [(16, 24, 20), (24, 48, 48), (48, 240, 240)])
+@pytest.mark.parametrize("shape", [(16, 24, 20), SHAPE, (48, 240, 240)])
 def test_field_of_view_is_mrbrains18s_at_every_size(cache, shape):
     for file in phantom_folder(Spec(shape, 1), cache).rglob("*.nii.gz"):
         volume = nibabel.load(file)
@@ -157,19 +155,16 @@ def test_same_seed_same_bytes_whatever_the_process_and_its_threads(tmp_path):
     assert hashes(folder) == hashes(phantom_folder(Spec((16, 24, 20), 1), tmp_path / "alone"))
 
 
-def test_subjects_and_seeds_are_drawn_apart(tmp_path):
-    one, two, other = (
-        hashes(phantom_folder(spec, tmp_path))
-        for spec in (Spec((16, 24, 20), 1), Spec((16, 24, 20), 2), Spec((16, 24, 20), 1, seed=1))
-    )
-    assert one.items() < two.items()  # a subject does not depend on how many follow
-    assert not set(two.values()) & set(other.values())
+def test_subjects_and_seeds_are_drawn_apart(cohort, cache):
+    one, other = (hashes(phantom_folder(spec, cache)) for spec in (Spec(SHAPE, 1), Spec(SHAPE, 1, seed=1)))
+    assert one.items() < hashes(cohort).items()  # a subject does not depend on how many follow
+    assert not set(hashes(cohort).values()) & set(other.values())
 
 
-def test_a_written_cohort_is_not_written_again(tmp_path):
-    spec = Spec((16, 24, 20), 1)
-    first = {file: file.stat().st_mtime_ns for file in phantom_folder(spec, tmp_path).rglob("*")}
-    assert {file: file.stat().st_mtime_ns for file in phantom_folder(spec, tmp_path).rglob("*")} == first
+def test_a_written_cohort_is_not_written_again(cohort, cache):
+    before = {file: file.stat().st_mtime_ns for file in cohort.rglob("*")}
+    assert phantom_folder(Spec(), cache) == cohort
+    assert {file: file.stat().st_mtime_ns for file in cohort.rglob("*")} == before
 
 
 def test_volumes_are_within_anatomical_ranges(labels):

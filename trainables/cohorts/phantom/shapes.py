@@ -58,8 +58,7 @@ def draw_waves(
 def ellipsoid(points: np.ndarray, centre: Triple, radii_mm: Triple) -> np.ndarray:
     """Distance to an axis-parallel ellipsoid, exact for a sphere, first order near any surface."""
     scaled = (points - column(centre, points)) / column(radii_mm, points)
-    level = np.sqrt(np.sum(scaled**2, axis=0))
-    slope = np.sqrt(np.sum((scaled / column(radii_mm, points)) ** 2, axis=0))
+    level, slope = length(scaled), length(scaled / column(radii_mm, points))
     return level * (level - 1) / np.maximum(slope, np.float32(1e-6))
 
 
@@ -70,7 +69,7 @@ def tube(points: np.ndarray, knots: tuple[tuple[float, float, float, float], ...
         axis = np.subtract(end, start, dtype=np.float32)
         offset = points - column(start, points)
         along = np.clip(np.einsum("i,i...->...", axis / np.sum(axis**2), offset), 0, 1)
-        gap = np.sqrt(np.sum((offset - column(axis, points) * along) ** 2, axis=0))
+        gap = length(offset - column(axis, points) * along)
         np.minimum(nearest, gap - first - np.float32(last - first) * along, out=nearest)
     return nearest
 
@@ -79,6 +78,11 @@ def blend(first: np.ndarray, second: np.ndarray, width_mm: float) -> np.ndarray:
     """Union of two solids with the crease between them filled over `width_mm` (polynomial smooth minimum)."""
     share = np.clip(0.5 + 0.5 * (second - first) / np.float32(width_mm), 0, 1)
     return second + (first - second) * share - np.float32(width_mm) * share * (1 - share)
+
+
+def length(vectors: np.ndarray) -> np.ndarray:
+    """Euclidean length of (3, ...) vectors."""
+    return np.sqrt(np.einsum("i...,i...->...", vectors, vectors))
 
 
 def column(values: npt.ArrayLike, points: np.ndarray) -> np.ndarray:
