@@ -12,8 +12,8 @@ from ray.tune.experiment import Trial
 from analysis.console import best_line
 from analysis.front import best_feasible
 from study.plan import Plan
-from study.records import FAILED, FINISHED, RUNNING, write_json
 from study.recording import Recorder
+from study.records import FAILED, FINISHED, RUNNING, write_json
 from study.references import BASELINE, RETRAINED, Reference
 from study.resources import Resources
 from study.search import StudySearch, Unfinished

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainables.cohorts.cache import cache_dir
-from trainables.cohorts.opening import open_cohort
-
 from search_spaces import space as spaces
 from search_spaces.space import Space
 from study.pseudonyms import owner_key, pseudonym
 from study.settings import StudySettings
+from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
+from trainables.cohorts.opening import open_cohort
 from trainables.data import TrialData, trial_data
 from trainables.med3d import DEPTHS
 from trainables.split import Split, split_subjects
@@ -104,7 +103,15 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         problems.append(f"--space: no search space {settings.space!r}; there are {', '.join(spaces.names())}")
     if settings.depth not in DEPTHS:
         problems.append(f"--depth must be one of {DEPTHS}, but got {settings.depth}")
-    for name in ("trials", "epochs", "baseline_epochs", "concurrent", "forget_count", "heldout_count", "retain_count"):
+    for name in (
+        "trials",
+        "epochs",
+        "baseline_epochs",
+        "concurrent",
+        "forget_count",
+        "heldout_count",
+        "retain_count",
+    ):
         value = getattr(settings, name)
         if value is not None and value < 1:
             problems.append(f"--{name.replace('_', '-')} must be at least 1, but got {value}")

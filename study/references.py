@@ -121,7 +121,8 @@ def _fit_reports(
     data, initial = shared
     network = med3d(depth, data.classes)
     network.load_state_dict({name: torch.tensor(value) for name, value in initial.items()})
-    for report in fit(network, data, taught, recipe, seed):  # Ray sends into generators, which `yield from` passes on
+    # Not `yield from`: Ray sends into this generator, which an iterator does not take.
+    for report in fit(network, data, taught, recipe, seed):  # noqa: UP028
         yield report
     yield weights_of(network)
 

@@ -1,6 +1,5 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
-import logging
 import shlex
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from analysis.front import best_feasible
 from analysis.tables import load_study
 from study.engine import run_trials
 from study.plan import Plan
-from study.records import RUNNING, write_json
 from study.recording import Recorder
+from study.records import RUNNING, write_json
 from study.references import Reference, fit_references
 from study.resources import Resources, share
 from study.tracking import PARENT, Tracker
@@ -143,7 +142,8 @@ def _print_plan(plan: Plan, console: Console) -> None:
     shape = " x ".join(map(str, cohort.images.shape[1:]))
     spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
     console.print(
-        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials, records in {settings.folder}",
+        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials,"
+        f" records in {settings.folder}",
         soft_wrap=True,
     )
     console.print(

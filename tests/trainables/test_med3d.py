@@ -165,10 +165,24 @@ def test_encoder_is_bit_identical_to_medicalnets(networks, depth):
     network = networks[depth].eval()
     state = random_state(depth)
     load_state(network, state, "random weights")
-    image = torch.randn(1, 1, 17, 33, 40)
+    image = torch.randn(1, 1, 34, 38, 40)
 
     with torch.no_grad():
         assert torch.equal(network.encoder(image), reference_features(state, depth, image))
+
+
+@pytest.mark.parametrize("size", [(17, 33, 40), (8, 24, 32), (16, 48, 9)])
+def test_taps_left_out_on_small_volumes_change_nothing(networks, size):
+    network = copy.deepcopy(networks[10]).double().eval()
+    state = random_state(10)
+    load_state(network, state, "random weights")
+    state = {key: value.double() if value.is_floating_point() else value for key, value in state.items()}
+    image = torch.randn(1, 1, *size, dtype=torch.float64)
+
+    with torch.no_grad():
+        torch.testing.assert_close(
+            network.encoder(image), reference_features(state, 10, image), rtol=1e-12, atol=1e-12
+        )
 
 
 def test_shortcut_a_carries_no_gradient_like_medicalnets(networks):
