@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.front import mark
-
 from study.records import FAILED, FINISHED, METRICS, RUNNING, Knob, history_table, trials_table
 from study.tracking import PARENT, Tracker
 
