@@ -78,11 +78,15 @@ def _conflict(plan: "Plan") -> str | None:
 
 
 def _quiet(verbose: bool) -> None:
-    """Hide the chatter of the libraries, as far as that is decided before they are imported."""
+    """Hide the chatter of the libraries; most of them ask for this before they are imported."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recorder writes, once
     if not verbose:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _fail(errors: Console, problems: list[str], code: int) -> int:

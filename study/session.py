@@ -167,9 +167,11 @@ def _print_result(
     best = best_feasible(rows)
     console.print(front_table(rows, list(plan.space.knobs)))
     console.print(
-        f"[bold]best feasible[/bold]  {best_line(best)}"
+        f"[bold]best feasible[/bold]   {best_line(best)}"
         if best
-        else "[bold]no feasible trial[/bold]: give the search more trials"
+        else "[bold]no feasible trial[/bold]: give the search more trials",
+        soft_wrap=True,
+        highlight=False,
     )
     if problem:
         console.print(
