@@ -8,6 +8,7 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
+from rich.markup import escape
 
 from analysis.console import best_line
 from analysis.front import best_feasible
@@ -20,7 +21,8 @@ from study.search import StudySearch, Unfinished
 from study.view import StudyView
 from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial
 
-_MAX_FAILURES = 3
+_MOST_RETRIES = 2
+"""Of a trial whose process dies or raises; each continues from the trial's newest checkpoint."""
 
 
 def run_trials(
@@ -63,7 +65,7 @@ def run_trials(
         run_config=RunConfig(
             name=_next_session(storage),
             storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+            failure_config=FailureConfig(max_failures=_MOST_RETRIES),
             checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
             callbacks=[_Events(plan, recorder, view)],
             verbose=0,
@@ -101,10 +103,13 @@ class _Events(Callback):
         keep_weights(self._front / name, Path(trial.checkpoint.path) / WEIGHTS_FILE, dict(trial.config))
         self._end(name, FINISHED, trial.last_result["diverged"])
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._view.line(f"{trial.config['id']}  [yellow]tried again after: {_reason(trial)}[/yellow]")
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if trial.num_failures > _MAX_FAILURES or trial.status == Trial.ERROR:
-            self._end(trial.config["id"], FAILED, diverged=False)
-            self._view.line(f"[red]trial {trial.config['id']} failed; its log: {trial.error_file}[/red]")
+        self._recorder.started(trial.config["id"], trial.config["knobs"])  # it may never have come that far
+        self._end(trial.config["id"], FAILED, diverged=False)
+        self._view.line(f"{' ' * 14}[red]{_reason(trial)}[/red] ({trial.error_file})")
 
     def _end(self, name: str, status: str, diverged: bool) -> None:
         self._recorder.ended(name, status, diverged)
@@ -145,6 +150,11 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['id']}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
         f"  gap {row['dice_gap']:+.3f}  {row['epochs_done']} epochs, {row['seconds']:.0f} s"
     )
+
+
+def _reason(trial: Trial) -> str:
+    """The last line of a failed trial's log."""
+    return escape(Path(trial.error_file).read_text().strip().rpartition("\n")[2])
 
 
 def _trial_folder(trial: Trial) -> str:

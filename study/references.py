@@ -28,8 +28,6 @@ BASELINE, RETRAINED = "baseline", "retrained"
 _VERSION = 1
 """Counts changes of the fit that make cached references stale."""
 
-_FIT_BATCH = 4
-
 
 class FitError(Exception):
     """A reference that could not be fitted."""
@@ -168,4 +166,4 @@ def _taught(data: TrialData) -> dict[str, Subset]:
 
 
 def _recipe(plan: Plan) -> Recipe:
-    return Recipe(plan.settings.baseline_epochs, plan.settings.baseline_lr, retain_batch=_FIT_BATCH)
+    return Recipe(plan.settings.baseline_epochs, plan.settings.baseline_lr)

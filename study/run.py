@@ -1,6 +1,7 @@
 """`python -m study.run`: read the settings, check them, run or continue the study, print its result."""
 
 import json
+import logging
 import os
 import sys
 from dataclasses import replace
@@ -87,6 +88,7 @@ def _quiet(verbose: bool) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the view tells of trials that fail
 
 
 def _fail(errors: Console, problems: list[str], code: int) -> int:

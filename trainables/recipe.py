@@ -18,5 +18,5 @@ class Recipe:
     epochs: int = 20
     lr: float = 1e-3
     weight_decay: float = 1e-2
-    retain_batch: int = 3
+    retain_batch: int = 2
     forget_batch: int = 1
