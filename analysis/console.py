@@ -33,8 +33,8 @@ def front_table(rows: Sequence[Mapping[str, Any]], knobs: Sequence[str]) -> Tabl
     best = best_feasible(rows)
     title = f"Pareto front: {len(front)} of {len(rows)} trials"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column("trial", no_wrap=True)
-    for name in knobs:  # where a terminal is too narrow, these fold and the metrics stay whole
+    table.add_column("trial", overflow="fold")  # where a terminal is too narrow, ids and knobs fold
+    for name in knobs:
         table.add_column(name.replace("_", "\n"), justify="right", overflow="fold")
     for header in [*_METRICS, "ep.", "s"]:
         table.add_column(header, justify="right", no_wrap=True)

@@ -1,6 +1,7 @@
 """The Pareto figure of a study and the history of its search, drawn with plotly; the colours are Okabe and Ito's."""
 
 import math
+import re
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -95,7 +96,12 @@ def history_figure(study: StudyData) -> go.Figure:
 
 def write_pareto(study: StudyData, path: Path) -> None:
     """Write the two figures as one HTML file that needs nothing else, replacing the file in one step."""
-    image = {"format": "svg", "filename": f"{study.name}-pareto", "width": 1000, "height": 700}
+    image = {
+        "format": "svg",
+        "filename": re.sub(r"[^\w.-]+", "_", f"{study.name}-pareto"),
+        "width": 1000,
+        "height": 700,
+    }
     options = {
         "full_html": False,
         # without showSendToCloud the toolbar offers to upload the figure to plotly's servers

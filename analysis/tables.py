@@ -57,20 +57,28 @@ def load_study(folder: Path) -> StudyData:
     try:
         knobs = study["knobs"]
         types = {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
+        trials, history = _tables(folder, types)
         return StudyData(
             name=study["name"],
             space=study["space"],
             retain_floor=float(study["settings"]["retain_floor"]),
             knobs=knobs,
-            trials=_frame(trials_table(folder, types)),
-            history=_frame(history_table(folder)),
+            trials=trials,
+            history=history,
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
             published=study["published"],
         )
-    except (pa.ArrowException, OSError) as error:
-        raise StudyError(f"a table of {folder} is damaged: {error}") from error
+    except StudyError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
+
+
+def _tables(folder: Path, knobs: dict[str, type]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    try:
+        return _frame(trials_table(folder, knobs)), _frame(history_table(folder))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise StudyError(f"a table of {folder} is damaged: {error}") from error
 
 
 def _frame(table: Table) -> pd.DataFrame:

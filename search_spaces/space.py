@@ -60,7 +60,8 @@ class Space:
         """The same space with at most this many epochs a trial; its own lower end gives way if it must."""
         domain = self.domains["epochs"]
         assert isinstance(domain, IntDistribution)
-        shorter = IntDistribution(min(domain.low, epochs), epochs, log=domain.log)
+        low = min(domain.low, epochs)
+        shorter = IntDistribution(low, epochs - (epochs - low) % domain.step, log=domain.log, step=domain.step)
         return replace(self, domains={**self.domains, "epochs": shorter})
 
 

@@ -1,0 +1,84 @@
+"""Rows and study folders for the analysis tests, written through study.records as a study writes them."""
+
+from itertools import count
+
+import pytest
+
+from analysis.tables import load_study
+from study.records import METRICS, history_table, trials_table, write_json
+
+KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
+VALUES = {"noise_rate": 0.8125, "lr": 1.2e-4, "epochs": 13, "resample": True}
+MARKS = ("feasible", "on_front", "diverged")
+
+
+def trial_row(id, retain=None, forget=None, status="finished", **changes):
+    """A row as the recorder leaves it, of a study whose baseline has a retain Dice of 0.8."""
+    row = {"id": id, "strategy": "noisy_label", **VALUES, **dict.fromkeys((*METRICS, *MARKS))}
+    row |= {"epochs_done": 0, "seconds": 0.0, "status": status}
+    if retain is not None:
+        row |= dict.fromkeys(METRICS, 0.5) | dict.fromkeys(MARKS, False)
+        row |= {"retain_dice": retain, "forget_dice": forget, "dice_gap": retain - forget, "retention": retain / 0.8}
+        row |= {"epochs_done": 13, "seconds": 1234.5}
+    return row | changes
+
+
+def study_folder(folder, rows=(), history=(), **changes):
+    """study.json with `changes`, and the tables that have rows."""
+    record = {
+        "name": "hippocampus",
+        "space": "noisy_label",
+        "settings": {"retain_floor": 0.9, "trials": 8},
+        "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
+        "references": {
+            "baseline": {"digest": "0a1b2c", "retain_dice": 0.8, "forget_dice": 0.78},
+            "retrained": {"digest": "3d4e5f", "retain_dice": 0.79, "forget_dice": 0.65},
+        },
+        "published": {
+            "retain_dice": 0.7576,
+            "forget_dice": 0.0613,
+            "source": "arXiv 2606.16180, Noisy Label, 50 epochs",
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "study.json", record | changes)
+    if rows:
+        trials_table(folder, KNOBS).upsert(rows)
+    if history:
+        history_table(folder).upsert(history)
+    return folder
+
+
+@pytest.fixture
+def trial():
+    return trial_row
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes a study, or more rows of the same one, and returns its folder."""
+    return lambda *rows, history=(), **changes: study_folder(tmp_path / "study", rows, history, **changes)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Writes a study of its own and reads it back."""
+    numbers = count()
+    return lambda *rows, history=(), **changes: load_study(
+        study_folder(tmp_path / f"study-{next(numbers)}", rows, history, **changes)
+    )
+
+
+@pytest.fixture
+def rows():
+    """One trial of every kind, in the order in which they began; the retain floor lies at 0.72."""
+    return [
+        trial_row("good", 0.75, 0.25, feasible=True, on_front=True),
+        trial_row("collapsed", 0.05, 0.0),
+        trial_row("running", status="running"),
+        trial_row("best", 0.74, 0.09, feasible=True, on_front=True),
+        trial_row("beaten", 0.73, 0.3, feasible=True),
+        trial_row("burst", 0.78, 0.02, diverged=True),
+        trial_row("failed", 0.79, 0.01, status="failed"),
+        trial_row("careful", 0.77, 0.6, feasible=True, on_front=True),
+    ]

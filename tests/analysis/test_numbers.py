@@ -1,0 +1,47 @@
+import math
+
+import pytest
+
+from analysis.numbers import knob, metric
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "signed"),
+    [
+        (0.69634, "0.696", "+0.696"),
+        (-0.25, "-0.250", "-0.250"),
+        (0.0, "0.000", "+0.000"),
+        (1, "1.000", "+1.000"),
+        (None, "–", "–"),  # noqa: RUF001
+        (math.nan, "–", "–"),  # noqa: RUF001
+        (-math.inf, "–", "–"),  # noqa: RUF001
+    ],
+)
+def test_a_metric_has_three_decimals_or_is_a_dash(value, text, signed):
+    assert metric(value) == text
+    assert metric(value, signed=True) == signed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        (200_000, "200000"),
+        ("cosine", "cosine"),
+        (0.0, "0.000"),
+        (0.8125, "0.812"),
+        (0.01, "0.010"),
+        (-0.5, "-0.500"),
+        (0.00999, "1.0e-02"),
+        (1.2e-4, "1.2e-04"),
+        (-3e-5, "-3.0e-05"),
+        (9999.0, "9999.000"),
+        (12345.0, "1.2e+04"),
+        (None, "–"),  # noqa: RUF001
+        (math.nan, "–"),  # noqa: RUF001
+    ],
+)
+def test_a_knob_is_short_and_keeps_its_size(value, text):
+    assert knob(value) == text
