@@ -1,6 +1,7 @@
 """What will run: the settings checked against the space and the cohort, before any compute is spent."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,8 +122,8 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
     if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():
         problems.append(f"--weights: no such file {settings.weights!r} (or `medicalnet` to download)")
-    if settings.name and Path(settings.name).name != settings.name:
-        problems.append(f"--name must be a plain folder name, but got {settings.name!r}")
+    if settings.name and not re.fullmatch(r"\w[\w.-]*", settings.name):
+        problems.append(f"--name must be made of letters, digits and _ . -, but got {settings.name!r}")
     for first, second in (("forget", "forget_count"), ("heldout", "heldout_count")):
         if getattr(settings, first) and getattr(settings, second) is not None:
             problems.append(f"--{first} and --{second.replace('_', '-')} exclude each other")

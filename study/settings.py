@@ -33,7 +33,7 @@ class StudySettings:
     label_map: str = ""
     """CSV file with the columns from,to,name that merges label values."""
     groups: str = ""
-    """CSV file with the columns scan,subject where several scans are one person and the layout does not say so."""
+    """CSV file with the columns scan,subject, for layouts where several scans are one person and nothing says so."""
     shape: str = ""
     """Voxels D,H,W of the common grid; by default the cohort's largest extent in multiples of 8."""
     forget: str = ""

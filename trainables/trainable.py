@@ -55,7 +55,7 @@ class UnlearningTrial(Trainable):
         self._network.load_state_dict(self._weights)
         strategy, recipe = build(new_config["strategy"], new_config["knobs"])
         self._loop = Unlearning(self._network, self._data, strategy, recipe, new_config["seed"])
-        self._saved_at, self._save_seconds = time.monotonic(), 0.0
+        self._save_seconds, self._unsaved_seconds = 0.0, 0.0
         if new_config["checkpoint"]:
             self._load(Path(new_config["checkpoint"]))
         return True
@@ -63,7 +63,8 @@ class UnlearningTrial(Trainable):
     def step(self) -> dict[str, Any]:
         """Train and evaluate one epoch; NaN where a metric is undefined."""
         report = next(self._loop)
-        due = time.monotonic() - self._saved_at > self._save_seconds / CHECKPOINT_SHARE
+        self._unsaved_seconds += report.seconds
+        due = self._unsaved_seconds > self._save_seconds / CHECKPOINT_SHARE
         return {
             **report.metrics,
             **gaps(report.metrics, self._baseline["baseline_retain_dice"], self._baseline["retrained_forget_dice"]),
@@ -82,8 +83,7 @@ class UnlearningTrial(Trainable):
             save_file(self._network.state_dict(), Path(checkpoint_dir) / WEIGHTS_FILE)
         else:
             torch.save(self._loop.state_dict(), Path(checkpoint_dir) / STATE_FILE)
-        self._saved_at = time.monotonic()
-        self._save_seconds = self._saved_at - started
+        self._save_seconds, self._unsaved_seconds = time.monotonic() - started, 0.0
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Continue after a failure within the session."""

@@ -1,4 +1,4 @@
-"""Regroups the scans of a listing into subjects: `--groups FILE`, a CSV with columns case,subject."""
+"""Regroups the scans of a listing into subjects: `--groups FILE`, a CSV with columns scan,subject."""
 
 import csv
 from collections import Counter

@@ -35,7 +35,7 @@ def open_cohort(
         spec: `KIND:PATH`, where KIND is one of `kinds()`; `phantom` alone is the default phantom.
         contrast: which image of each scan; the layout's default without it.
         label_map: CSV with columns from,to,name.
-        groups: CSV with columns case,subject.
+        groups: CSV with columns scan,subject.
         shape: (D, H, W) of the grid in voxels.
         cache_dir: folder of the cache.
 
