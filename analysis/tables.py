@@ -1,6 +1,7 @@
 """A study's records, read back from its folder."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ def load_study(folder: Path) -> StudyData:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
 
 
-def _tables(folder: Path, knobs: dict[str, type]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables(folder: Path, knobs: Mapping[str, type]) -> tuple[pd.DataFrame, pd.DataFrame]:
     try:
         return _frame(trials_table(folder, knobs)), _frame(history_table(folder))
     except (pa.ArrowException, OSError, KeyError) as error:

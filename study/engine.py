@@ -27,19 +27,23 @@ _MOST_RETRIES = 2
 
 def run_trials(
     plan: Plan, references: dict[str, Reference], resources: Resources, recorder: Recorder, view: StudyView
-) -> None:
-    """Run trials until the study has as many as its settings ask for; returns early on Ctrl-C."""
+) -> bool:
+    """Run trials until the study has as many as its settings ask for, or there are no others.
+
+    Returns:
+        Whether that was reached; False after Ctrl-C.
+    """
     ended = [row for row in recorder.rows if row["status"] != RUNNING]
     remaining = plan.settings.trials - len(ended)
     if remaining <= 0:
-        return
+        return True
     storage = plan.settings.folder.absolute() / "tune"
     search = StudySearch(
         plan.space,
         references[BASELINE].digest,
         plan.settings.seed,
         plan.settings.retain_floor,
-        finished=[row for row in ended if row["status"] == FINISHED],
+        ended=ended,
         unfinished=[
             Unfinished({name: row[name] for name in plan.space.knobs}, newest_state(storage, row["id"]))
             for row in recorder.rows
@@ -71,6 +75,8 @@ def run_trials(
             verbose=0,
         ),
     ).fit()
+    ended = [row for row in recorder.rows if row["status"] != RUNNING]
+    return search.exhausted or len(ended) >= plan.settings.trials
 
 
 class _Events(Callback):
@@ -109,7 +115,7 @@ class _Events(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._recorder.started(trial.config["id"], trial.config["knobs"])  # it may never have come that far
         self._end(trial.config["id"], FAILED, diverged=False)
-        self._view.line(f"{' ' * 14}[red]{_reason(trial)}[/red] ({trial.error_file})")
+        self._view.line(f"{' ' * 14}[red]{_reason(trial)}[/red] ({escape(str(trial.error_file))})")
 
     def _end(self, name: str, status: str, diverged: bool) -> None:
         self._recorder.ended(name, status, diverged)

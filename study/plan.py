@@ -141,7 +141,7 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
 def _shape(text: str, problems: list[str]) -> tuple[int, int, int] | None:
     if not text:
         return None
-    sizes = [int(part) for part in text.split(",") if part.strip().isdigit()]
+    sizes = [int(part) for part in text.split(",") if part.strip().isdecimal()]
     if len(sizes) != 3 or text.count(",") != 2 or min(sizes) < 16:
         problems.append(f"--shape must be D,H,W, three sizes of at least 16 voxels, but got {text!r}")
         return None

@@ -1,9 +1,11 @@
 """Pseudonyms: the only form in which subject ids leave the owner's machine or reach a record."""
 
+import contextlib
 import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 
@@ -16,10 +18,11 @@ def owner_key(cache: Path) -> bytes:
     """The owner's secret key, made on first use beside the cache and readable by the owner only."""
     path = cache / "pseudonym.key"
     cache.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
+    if not path.exists():
+        descriptor, made = tempfile.mkstemp(dir=cache, prefix=".pseudonym-")  # mode 0600
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(made, path)
+        Path(made).unlink()
     return path.read_bytes()

@@ -74,8 +74,9 @@ class Recorder:
 
     def result(self, best: Mapping[str, Any] | None, files: Sequence[Path], complete: bool) -> None:
         """End the parent run with the best trial's metrics and the study's files."""
+        ended = sum(row["status"] != RUNNING for row in self.rows)
         if best is not None:
-            self._tracker.log(PARENT, [{"epoch": len(self.rows), **{name: best[name] for name in METRICS}}])
+            self._tracker.log(PARENT, [{"epoch": ended, **{name: best[name] for name in METRICS}}])
             self._tracker.tag(PARENT, {"best_trial": best["id"]})
         for file in files:
             self._tracker.attach(PARENT, file)

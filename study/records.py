@@ -58,7 +58,7 @@ class Table:
 
     def __init__(self, path: Path, schema: pa.Schema, key: tuple[str, ...]):
         self.path, self.schema, self._key = path, schema, key
-        stored = pq.read_table(path).to_pylist() if path.exists() else []
+        stored = pq.read_table(pa.BufferReader(path.read_bytes())).to_pylist() if path.exists() else []
         self._rows = {self._key_of(row): row for row in stored}
 
     @property

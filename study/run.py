@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from study.settings import StudySettings, parse
 
@@ -51,14 +52,13 @@ def _resumed(settings: StudySettings, arguments: list[str], errors: Console) -> 
     path = settings.studies / settings.resume / "study.json"
     try:
         stored = json.loads(path.read_text())["settings"]
-    except (OSError, ValueError, KeyError) as error:
+        before = StudySettings(**{**stored, "studies": settings.studies, "resume": "", "verbose": False})
+    except (OSError, ValueError, KeyError, TypeError) as error:
         there = sorted(found.parent.name for found in settings.studies.glob("*/study.json"))
         problem = (
             f"--resume: {path} cannot be read ({type(error).__name__}); studies there: {', '.join(there) or 'none'}"
         )
         sys.exit(_fail(errors, [problem], BAD_INPUT))
-    stored = {**stored, "studies": settings.studies, "resume": "", "verbose": False}
-    before = StudySettings(**stored)
     return replace(parse(arguments, before), resume="", name=before.name)
 
 
@@ -67,13 +67,17 @@ def _conflict(plan: "Plan") -> str | None:
     path = plan.settings.folder / "study.json"
     if not path.exists():
         return None
-    stored = json.loads(path.read_text())
     mine = plan.settings.computed
-    changed = [name for name, value in mine.items() if stored["settings"].get(name) != value]
+    try:
+        stored = json.loads(path.read_text())
+        before, digest = dict(stored["settings"]), stored["cohort"]["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{path} cannot be read ({type(error).__name__}); choose another --name"
+    changed = [name for name, value in mine.items() if before.get(name) != value]
     if changed:
-        listed = ", ".join(f"{name} ({stored['settings'].get(name)!r} -> {mine[name]!r})" for name in changed)
+        listed = ", ".join(f"{name} ({before.get(name)!r} -> {mine[name]!r})" for name in changed)
         return f"study {plan.settings.name!r} was started with other settings: {listed}; choose another --name"
-    if stored["cohort"]["digest"] != plan.cohort.digest:
+    if digest != plan.cohort.digest:
         return f"study {plan.settings.name!r} was started on other data: the cohort's files have changed since"
     return None
 
@@ -93,7 +97,7 @@ def _quiet(verbose: bool) -> None:
 
 def _fail(errors: Console, problems: list[str], code: int) -> int:
     for problem in problems:
-        errors.print(f"[bold red]error:[/bold red] {problem}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]error:[/bold red] {escape(problem)}", highlight=False, soft_wrap=True)
     return code
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from optuna.samplers import TPESampler
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces.space import Space
-from study.records import Knob, TrialConfig
+from study.records import FAILED, Knob, TrialConfig
 from trainables.seeds import seed_for
 
 CONSTRAINT = "retain_floor"
@@ -33,7 +34,7 @@ class StudySearch(OptunaSearch):
 
     Ray's OptunaSearch knows no constraints, so they are set on the Optuna trial just before it is told. A
     resumed study builds a new search from its records: finished trials are told again, unfinished ones are
-    suggested first, with their checkpoints.
+    suggested first, with their checkpoints. `exhausted` tells that a discrete space has nothing new left.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class StudySearch(OptunaSearch):
         baseline: str,
         seed: int,
         retain_floor: float,
-        finished: Sequence[Mapping[str, Any]] = (),
+        ended: Sequence[Mapping[str, Any]] = (),
         unfinished: Sequence[Unfinished] = (),
     ):
         """Start from what the records hold.
@@ -52,16 +53,17 @@ class StudySearch(OptunaSearch):
             baseline: digest of the baseline reference.
             seed: of the trials and, with the number of trials known, of the search.
             retain_floor: least retention of a feasible trial.
-            finished: rows of the trial table with every knob, `dice_gap`, `retention` and `diverged`.
+            ended: rows of the trial table, finished and failed; told to Optuna as what they are.
             unfinished: to be suggested first, in this order.
         """
-        sampler = TPESampler(seed=seed_for(seed, f"search/{len(finished)}") % 2**32)
+        sampler = TPESampler(seed=seed_for(seed, f"search/{len(ended)}") % 2**32)
         super().__init__(dict(space.domains), metric="dice_gap", mode="max", sampler=sampler)
         self._strategy, self._knobs = space.strategy, tuple(space.domains)
         self._baseline, self._trial_seed, self._floor = baseline, seed, retain_floor
+        self.exhausted = False
         self._seen: set[str] = set()
         self._checkpoints: dict[str, str | None] = {}
-        for row in finished:
+        for row in ended:
             self._tell_again(row)
         for trial in unfinished:
             self._ot_study.enqueue_trial(dict(trial.knobs))
@@ -89,10 +91,11 @@ class StudySearch(OptunaSearch):
             super().on_trial_complete(trial_id)
             self._completed_trials.discard(trial_id)
             del self._ot_trials[trial_id]
+        self.exhausted = True
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: no pruner looks at intermediate values, and NaN would be refused."""
+        """Nothing: no pruner looks at intermediate values."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Set the constraint, then tell Optuna the gap; a trial that failed is told as failed."""
@@ -107,6 +110,9 @@ class StudySearch(OptunaSearch):
         self._seen.add(self.config_of(knobs).signature)
         self._ot_study.enqueue_trial(knobs)
         trial = self._ot_study.ask(fixed_distributions=self._space)
+        if row["status"] == FAILED:
+            self._ot_study.tell(trial, state=TrialState.FAIL)
+            return
         trial.set_constraint(CONSTRAINT, violation(row, self._floor))
         self._ot_study.tell(trial, told_gap(row))
 

@@ -1,6 +1,5 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
-import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,16 +9,16 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from analysis.console import best_line, front_table
 from analysis.figures import write_pareto
 from analysis.front import best_feasible
 from analysis.tables import load_study
 from study.engine import run_trials
 from study.plan import Plan
 from study.recording import Recorder
-from study.records import RUNNING, write_json
+from study.records import write_json
 from study.references import Reference, fit_references
 from study.resources import Resources, share
+from study.summary import print_plan, print_result
 from study.tracking import PARENT, Tracker
 from study.view import StudyView
 from trainables.cohorts.cache import cache_dir
@@ -36,7 +35,7 @@ def run_study(plan: Plan, console: Console) -> bool:
     """
     settings, folder = plan.settings, plan.settings.folder
     initial = weights_of(initial_network(settings.depth, plan.data.classes, settings.seed, settings.weights))
-    _print_plan(plan, console)
+    print_plan(plan, console)
     folder.mkdir(parents=True, exist_ok=True)
     ray.init(
         include_dashboard=False, log_to_driver=settings.verbose, logging_level="INFO" if settings.verbose else "ERROR"
@@ -53,14 +52,13 @@ def run_study(plan: Plan, console: Console) -> bool:
             for name, reference in references.items():
                 recorder.reference(name, reference.digest, reference.history)
             recorder.catch_up()
-            run_trials(plan, references, resources, recorder, view)
-        complete = sum(row["status"] != RUNNING for row in recorder.rows) >= settings.trials
+            complete = run_trials(plan, references, resources, recorder, view)
         write_pareto(load_study(folder), folder / "pareto.html")
         recorder.result(best_feasible(recorder.rows), _files(folder), complete)
         tracker.close()
     finally:
         ray.shutdown()
-    _print_result(plan, recorder.rows, tracker.problem, complete, console)
+    print_result(plan, recorder.rows, tracking_uri(plan), tracker.problem, complete, console)
     return complete
 
 
@@ -135,60 +133,3 @@ def _files(folder: Path) -> list[Path]:
         for name in ("pareto.html", "study.json", "trials.parquet", "history.parquet")
         if (folder / name).exists()
     ]
-
-
-def _print_plan(plan: Plan, console: Console) -> None:
-    cohort, settings, split = plan.cohort, plan.settings, plan.split
-    shape = " x ".join(map(str, cohort.images.shape[1:]))
-    spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
-    console.print(
-        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials,"
-        f" records in {settings.folder}",
-        soft_wrap=True,
-    )
-    console.print(
-        f"  cohort  {settings.cohort}: {len(cohort.subjects)} subjects, {len(cohort.images)} scans of {shape} voxels"
-        f" ({spacing} mm), {len(cohort.class_names)} classes",
-        soft_wrap=True,
-        highlight=False,
-    )
-    console.print(
-        f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
-        f"; network Med3D-{settings.depth}; maximise the Dice gap where retention >= {settings.retain_floor:g}",
-        soft_wrap=True,
-        highlight=False,
-    )
-
-
-def _print_result(
-    plan: Plan, rows: list[dict[str, Any]], problem: str | None, complete: bool, console: Console
-) -> None:
-    settings = plan.settings
-    best = best_feasible(rows)
-    console.print(front_table(rows, list(plan.space.knobs)))
-    console.print(
-        f"[bold]best feasible[/bold]   {best_line(best)}"
-        if best
-        else "[bold]no feasible trial[/bold]: give the search more trials",
-        soft_wrap=True,
-        highlight=False,
-    )
-    if problem:
-        console.print(
-            f"[yellow]MLflow could not be written[/yellow] ({problem}); the records are complete, a resume logs them"
-        )
-    resume = f"python -m study.run --resume {settings.name}"
-    if settings.studies != Path("studies"):
-        resume += f" --studies {shlex.quote(str(settings.studies))}"
-    done = (
-        f"more trials     {resume} --trials {settings.trials * 2}"
-        if complete
-        else f"[bold yellow]interrupted[/bold yellow]; continue  {resume}"
-    )
-    console.print(f"Pareto front    {settings.folder / 'pareto.html'}", soft_wrap=True, highlight=False)
-    console.print(
-        f"MLflow          mlflow ui --backend-store-uri {shlex.quote(tracking_uri(plan))}",
-        soft_wrap=True,
-        highlight=False,
-    )
-    console.print(done, soft_wrap=True, highlight=False)

@@ -18,7 +18,7 @@ class StudySettings:
     retain Dice stays above a floor. Its records go to <studies>/<name>/ and to MLflow. The same command again
     continues where the last one stopped.
 
-    Examples:
+    For example:
       python -m study.run --space noisy_label
       python -m study.run --space noisy_label --cohort decathlon:Task04_Hippocampus --forget-count 3 --trials 30
       python -m study.run --resume NAME --trials 60
@@ -73,7 +73,7 @@ class StudySettings:
     resume: str = ""
     """Continue this study; options given beside it change it where they may."""
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
-    """Show the logs of Ray and MLflow and full tracebacks."""
+    """Show the logs of Ray, Optuna and MLflow."""
 
     @property
     def computed(self) -> dict[str, Any]:

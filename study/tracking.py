@@ -47,23 +47,29 @@ class Tracker:
 
     def start(self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Begin a run, or go on with the one that is there."""
-        self._queue.put(lambda runs: runs.start(name, params, tags))
+        self._put(lambda runs: runs.start(name, params, tags))
 
     def log(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log the metrics of epochs (column `epoch` is the step); epochs logged before are left out."""
-        self._queue.put(lambda runs: runs.log(name, rows))
+        self._put(lambda runs: runs.log(name, rows))
 
     def tag(self, name: str, tags: Mapping[str, Any]) -> None:
         """Set tags of a run."""
-        self._queue.put(lambda runs: runs.tag(name, tags))
+        self._put(lambda runs: runs.tag(name, tags))
 
     def attach(self, name: str, file: Path) -> None:
         """Log a file as an artifact of a run."""
-        self._queue.put(lambda runs: runs.attach(name, file))
+        self._put(lambda runs: runs.attach(name, file))
 
     def end(self, name: str, status: str) -> None:
         """End a run with MLflow's status: FINISHED, FAILED or KILLED."""
-        self._queue.put(lambda runs: runs.end(name, status))
+        self._put(lambda runs: runs.end(name, status))
+
+    def _put(self, task: "Callable[[_Runs], None]") -> None:
+        try:
+            self._queue.put_nowait(task)
+        except queue.Full:
+            self.problem = self.problem or f"no answer while {_QUEUE_LENGTH} calls were waiting"
 
     def close(self) -> None:
         """Wait until everything queued is written."""

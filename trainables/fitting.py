@@ -49,4 +49,4 @@ def fit(
 
 def weights_of(network: SegmentationNetwork) -> dict[str, np.ndarray]:
     """Parameters and buffers as arrays, which processes can share without copies."""
-    return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}

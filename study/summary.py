@@ -1,0 +1,69 @@
+"""What the terminal says before a study, and after."""
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from analysis.console import best_line, front_table
+from analysis.front import best_feasible
+from study.plan import Plan
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """What will run."""
+    cohort, settings, split = plan.cohort, plan.settings, plan.split
+    shape = " x ".join(map(str, cohort.images.shape[1:]))
+    spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
+    say = partial(console.print, soft_wrap=True, highlight=False)
+    say(
+        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials,"
+        f" records in {escape(str(settings.folder))}"
+    )
+    say(
+        f"  cohort  {escape(settings.cohort)}: {len(cohort.subjects)} subjects, {len(cohort.images)} scans of"
+        f" {shape} voxels ({spacing} mm), {len(cohort.class_names)} classes"
+    )
+    say(
+        f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
+        f"; network Med3D-{settings.depth}; maximise the Dice gap where retention >= {settings.retain_floor:g}"
+    )
+
+
+def print_result(
+    plan: Plan, rows: list[dict[str, Any]], uri: str, problem: str | None, complete: bool, console: Console
+) -> None:
+    """The front, the best trial, and the commands that show and continue the study.
+
+    Args:
+        plan: the study.
+        rows: its trial table.
+        uri: of the MLflow store.
+        problem: why MLflow could not be written.
+        complete: whether no trial is left to run.
+        console: where to print.
+    """
+    settings, best = plan.settings, best_feasible(rows)
+    say = partial(console.print, soft_wrap=True, highlight=False)
+    console.print(front_table(rows, list(plan.space.knobs)))
+    if best:
+        say(f"[bold]best feasible[/bold]   {best_line(best)}")
+    else:
+        say("[bold]no feasible trial[/bold]: give the search more trials")
+    if problem:
+        say(
+            f"[yellow]MLflow could not be written[/yellow] ({escape(problem)});"
+            " the records are complete, a resume logs them"
+        )
+    resume = f"python -m study.run --resume {settings.name}"
+    if settings.studies != Path("studies"):
+        resume += escape(f" --studies {shlex.quote(str(settings.studies))}")
+    say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
+    say(f"MLflow          mlflow ui --backend-store-uri {escape(shlex.quote(uri))}")
+    if complete:
+        say(f"more trials     {resume} --trials {settings.trials * 2}")
+    else:
+        say(f"[bold yellow]interrupted[/bold yellow]; continue  {resume}")

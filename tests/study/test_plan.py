@@ -1,0 +1,199 @@
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import asdict, replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from study.plan import PlanError, check, make_plan
+from study.settings import StudySettings
+
+SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
+GOOD = StudySettings(space="noisy_label")
+WRONG = {  # option -> settings with that one mistake, and what the message must quote
+    "--space": ({"space": "max_los"}, "noisy_label"),
+    "--depth": ({"depth": 20}, "20"),
+    "--trials": ({"trials": 0}, "0"),
+    "--epochs": ({"epochs": 0}, "0"),
+    "--baseline-epochs": ({"baseline_epochs": -1}, "-1"),
+    "--concurrent": ({"concurrent": 0}, "0"),
+    "--retain-count": ({"retain_count": 0}, "0"),
+    "--retain-floor": ({"retain_floor": 1.01}, "1.01"),
+    "--baseline-lr": ({"baseline_lr": 0.0}, "0.0"),
+    "--weights": ({"weights": "/no/such.pth"}, "/no/such.pth"),
+    "--name": ({"name": "a/b"}, "a/b"),
+    "--shape": ({"shape": "16,15,16"}, "16,15,16"),
+    "--forget": ({"forget": "anna", "forget_count": 2}, "--forget-count"),
+    "--heldout": ({"heldout": "bert", "heldout_count": 2}, "--heldout-count"),
+}
+
+
+def problems_of(settings, function=check):
+    with pytest.raises(PlanError) as raised:
+        function(settings)
+    assert str(raised.value) == "\n".join(raised.value.problems)
+    assert all("\n" not in problem for problem in raised.value.problems)
+    return raised.value.problems
+
+
+def pseudonyms_of(cache):
+    """Raw id -> pseudonym, from the key file and HMAC's definition."""
+    key = (cache / "pseudonym.key").read_bytes()
+    return {name: "s-" + hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:10] for name in SUBJECTS}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_a_wrong_setting_is_named_with_its_value(option):
+    change, quoted = WRONG[option]
+    (problem,) = problems_of(replace(GOOD, **change))
+    assert problem.startswith(option)
+    assert quoted in problem
+
+
+def test_all_problems_are_listed_at_once():
+    everything = {name: value for change, _ in WRONG.values() for name, value in change.items()}
+    problems = problems_of(replace(GOOD, **everything))
+    assert len(problems) == len(WRONG)
+    for option in WRONG:
+        assert sum(bool(re.match(rf"{option}\b(?!-)", problem)) for problem in problems) == 1
+
+
+def test_a_missing_space_lists_those_there_are():
+    assert problems_of(StudySettings()) == ["--space is missing: name what to search, one of noisy_label"]
+
+
+@pytest.mark.parametrize(
+    "shape", ["16", "16,16", "16,16,16,16", "16,16,", "a,b,c", "-16,16,16", "16.0,16,16", "16,16,2²"]
+)
+def test_a_wrong_shape_is_a_problem(shape):
+    (problem,) = problems_of(replace(GOOD, shape=shape))
+    assert repr(shape) in problem
+
+
+@pytest.mark.parametrize("floor", [0.0, -0.5, float("nan")])
+def test_a_floor_outside_its_interval_is_a_problem(floor):
+    assert len(problems_of(replace(GOOD, retain_floor=floor))) == 1
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/tmp", "a/", "../other", "it's"])
+def test_a_name_that_is_no_plain_folder_name_is_a_problem(name):
+    (problem,) = problems_of(replace(GOOD, name=name))
+    assert problem.startswith("--name")
+
+
+def test_a_studies_folder_that_cannot_be_made_is_a_problem(tmp_path):
+    (tmp_path / "file").write_text("")
+    for studies in (tmp_path / "file", tmp_path / "file/below/that"):
+        (problem,) = problems_of(replace(GOOD, studies=studies))
+        assert problem == f"--studies: cannot write to {studies}"
+
+
+def test_good_settings_pass_and_nothing_is_made(tmp_path):
+    settings = replace(GOOD, studies=tmp_path / "a/b", shape=" 16, 24,32", retain_floor=1.0, name="x.y", epochs=1)
+    assert check(settings) == (16, 24, 32)
+    assert check(replace(settings, shape="")) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_hold_pseudonyms_and_every_subject_is_in_one_set(settings, cache):
+    plan = make_plan(settings)
+    sets = (plan.split.retain, plan.split.forget, plan.split.heldout)
+    assert [len(names) for names in sets] == [4, 1, 1]  # a fifth of six, rounded, is one
+    assert sorted(name for names in sets for name in names) == sorted(pseudonyms_of(cache).values())
+    assert all(re.fullmatch(r"s-[0-9a-f]{10}", name) for names in sets for name in names)
+
+
+def test_trials_see_the_volumes_of_the_subjects_that_the_split_names(settings, cache, cohort_list):
+    plan = make_plan(replace(settings, forget="dora,bert", heldout="emil"))
+    raw = {hidden: name for name, hidden in pseudonyms_of(cache).items()}
+    assert [raw[name] for name in plan.split.heldout] == ["emil"]
+    assert {raw[name] for name in plan.split.forget} == {"bert", "dora"}
+    for names, subset in zip(
+        (plan.split.forget, plan.split.heldout), (plan.data.forget, plan.data.heldout), strict=True
+    ):
+        for name, (scan,) in zip(names, subset, strict=True):
+            stored = np.asarray(nib.load(cohort_list.parent / f"label/{raw[name]}.nii.gz").dataobj)
+            np.testing.assert_array_equal(plan.data.labels[scan], stored.transpose(2, 1, 0))
+            assert abs(plan.data.images[scan].mean()) < 1e-4
+    assert plan.data.classes == 3
+    assert len(plan.data.retain) == 3
+
+
+def test_raw_ids_and_pseudonyms_give_the_same_plan(settings, cache):
+    raw = make_plan(replace(settings, forget="anna, carla", heldout="fritz"))
+    names = pseudonyms_of(cache)
+    hidden = make_plan(replace(settings, forget=f"{names['carla']},anna", heldout=names["fritz"]))
+    assert hidden.settings == raw.settings
+    assert hidden.split == raw.split
+    assert hidden.data.subsets == raw.data.subsets
+
+
+def test_a_settled_plan_plans_itself(settings):
+    plan = make_plan(replace(settings, forget="anna,carla"))
+    again = make_plan(plan.settings)
+    assert (again.settings, again.split, again.data.subsets) == (plan.settings, plan.split, plan.data.subsets)
+    assert plan.settings.name == plan.settings.study_name != ""
+
+
+def test_no_raw_id_leaves_with_settings_split_or_data(settings):
+    plan = make_plan(replace(settings, forget="anna,carla", heldout="fritz"))
+    data = {name: value for name, value in vars(plan.data).items() if not isinstance(value, np.ndarray)}
+    told = json.dumps([plan.settings.plain(), plan.settings.computed, asdict(plan.split), data])
+    assert not [subject for subject in SUBJECTS if subject in told.replace(plan.settings.cohort, "")]
+
+
+def test_unknown_ids_and_ids_in_both_lists_are_rejected_at_once(settings):
+    problems = problems_of(replace(settings, forget="anna,nobody", heldout="anna,s-0123456789"), make_plan)
+    assert len(problems) == 3
+    for words in (
+        "--forget: no subject 'nobody'",
+        "--heldout: no subject 's-0123456789'",
+        "both name subject 'anna'",
+    ):
+        assert sum(words in problem for problem in problems) == 1
+
+
+def test_counts_and_seed_decide_the_split(settings):
+    counted = replace(settings, forget_count=2, heldout_count=1, retain_count=2)
+    plan = make_plan(counted)
+    assert [len(subset) for subset in plan.data.subsets.values()] == [2, 2, 1]
+    assert make_plan(counted).split == plan.split
+    assert len({make_plan(replace(counted, seed=seed)).split for seed in range(5)}) > 1
+    (problem,) = problems_of(replace(settings, forget_count=4, heldout_count=2), make_plan)
+    assert "0 retain subjects" in problem
+
+
+def test_every_broken_file_of_the_cohort_is_a_problem(settings, cohort_list):
+    (cohort_list.parent / "image/bert.nii.gz").unlink()
+    (cohort_list.parent / "label/emil.nii.gz").write_bytes(b"")
+    problems = problems_of(settings, make_plan)
+    assert [problem.split()[0] for problem in problems] == ["bert", "emil"]
+
+
+def test_an_unknown_layout_or_a_missing_list_is_a_problem(settings, tmp_path):
+    (problem,) = problems_of(replace(settings, cohort="nifti:/data"), make_plan)
+    assert "medicalnet" in problem
+    problems = problems_of(replace(settings, cohort=f"medicalnet:{tmp_path}/gone.txt"), make_plan)
+    assert f"{tmp_path}/gone.txt: no such file" in problems[0]
+
+
+def test_label_map_groups_and_shape_reach_the_cohort(settings, tmp_path, cache):
+    (tmp_path / "map.csv").write_text("from,to,name\n0,0,background\n1,1,brain\n2,1,brain\n")
+    people = ("p1", "p1", "p2", "p3", "p4", "p5")
+    pairs = "".join(f"{scan},{person}\n" for scan, person in zip(SUBJECTS, people, strict=True))
+    (tmp_path / "groups.csv").write_text(f"scan,subject\n{pairs}")
+    options = {"label_map": str(tmp_path / "map.csv"), "groups": str(tmp_path / "groups.csv"), "shape": "16,24,16"}
+    plan = make_plan(replace(settings, forget="p1", **options))
+    assert plan.data.classes == 2
+    assert plan.data.images.shape == (6, 16, 24, 16)
+    assert plan.data.forget == ((0, 1),)  # both scans of one person
+    assert len(plan.split.retain) == 3
+
+
+def test_epochs_shorten_the_space(settings):
+    assert make_plan(settings).space.domains["epochs"].high == 20
+    domain = make_plan(replace(settings, epochs=3)).space.domains["epochs"]
+    assert (domain.low, domain.high) == (3, 3)
