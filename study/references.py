@@ -25,7 +25,7 @@ from trainables.unlearning import EpochReport
 
 BASELINE, RETRAINED = "baseline", "retrained"
 
-_VERSION = 1
+_VERSION = 2
 """Counts changes of the fit that make cached references stale."""
 
 

@@ -93,10 +93,10 @@ def noisy_labels(noise_rate: float, resample: bool) -> Term:
     drawn: dict[int, tuple[int, Tensor]] = {}
 
     def labels_of(step: Step, row: int) -> Tensor:
-        scan, draw = step.forget.scans[row], step.epoch if resample else 0
-        if drawn.get(scan, (None,))[0] != draw:
-            seed = seed_for(step.seed, f"noise/{scan}/{draw}")
-            drawn[scan] = draw, corrupt(step.forget.labels[row], step.classes, noise_rate, seed)
+        scan = step.forget.scans[row]
+        seed = seed_for(step.seed, f"noise/{scan}/{step.epoch if resample else 0}")
+        if drawn.get(scan, (None,))[0] != seed:
+            drawn[scan] = seed, corrupt(step.forget.labels[row], step.classes, noise_rate, seed)
         return drawn[scan][1]
 
     def term(step: Step) -> Tensor:

@@ -49,9 +49,10 @@ def split_subjects(
         "forget": len(set(forget)) if forget else default if forget_count is None else forget_count,
         "heldout": len(set(heldout)) if heldout else default if heldout_count is None else heldout_count,
     }
-    sizes["retain"] = len(names) - sum(sizes.values())
-    if retain_count is not None and retain_count > sizes["retain"]:
-        problems.append(f"--retain-count {retain_count}, but only {sizes['retain']} subjects are left to retain")
+    left = len(names) - sum(sizes.values())
+    sizes["retain"] = left if retain_count is None else retain_count
+    if sizes["retain"] > left:
+        problems.append(f"--retain-count {retain_count}, but only {left} subjects are left to retain")
     problems += [
         f"{size} {name} subjects of {len(names)} in the cohort: every set needs at least one"
         for name, size in sizes.items()

@@ -119,6 +119,7 @@ class Unlearning(Iterator[EpochReport]):
         self.network.train()
         losses: list[float] = []
         for retain, forget in self._batches():
+            statistics = [buffer.clone() for buffer in self.network.buffers()]
             step = Step(self.network, self._batch(retain), self._batch(forget), self._classes, self._seed, self.epoch)
             with mixed_precision(self.device):
                 loss = self._strategy.retain(step)
@@ -126,6 +127,8 @@ class Unlearning(Iterator[EpochReport]):
                     loss = loss + self._strategy.forget_weight * self._strategy.forget(step)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
+                for buffer, before in zip(self.network.buffers(), statistics, strict=True):
+                    buffer.copy_(before)  # the forward pass has moved BatchNorm's
                 break
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -16,7 +16,7 @@ from trainables.cohorts.grid import prepare_scan, study_grid
 from trainables.cohorts.label_map import LabelMap, class_table
 from trainables.cohorts.parallel import map_parallel
 
-PREPROCESSING = 1
+PREPROCESSING = 2
 """Version of checks.py and grid.py; a higher one makes every cached cohort stale."""
 
 

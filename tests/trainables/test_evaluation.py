@@ -1,0 +1,148 @@
+"""Means over scans and then subjects, and the gaps, against numbers worked out by hand."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainables import metrics
+from trainables.cohorts.cohort import IGNORED
+from trainables.evaluation import evaluate, gaps, metric_functions, nanmean
+from trainables.med3d import SegmentationNetwork
+
+
+@pytest.fixture
+def rounding():
+    """A network that predicts, all but surely, the class nearest to a voxel's intensity: 0, 1 or 2."""
+    decoder = nn.Conv3d(1, 3, kernel_size=1)
+    with torch.no_grad():
+        decoder.weight.copy_(200 * torch.arange(3.0).view(3, 1, 1, 1, 1))
+        decoder.bias.copy_(-100 * torch.arange(3.0) ** 2)
+    return SegmentationNetwork(nn.Identity(), decoder)
+
+
+def scan(foreground, found=0, wrong=0):
+    """Image and labels of 1000 voxels: class 1 has `foreground`, of which `found` are predicted, and `wrong` more."""
+    labels, image = np.zeros(1000, dtype=np.uint8), np.zeros(1000, dtype=np.float32)
+    labels[:foreground] = 1
+    image[:found] = 1
+    image[1000 - wrong :] = 1
+    return image.reshape(10, 10, 10), labels.reshape(10, 10, 10)
+
+
+# Dice 1, 2 * 50 / (100 + 50), 0, undefined, 2 * 200 / (400 + 300); MAE 0, .05, .01, 0, .3
+SCANS = [scan(100, 100), scan(100, 50), scan(10), scan(0), scan(400, 200, 100)]
+
+
+def tensors():
+    images, labels = (torch.from_numpy(np.stack(volumes)) for volumes in zip(*SCANS, strict=True))
+    return images, labels
+
+
+@pytest.mark.parametrize(
+    ("subset", "dice", "mae"),
+    [
+        (((0,),), 1, 0),
+        (((0, 1, 2),), (1 + 2 / 3 + 0) / 3, 0.06 / 3),
+        (((0, 1, 2), (4,)), ((1 + 2 / 3 + 0) / 3 + 4 / 7) / 2, (0.02 + 0.3) / 2),  # scans first, then subjects
+        (((0, 1), (2,), (4,)), (5 / 6 + 0 + 4 / 7) / 3, (0.025 + 0.01 + 0.3) / 3),
+        (((1, 3),), 2 / 3, 0.025),  # a scan without a Dice has an error all the same
+        (((1,), (3,)), 2 / 3, 0.025),
+        (((3,),), math.nan, 0),
+        ((), math.nan, math.nan),
+    ],
+)
+def test_a_set_is_the_mean_of_subjects_that_are_means_of_scans(rounding, subset, dice, mae):
+    found = evaluate(rounding, *tensors(), {"forget": subset})
+    assert found == pytest.approx({"forget_dice": dice, "forget_mae": mae}, nan_ok=True, abs=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 9])
+def test_several_sets_and_any_batch_size(rounding, batch):
+    found = evaluate(rounding, *tensors(), {"retain": ((4,), (0,)), "heldout": ((2, 1),)}, batch)
+    expected = {"retain_dice": 11 / 14, "retain_mae": 0.15, "heldout_dice": 1 / 3, "heldout_mae": 0.03}
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_scan_that_counts_nowhere_is_left_out(rounding):
+    images, labels = tensors()
+    labels[2] = IGNORED
+    found = evaluate(rounding, images, labels, {"retain": ((0, 1, 2),), "forget": ((2,),)})
+    assert [found["retain_dice"], found["retain_mae"]] == pytest.approx([5 / 6, 0.025], abs=1e-6)
+    assert math.isnan(found["forget_dice"])
+    assert math.isnan(found["forget_mae"])
+
+
+def test_a_coarse_network_is_judged_at_full_resolution(rounding):
+    halving = SegmentationNetwork(nn.AvgPool3d(2), rounding.decoder)
+    labels = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    labels[:, :3] = 1  # coarse slices 1, 1/2, 0, 0: half a voxel from the tie, the linear logits change sign at 3
+    found = evaluate(halving, labels.float(), labels, {"retain": ((0,),)})
+    assert found["retain_dice"] == 1
+
+
+def test_running_statistics_are_used_and_neither_moved_nor_differentiated(tiny_network, toy):
+    network = tiny_network().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    images, labels = torch.from_numpy(toy.images), torch.from_numpy(toy.labels)
+    differentiable = []
+    network.register_forward_hook(lambda module, inputs, logits: differentiable.append(logits.requires_grad))
+    alone, together = (
+        evaluate(network, images, labels, {"retain": ((2,),)}),
+        evaluate(network, images, labels, toy.subsets),
+    )
+    assert not network.training
+    assert evaluate(network, images, labels, {"retain": ((2,), (4,))}, batch=2)["retain_mae"] == pytest.approx(
+        (alone["retain_mae"] + evaluate(network, images, labels, {"retain": ((4,),)})["retain_mae"]) / 2
+    )
+    assert len(together) == 6
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert differentiable
+    assert not any(differentiable)
+
+
+def test_every_file_of_metrics_is_a_metric_and_so_is_a_new_one(rounding, tmp_path, monkeypatch):
+    (folder,) = metrics.__path__
+    files = {file.stem for file in Path(folder).glob("[!_]*.py")}
+    assert {name: function.__name__ for name, function in metric_functions().items()} == {
+        name: name for name in files
+    }
+    (tmp_path / "volume.py").write_text(
+        "def volume(probabilities, labels):\n    return (labels > 0).sum((1, 2, 3))\n"
+    )
+    monkeypatch.setattr(metrics, "__path__", [folder, str(tmp_path)])
+    metric_functions.cache_clear()
+    try:
+        assert evaluate(rounding, *tensors(), {"heldout": ((1,), (4, 2))})["heldout_volume"] == (100 + 205) / 2
+    finally:
+        metric_functions.cache_clear()
+
+
+FOUND = {"retain_dice": 0.8, "forget_dice": 0.1, "heldout_dice": 0.65, "retain_mae": 0.05, "forget_mae": 0.3}
+
+
+def test_gaps_in_closed_form():
+    expected = {"dice_gap": 0.7, "mae_gap": 0.25, "retention": 0.8 / 0.9, "retrain_gap": 0.5, "unseen_gap": 0.55}
+    assert gaps(FOUND, 0.9, 0.6) == pytest.approx(expected)
+
+
+def test_over_and_under_forgetting_are_both_a_gap_to_the_references():
+    remembering = gaps({**FOUND, "forget_dice": 0.9}, 0.9, 0.6)
+    assert (remembering["retrain_gap"], remembering["unseen_gap"]) == pytest.approx((0.3, 0.25))
+    assert remembering["dice_gap"] == pytest.approx(-0.1)
+
+
+def test_gaps_that_are_undefined():
+    assert math.isnan(gaps(FOUND, 0.0, 0.6)["retention"])
+    lost = gaps({**FOUND, "forget_dice": math.nan}, 0.9, 0.6)
+    assert {name for name, value in lost.items() if math.isnan(value)} == {"dice_gap", "retrain_gap", "unseen_gap"}
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"), [([1, math.nan, 2], 1.5), ([math.nan], math.nan), ([], math.nan), ([3], 3)]
+)
+def test_nan_is_left_out_of_a_mean(values, mean):
+    assert nanmean(values) == pytest.approx(mean, nan_ok=True)
