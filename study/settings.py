@@ -50,11 +50,11 @@ class StudySettings:
     """Layers of the Med3D network: 10, 18, 34 or 50."""
     weights: str = ""
     """MedicalNet checkpoint that the references start from: a file, or `medicalnet` to download it."""
-    baseline_epochs: int = 60
+    baseline_epochs: int = 100
     """Epochs of the two reference fits."""
     baseline_lr: float = 1e-3
     """Learning rate (AdamW) of the two reference fits."""
-    trials: int = 16
+    trials: int = 24
     """Trials of the study in all; give more with --resume to extend it."""
     epochs: int | None = None
     """Longest trial, in epochs; by default the search space's own."""
