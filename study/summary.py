@@ -62,7 +62,8 @@ def print_result(
     if settings.studies != Path("studies"):
         resume += escape(f" --studies {shlex.quote(str(settings.studies))}")
     say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
-    say(f"MLflow          mlflow ui --backend-store-uri {escape(shlex.quote(uri))}")
+    served = uri.startswith(("http://", "https://"))
+    say(f"MLflow          {escape(uri if served else f'mlflow ui --backend-store-uri {shlex.quote(uri)}')}")
     if complete:
         say(f"more trials     {resume} --trials {settings.trials * 2}")
     else:
