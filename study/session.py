@@ -1,5 +1,6 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -13,10 +14,10 @@ from analysis.figures import write_pareto
 from analysis.front import best_feasible
 from analysis.tables import load_study
 from study.engine import run_trials
-from study.plan import Plan
+from study.plan import Plan, PlanError
 from study.recording import Recorder
 from study.records import write_json
-from study.references import Reference, fit_references
+from study.references import Reference, fit_references, reference_digests
 from study.resources import Resources, share
 from study.summary import print_plan, print_result
 from study.tracking import PARENT, Tracker
@@ -32,9 +33,13 @@ def run_study(plan: Plan, console: Console) -> bool:
 
     Returns:
         Whether the study is complete; False after Ctrl-C.
+
+    Raises:
+        PlanError: the folder's trials started from another baseline than this session's would.
     """
     settings, folder = plan.settings, plan.settings.folder
     initial = weights_of(initial_network(settings.depth, plan.data.classes, settings.seed, settings.weights))
+    _check_baseline(plan, initial)
     print_plan(plan, console)
     folder.mkdir(parents=True, exist_ok=True)
     ray.init(
@@ -85,6 +90,18 @@ def _references(plan: Plan, initial: dict[str, Any], resources: Resources, view:
             f"  forget {found['forget_dice']:.3f}  held-out {found['heldout_dice']:.3f}"
         )
     return references
+
+
+def _check_baseline(plan: Plan, initial: dict[str, Any]) -> None:
+    record = plan.settings.folder / "study.json"
+    if not record.exists():
+        return
+    stored = json.loads(record.read_text())["references"]
+    if {name: stored[name]["digest"] for name in stored} != reference_digests(plan, initial):
+        problem = (
+            f"study {plan.settings.name!r} was started from another baseline: the file of --weights, or the version"
+        )
+        raise PlanError([f"{problem} of torch or Lethe, has changed since; choose another --name"])
 
 
 def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:
