@@ -98,10 +98,10 @@ def _check_baseline(plan: Plan, initial: dict[str, Any]) -> None:
         return
     stored = json.loads(record.read_text())["references"]
     if {name: stored[name]["digest"] for name in stored} != reference_digests(plan, initial):
-        problem = (
-            f"study {plan.settings.name!r} was started from another baseline: the file of --weights, or the version"
+        reason = "the file of --weights, or the version of torch or Lethe, has changed since"
+        raise PlanError(
+            [f"study {plan.settings.name!r} was started from another baseline: {reason}; choose another --name"]
         )
-        raise PlanError([f"{problem} of torch or Lethe, has changed since; choose another --name"])
 
 
 def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:
