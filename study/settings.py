@@ -27,7 +27,7 @@ class StudySettings:
     space: str = ""
     """What to search: the name of a file in search_spaces/."""
     cohort: str = "phantom"
-    """KIND:PATH of the scans. Kinds: mrbrains18, medicalnet, decathlon, bids; phantom needs no path."""
+    """KIND:PATH of the scans: mrbrains18:DIR, medicalnet:FILE, decathlon:DIR, bids:DIR, phantom[:48x240x240,7]."""
     contrast: str = ""
     """Image contrast where a layout has several: reg_T1 (mrbrains18), T1w (bids), a modality (decathlon)."""
     label_map: str = ""
