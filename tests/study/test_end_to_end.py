@@ -1,5 +1,6 @@
 """Whole studies as their users run them: the command line in a process of its own, on real Ray and MLflow."""
 
+import io
 import json
 import os
 import shutil
@@ -52,12 +53,17 @@ def run(arguments, cache, code=0, cwd=ROOT):
     return output
 
 
+def read(path):
+    """The table, opened once: pandas opens a path twice, and a running study replaces the file."""
+    return pd.read_parquet(io.BytesIO(path.read_bytes()))
+
+
 def trials(folder):
-    return pd.read_parquet(folder / "trials.parquet").set_index("id")
+    return read(folder / "trials.parquet").set_index("id")
 
 
 def history(folder):
-    return pd.read_parquet(folder / "history.parquet")
+    return read(folder / "history.parquet")
 
 
 def tracked(studies, study):
