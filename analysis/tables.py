@@ -13,7 +13,7 @@ from study.records import Table, history_table, trials_table
 _KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
 
 
-class StudyError(ValueError):
+class StudyError(Exception):
     """A folder whose records cannot be read."""
 
 
@@ -69,8 +69,6 @@ def load_study(folder: Path) -> StudyData:
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
             published=study["published"],
         )
-    except StudyError:
-        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
 

@@ -1,8 +1,8 @@
 """Noisy Label: random labels for the forget subjects.
 
 Source: arXiv 2606.16180, which searched 20 and 50 epochs; forget weights of 0.1 to 0.25 in arXiv 2402.00351.
-Reaches a gap above 0.8 on hippocampus crops with rates near 1. Half-noisy labels hardly forget, so the rate starts
-at 0.6.
+Twelve trials reach a gap of 0.93 on hippocampus crops in 7 minutes on 2 cores, 0.53 on whole brains in 9
+(benchmarks/README.md). On whole brains half-noisy labels hardly forget, so the rate starts at 0.6.
 """
 
 from optuna.distributions import FloatDistribution, IntDistribution
