@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from study.records import digest_of, write_json
 from study.resources import Resources
 from trainables.data import Subset, TrialData
 from trainables.fitting import fit, weights_of
+from trainables.folders import appearing
 from trainables.med3d import med3d
 from trainables.recipe import Recipe
 from trainables.unlearning import EpochReport
@@ -145,15 +144,10 @@ def _gather(
 
 
 def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    save_file(weights, partial / "weights.safetensors")
     rows = [{"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, **r.metrics} for r in reports]
-    write_json(partial / "reference.json", {"metrics": reports[-1].metrics, "history": rows})
-    try:
-        partial.rename(folder)
-    except OSError:  # another study was first
-        shutil.rmtree(partial)
+    with appearing(folder) as temporary:
+        save_file(weights, temporary / "weights.safetensors")
+        write_json(temporary / "reference.json", {"metrics": reports[-1].metrics, "history": rows})
 
 
 def _load(folder: Path, digest: str) -> Reference:

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from trainables.cohorts.cohort import Cohort, CohortError, Listing
 from trainables.cohorts.grid import prepare_scan, study_grid
 from trainables.cohorts.label_map import LabelMap, class_table
 from trainables.cohorts.parallel import map_parallel
+from trainables.folders import appearing
 
 PREPROCESSING = 2
 """Version of checks.py and grid.py; a higher one makes every cached cohort stale."""
@@ -88,9 +87,7 @@ def _build(folder: Path, listing: Listing, label_map: LabelMap | None, shape: tu
         raise CohortError(problems)
     grid = study_grid([fact.shape for fact in facts], [fact.spacing_mm for fact in facts], shape)
     table = class_table(listing, label_map, {value for fact in facts for value in fact.values})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))  # mode 0700: ids are in it
-    try:
+    with appearing(folder) as temporary:
         size = (len(rows), *grid.shape)
         images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.float32, size)
         labels = np.lib.format.open_memmap(temporary / "labels.npy", "w+", np.uint8, size)
@@ -108,9 +105,3 @@ def _build(folder: Path, listing: Listing, label_map: LabelMap | None, shape: tu
             "spacing_mm": grid.spacing_mm,
         }
         (temporary / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-        temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster with the same contents
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from trainables.cohorts.parallel import map_parallel
 from trainables.cohorts.phantom.imaging import scan
 from trainables.cohorts.phantom.person import draw_person
+from trainables.folders import appearing
 from trainables.seeds import seed_for
 
 VERSION = 1
@@ -61,16 +61,8 @@ def phantom_folder(spec: Spec, cache: Path) -> Path:
     folder = cache / "phantoms" / f"{size},{spec.subjects},seed={spec.seed},v{VERSION}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    try:
+    with appearing(folder) as temporary:
         map_parallel(lambda i: _write_subject(temporary, spec, i), range(spec.subjects), "Drawing phantoms")
-        temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster with the same contents
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
