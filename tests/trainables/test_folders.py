@@ -13,10 +13,15 @@ def test_a_folder_appears_whole_when_the_block_ends(tmp_path):
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_after_an_error_nothing_is_left(tmp_path):
-    with pytest.raises(OSError, match="full"), appearing(tmp_path / "digest") as temporary:
+def fill_and_fail(folder):
+    with appearing(folder) as temporary:
         (temporary / "file").write_text("half")
         raise OSError("disk full")
+
+
+def test_after_an_error_nothing_is_left(tmp_path):
+    with pytest.raises(OSError, match="full"):
+        fill_and_fail(tmp_path / "digest")
     assert list(tmp_path.iterdir()) == []
 
 
