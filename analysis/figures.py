@@ -27,6 +27,8 @@ _LANDMARKS = {
     "retrained": {"symbol": "diamond", "color": _GREEN, "size": 14},
     "published": {"symbol": "star", "color": _PURPLE, "size": 16},
 }
+_LOWER = {"forget_dice": "lower = more is forgotten"}
+_VALUES = {"dice_gap": "Dice gap", "retrain_gap": "Retrain gap", "unseen_gap": "Unseen gap"}
 _BEST = {"symbol": "circle-open", "color": _ORANGE, "size": 20, "line": {"width": 3}}
 _LEGEND_CHARACTERS, _EVERY_TICK = 24, 20
 
@@ -35,21 +37,26 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 
 def pareto_figure(study: StudyData) -> go.Figure:
-    """Forget Dice against retain Dice of every finished trial, with the front, the landmarks and the retain floor."""
+    """Forgetting against retain Dice of every finished trial, with the front, the landmarks and the retain floor."""
     data = pareto_data(study)
     figure = _figure(f"<b>{escape(study.name)}</b><br><sup>{_summary(data)}</sup>")
-    figure.update_xaxes(title="Forget Dice  (lower = more is forgotten)", range=[-0.03, 1.02], dtick=0.1)
+    figure.update_xaxes(
+        title=f"{study.objective.title}  ({_LOWER.get(study.objective.forgetting, 'lower = less distinguishable')})",
+        range=[-0.03, 1.02],
+        dtick=0.1,
+    )
     figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
     _add_floor(figure, data, study.retain_floor)
     for landmark in data.landmarks:
-        _add_points(figure, _legend(landmark), [landmark], _LANDMARKS[landmark.name])
+        _add_points(figure, _legend(landmark), [landmark], _LANDMARKS[landmark.name.partition("-")[0]])
     _add_below(figure, data)
     _add_line(figure, data)
     for kind, marker in _DOTS.items():
         dots = [dot for dot in data.dots if dot.kind == kind]
         _add_points(figure, f"{kind} ({len(dots)})", dots, marker)
     if data.best is not None:
-        _add_points(figure, f"best: gap {numbers.metric(data.best.gap, signed=True)}", [data.best], _BEST)
+        name, signed = _VALUES[study.objective.metric], study.objective.sign > 0
+        _add_points(figure, f"best: {name.lower()} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
     figure.add_annotation(
         text="<b>↖ better</b>",
         xref="paper",
@@ -64,28 +71,28 @@ def pareto_figure(study: StudyData) -> go.Figure:
 
 
 def history_figure(study: StudyData) -> go.Figure:
-    """Dice gap of every finished trial in the order in which they began, with the best feasible gap so far."""
+    """What is searched for, of every finished trial in the order in which they began, and the best so far."""
     data = pareto_data(study)
     figure = _figure("<b>Search history</b>")
     count = max(len(study.trials), 1)
     figure.update_layout(margin_t=50)
     figure.update_xaxes(title="Trial", range=[0.5, count + 0.5], dtick=1 if count <= _EVERY_TICK else None)
-    figure.update_yaxes(title="Dice gap  (retain - forget)")
+    figure.update_yaxes(title=_VALUES[study.objective.metric])
     for kind, marker in _DOTS.items():
         dots = [dot for dot in data.dots if dot.kind == kind]
         figure.add_scatter(
             x=[dot.number for dot in dots],
-            y=[dot.gap for dot in dots],
+            y=[dot.value for dot in dots],
             mode="markers",
             marker=marker,
             name=kind,
             text=[dot.hover for dot in dots],
             hoverinfo="text",
         )
-    rises, gaps = best_so_far(data.dots)
+    rises, values = best_so_far(data.dots, study.objective.sign)
     figure.add_scatter(
         x=[*rises, count] if rises else [],
-        y=[*gaps, gaps[-1]] if rises else [],
+        y=[*values, values[-1]] if rises else [],
         mode="lines",
         line={"shape": "hv", "color": _ORANGE, "width": 2},
         name="best feasible so far",
@@ -140,7 +147,7 @@ def _figure(title: str) -> go.Figure:
 def _add_points(figure: go.Figure, name: str, points: list[Dot] | list[Landmark], marker: dict) -> None:
     if points:
         figure.add_scatter(
-            x=[point.forget for point in points],
+            x=[point.forgetting for point in points],
             y=[point.retain for point in points],
             mode="markers",
             marker=marker,
@@ -152,9 +159,9 @@ def _add_points(figure: go.Figure, name: str, points: list[Dot] | list[Landmark]
 
 def _add_line(figure: go.Figure, data: ParetoData) -> None:
     """The retain Dice that the front reaches at each forget Dice."""
-    front = sorted((dot for dot in data.dots if dot.kind == FRONT), key=lambda dot: dot.forget)
+    front = sorted((dot for dot in data.dots if dot.kind == FRONT), key=lambda dot: dot.forgetting)
     figure.add_scatter(
-        x=[dot.forget for dot in front],
+        x=[dot.forgetting for dot in front],
         y=[dot.retain for dot in front],
         mode="lines",
         line={"shape": "hv", "color": _BLUE, "width": 2},

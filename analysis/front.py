@@ -1,4 +1,4 @@
-"""Which trials are feasible, which of those no other beats, and which is best (SCIENCE: the `gap` objective)."""
+"""Which trials are feasible, which of those no other beats, and which is best by the study's objective."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from study.records import FINISHED
+from study.records import FINISHED, Objective
 
 
 def pareto_front(retain: np.ndarray, forget: np.ndarray, eligible: np.ndarray) -> np.ndarray:
-    """Mark the eligible points that no other eligible point beats: retain Dice up, forget Dice down.
+    """Mark the eligible points that no other eligible point beats: retain Dice up, forgetting's measure down.
 
-    Sorted by forget Dice, a point is on the front if its retain Dice is the largest among its equals in forget
-    Dice and larger than that of all before them. Exact duplicates stay together; a NaN is never on the front.
+    Sorted by that measure, a point is on the front if its retain Dice is the largest among its equals in the measure
+    and larger than that of all before them. Exact duplicates stay together; a NaN is never on the front.
 
     Args:
         retain: (N,) retain Dice.
-        forget: (N,) forget Dice.
+        forget: (N,) forget Dice, or another measure of forgetting that is better when smaller.
         eligible: (N,) bool, the points that count.
 
     Returns:
@@ -33,17 +33,20 @@ def pareto_front(retain: np.ndarray, forget: np.ndarray, eligible: np.ndarray) -
     return on_front
 
 
-def mark(rows: Iterable[Mapping[str, Any]], retain_floor: float) -> list[dict[str, Any]]:
+def mark(rows: Iterable[Mapping[str, Any]], retain_floor: float, objective: Objective) -> list[dict[str, Any]]:
     """The trial rows with `feasible` and `on_front` set.
 
     Args:
         rows: trial rows; a metric may be NaN or None.
         retain_floor: the least retention of a feasible trial, a fraction of the baseline's retain Dice. A trial
             that has not finished, has diverged or has no retention is not feasible.
+        objective: names the measure of forgetting.
     """
     rows = list(rows)
     feasible = np.array([_feasible(row, retain_floor) for row in rows], bool)
-    retain, forget = (np.array([_number(row[name]) for row in rows]) for name in ("retain_dice", "forget_dice"))
+    retain, forget = (
+        np.array([_number(row[name]) for row in rows]) for name in ("retain_dice", objective.forgetting)
+    )
     on_front = pareto_front(retain, forget, feasible)
     return [
         {**row, "feasible": bool(keeps), "on_front": bool(leads)}
@@ -51,10 +54,10 @@ def mark(rows: Iterable[Mapping[str, Any]], retain_floor: float) -> list[dict[st
     ]
 
 
-def best_feasible(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The feasible trial with the largest Dice gap, the first of equals; None if there is none."""
-    feasible = [row for row in rows if row["feasible"] and math.isfinite(_number(row["dice_gap"]))]
-    return max(feasible, key=lambda row: row["dice_gap"], default=None)
+def best_feasible(rows: Sequence[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
+    """The feasible trial with the largest score, the first of equals; None if there is none."""
+    feasible = [row for row in rows if row["feasible"] and math.isfinite(objective.score(row))]
+    return max(feasible, key=objective.score, default=None)
 
 
 def _feasible(row: Mapping[str, Any], retain_floor: float) -> bool:

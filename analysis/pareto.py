@@ -25,14 +25,18 @@ _HOVER = {
 
 
 class Dot(NamedTuple):
-    """A trial that has a result; `number` counts the study's trials from 1, in the order in which they began."""
+    """A trial that has a result.
+
+    `forgetting` is the front's other axis, `value` what the search is for; `number` counts the study's trials from 1,
+    in the order in which they began.
+    """
 
     number: int
     id: str
     kind: str
-    forget: float
+    forgetting: float
     retain: float
-    gap: float
+    value: float
     hover: str
 
 
@@ -41,7 +45,7 @@ class Landmark(NamedTuple):
 
     name: str
     source: str
-    forget: float
+    forgetting: float
     retain: float
     hover: str
 
@@ -52,7 +56,7 @@ class ParetoData(NamedTuple):
     Attributes:
         dots: finished trials with a retain and a forget Dice.
         missing: status -> number of trials that are not among the dots.
-        best: the feasible dot with the largest gap.
+        best: the best feasible dot.
         landmarks: baseline, retrained and published, as far as they are known.
         floor: least feasible retain Dice; NaN without a baseline.
         window: lowest and highest retain Dice to show. It frames the feasible trials and the landmarks, so that
@@ -70,10 +74,11 @@ class ParetoData(NamedTuple):
 def pareto_data(study: StudyData) -> ParetoData:
     """Gather what the figures of a study show."""
     rows = study.trials.to_dict("records")
-    shown = [row["status"] == FINISHED and _finite(row["retain_dice"], row["forget_dice"]) for row in rows]
-    dots = tuple(_dot(i, row, study.knobs) for i, row in enumerate(rows, 1) if shown[i - 1])
+    forgetting = study.objective.forgetting
+    shown = [row["status"] == FINISHED and _finite(row["retain_dice"], row[forgetting]) for row in rows]
+    dots = tuple(_dot(i, row, study) for i, row in enumerate(rows, 1) if shown[i - 1])
     hidden = [row["status"] for row, drawn in zip(rows, shown, strict=True) if not drawn]
-    best = best_feasible(rows)
+    best = best_feasible(rows, study.objective)
     floor = study.retain_floor * study.references.get("baseline", {}).get("retain_dice", math.nan)
     landmarks = _landmarks(study)
     return ParetoData(
@@ -86,36 +91,49 @@ def pareto_data(study: StudyData) -> ParetoData:
     )
 
 
-def best_so_far(dots: tuple[Dot, ...]) -> tuple[list[int], list[float]]:
-    """Trial numbers at which the largest feasible gap rose, and that gap."""
-    feasible = [dot for dot in dots if dot.kind in (FRONT, FEASIBLE) and math.isfinite(dot.gap)]
-    best = [-math.inf, *accumulate((dot.gap for dot in feasible), max)]
-    rises = [dot for dot, before in zip(feasible, best, strict=False) if dot.gap > before]
-    return [dot.number for dot in rises], [dot.gap for dot in rises]
+def best_so_far(dots: tuple[Dot, ...], sign: int) -> tuple[list[int], list[float]]:
+    """Trial numbers at which the best feasible value (sign -1: smallest) got better, and that value."""
+    feasible = [dot for dot in dots if dot.kind in (FRONT, FEASIBLE) and math.isfinite(dot.value)]
+    best = [-math.inf, *accumulate((sign * dot.value for dot in feasible), max)]
+    rises = [dot for dot, before in zip(feasible, best, strict=False) if sign * dot.value > before]
+    return [dot.number for dot in rises], [dot.value for dot in rises]
 
 
-def _dot(number: int, row: dict[str, Any], knobs: dict[str, str]) -> Dot:
+def _dot(number: int, row: dict[str, Any], study: StudyData) -> Dot:
     kind = DIVERGED if row["diverged"] else FRONT if row["on_front"] else FEASIBLE if row["feasible"] else INFEASIBLE
     values = [f"{name} {numbers.metric(row[column])}" for name, column in _HOVER.items()]
-    settings = [f"{name} = {numbers.knob(row[name])}" for name in knobs]
-    hover = "<br>".join([f"<b>trial {number}: {row['id']}</b>, {kind}", *values, *settings])
-    return Dot(number, row["id"], kind, row["forget_dice"], row["retain_dice"], row["dice_gap"], hover)
+    settings = [f"{name} = {numbers.knob(row[name])}" for name in study.knobs if not _missing(row[name])]
+    name = f"<b>trial {number}: {row['id']}</b>, {row['strategy']}, {kind}"
+    hover = "<br>".join([name, *values, *settings])
+    forgetting, value = row[study.objective.forgetting], row[study.objective.metric]
+    return Dot(number, row["id"], kind, forgetting, row["retain_dice"], value, hover)
 
 
 def _landmarks(study: StudyData) -> tuple[Landmark, ...]:
-    known = {**study.references, **({"published": study.published} if study.published else {})}
+    """The references, and the published result where the axis is the forget Dice."""
+    retrained = study.references.get("retrained", {}).get("forget_dice", math.nan)
+    known: dict[str, Mapping[str, Any]] = {
+        name: {
+            **point,
+            "retrain_gap": abs(point.get("forget_dice", math.nan) - retrained),
+            "unseen_gap": abs(point.get("forget_dice", math.nan) - point.get("heldout_dice", math.nan)),
+        }
+        for name, point in study.references.items()
+    }
+    if study.published:
+        known["published"] = study.published
     return tuple(
-        _landmark(name, point)
+        _landmark(name, point, study.objective.forgetting)
         for name, point in known.items()
-        if _finite(point.get("retain_dice"), point.get("forget_dice"))
+        if _finite(point.get("retain_dice"), point.get(study.objective.forgetting))
     )
 
 
-def _landmark(name: str, point: Mapping[str, Any]) -> Landmark:
+def _landmark(name: str, point: Mapping[str, Any], forgetting: str) -> Landmark:
     source, retain, forget = point.get("source", ""), point["retain_dice"], point["forget_dice"]
     lines = [f"<b>{name}</b>", *([source] if source else [])]
     hover = "<br>".join([*lines, f"retain Dice {numbers.metric(retain)}", f"forget Dice {numbers.metric(forget)}"])
-    return Landmark(name, source, forget, retain, hover)
+    return Landmark(name, source, point[forgetting], retain, hover)
 
 
 def _window(dots: tuple[Dot, ...], landmarks: tuple[Landmark, ...], floor: float) -> tuple[float, float]:
@@ -126,6 +144,11 @@ def _window(dots: tuple[Dot, ...], landmarks: tuple[Landmark, ...], floor: float
     low, high = min(framed, default=0.0), max([*framed, *(dot.retain for dot in dots)], default=1.0)
     span = max(high - low, _LEAST_SPAN)
     return max(low - 0.4 * span, -0.03), min(high + 0.12 * span, 1.02)
+
+
+def _missing(value: Any) -> bool:
+    """A knob that a trial's strategy does not have, or does not search, as pandas tells it."""
+    return value is None or value != value
 
 
 def _finite(*values: float | None) -> bool:

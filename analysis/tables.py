@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 
-from study.records import Table, history_table, trials_table
+from study.records import OBJECTIVES, Objective, Table, history_table, trials_table
 
 _KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
 
@@ -23,17 +23,19 @@ class StudyData(NamedTuple):
     Attributes:
         name: of the study.
         space: the search space's file name.
+        objective: of the search.
         retain_floor: the least retention of a feasible trial.
         knobs: the searched knobs and the names of their types.
         trials: one row per trial, in the order in which they began; columns as in study.records. A metric that is
             not there yet is NaN, a mark that is not there yet is False.
         history: one row per trial and epoch.
-        references: `baseline` and `retrained` -> metric -> value; what was not fitted is absent.
+        references: `baseline`, `retrained`, `retrained-1`, ... -> metric -> value.
         published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
     """
 
     name: str
     space: str
+    objective: Objective
     retain_floor: float
     knobs: dict[str, str]
     trials: pd.DataFrame
@@ -62,6 +64,7 @@ def load_study(folder: Path) -> StudyData:
         return StudyData(
             name=study["name"],
             space=study["space"],
+            objective=OBJECTIVES[study["settings"]["objective"]],
             retain_floor=float(study["settings"]["retain_floor"]),
             knobs=knobs,
             trials=trials,

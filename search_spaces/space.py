@@ -1,19 +1,23 @@
-"""The type of a search space, and how a space is found by its name."""
+"""What a study runs: a search space, or a suite of fixed recipes; and how one is found by its name."""
 
 import ast
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 import search_spaces
 from trainables import strategies
 from trainables.recipe import Recipe
 
 _NOT_SPACES = {"space"}
+
+Knob = float | int | str | bool
 
 
 @dataclass(frozen=True)
@@ -32,37 +36,131 @@ class Space:
     Attributes:
         strategy: file name of the preset in trainables/strategies.
         domains: knob -> distribution; a knob is a keyword of the preset or a field of the recipe, and `epochs`
-            is always one of them.
+            is always one of them, or fixed.
+        conditions: knob -> other knob -> the values of the other at which the first is searched; where one of them
+            has another value, or is not searched itself, the preset's default holds. The other comes first in
+            `domains`.
+        fixed: knobs that every trial shares.
         published: the point of the strategy's paper, drawn beside the front.
 
     Raises:
-        ValueError: for a strategy that does not exist or a knob that it does not take, with those it has.
+        ValueError: for a strategy that does not exist, a knob that it does not take, with those it has, or a
+            condition on a knob that does not come first.
     """
 
     strategy: str
     domains: Mapping[str, BaseDistribution]
+    conditions: Mapping[str, Mapping[str, Iterable[Knob]]] = field(default_factory=dict)
+    fixed: Mapping[str, Knob] = field(default_factory=dict)
     published: Published | None = None
 
     def __post_init__(self) -> None:
-        known = knobs_of(self.strategy)
-        unknown = sorted(set(self.domains) - set(known))
-        if unknown:
-            raise ValueError(f"strategy {self.strategy!r} has no knobs {unknown}; it has {sorted(known)}")
-        if not isinstance(self.domains.get("epochs"), IntDistribution):
-            raise ValueError(f"the space of {self.strategy!r} must search `epochs` with an IntDistribution")
+        _check_knobs(self.strategy, [*self.domains, *self.fixed])
+        if not (isinstance(self.domains.get("epochs"), IntDistribution) or "epochs" in self.fixed):
+            raise ValueError(
+                f"the space of {self.strategy!r} must search `epochs` with an IntDistribution, or fix it"
+            )
+        order = [*self.fixed, *self.domains]
+        for knob, others in self.conditions.items():
+            late = [other for other in others if other not in order[: order.index(knob)]]
+            if late:
+                raise ValueError(
+                    f"the condition on {knob!r} of the space of {self.strategy!r} needs {late} before it"
+                )
 
     @property
     def knobs(self) -> dict[str, type]:
         """Each knob and the Python type of its values."""
-        return {name: type(domain.to_external_repr(_lowest(domain))) for name, domain in self.domains.items()}
+        searched = {name: type(domain.to_external_repr(_lowest(domain))) for name, domain in self.domains.items()}
+        return {**{name: type(value) for name, value in self.fixed.items()}, **searched}
+
+    def active(self, knob: str, chosen: Mapping[str, Knob]) -> bool:
+        """Whether a knob is searched, given the knobs before it."""
+        others = self.conditions.get(knob, {})
+        return all(other in chosen and chosen[other] in values for other, values in others.items())
+
+    @property
+    def choices(self) -> Iterator[dict[str, Knob]]:
+        """Every combination of the fixed knobs and the words (categories) that are searched."""
+        words = {name: domain for name, domain in self.domains.items() if isinstance(domain, CategoricalDistribution)}
+        seen = []
+        for values in product(*(domain.choices for domain in words.values())):
+            chosen = dict(self.fixed)
+            for name, value in zip(words, values, strict=True):
+                if self.active(name, chosen) and isinstance(value, Knob):
+                    chosen[name] = value
+            if chosen not in seen:
+                seen.append(chosen)
+                yield chosen
+
+    def holding(self, values: Mapping[str, str]) -> "Space":
+        """The same space with some knobs fixed at these values, given as text.
+
+        Raises:
+            ValueError: for a knob that the strategy does not take, or a value of another kind than the domain's.
+        """
+        fixed = {name: _read(name, text, self.domains.get(name)) for name, text in values.items()}
+        _check_knobs(self.strategy, fixed)
+        left = {name: domain for name, domain in self.domains.items() if name not in fixed}
+        conditions = {name: others for name, others in self.conditions.items() if name not in fixed}
+        return replace(self, domains=left, conditions=conditions, fixed={**self.fixed, **fixed})
 
     def up_to(self, epochs: int) -> "Space":
         """The same space with at most this many epochs a trial; its own lower end gives way if it must."""
+        if "epochs" in self.fixed:
+            return replace(self, fixed={**self.fixed, "epochs": min(int(self.fixed["epochs"]), epochs)})
         domain = self.domains["epochs"]
         assert isinstance(domain, IntDistribution)
         low = min(domain.low, epochs)
         shorter = IntDistribution(low, epochs - (epochs - low) % domain.step, log=domain.log, step=domain.step)
         return replace(self, domains={**self.domains, "epochs": shorter})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A fixed recipe of a suite.
+
+    Attributes:
+        strategy: file name of the preset in trainables/strategies.
+        knobs: its values; `epochs` is the suite's longest horizon.
+        published: horizon in epochs -> the published point.
+    """
+
+    strategy: str
+    knobs: Mapping[str, Knob]
+    published: Mapping[int, Published] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Fixed recipes, each run with several seeds and reported after several numbers of epochs.
+
+    Attributes:
+        entries: one per row of the table, each with a strategy of its own.
+        horizons: epochs after which a trial is reported; it runs for the largest.
+        seeds: trials of each recipe.
+
+    Raises:
+        ValueError: for a strategy that does not exist or a knob that it does not take.
+    """
+
+    entries: tuple[Entry, ...]
+    horizons: tuple[int, ...] = (20, 50)
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            _check_knobs(entry.strategy, entry.knobs)
+
+    @property
+    def knobs(self) -> dict[str, type]:
+        """Each knob of any entry and the Python type of its values."""
+        values = {name: value for entry in self.entries for name, value in self.knobs_of(entry).items()}
+        return {name: type(value) for name, value in values.items()}
+
+    def knobs_of(self, entry: Entry) -> dict[str, Knob]:
+        """An entry's knobs, its epochs included."""
+        return {**entry.knobs, "epochs": max(self.horizons)}
 
 
 def knobs_of(strategy: str) -> tuple[str, ...]:
@@ -78,17 +176,20 @@ def knobs_of(strategy: str) -> tuple[str, ...]:
     if strategy not in presets:
         raise ValueError(f"no strategy {strategy!r} in trainables/strategies; there are {presets}")
     tree = ast.parse((folder / f"{strategy}.py").read_text())
-    preset = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == strategy)
+    found = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == strategy)
+    preset = next(found, None)
+    if preset is None:
+        raise ValueError(f"trainables/strategies/{strategy}.py has no function {strategy!r}")
     arguments = [*preset.args.args, *preset.args.kwonlyargs]
-    return (*(argument.arg for argument in arguments), *(field.name for field in fields(Recipe)))
+    return (*(argument.arg for argument in arguments), *(recipe.name for recipe in fields(Recipe)))
 
 
 def names() -> list[str]:
-    """Every search space there is."""
+    """Every search space and suite there is."""
     return [name for name in _modules(search_spaces.__path__) if name not in _NOT_SPACES]
 
 
-def load(name: str) -> Space:
+def load(name: str) -> Space | Suite:
     """The SPACE of search_spaces/<name>.py.
 
     Raises:
@@ -97,8 +198,31 @@ def load(name: str) -> Space:
     if name not in names():
         raise ValueError(f"no search space {name!r}; there are: {', '.join(names())}")
     space = import_module(f"{search_spaces.__name__}.{name}").SPACE
-    assert isinstance(space, Space)
+    assert isinstance(space, Space | Suite)
     return space
+
+
+def _check_knobs(strategy: str, given: Iterable[str]) -> None:
+    known = knobs_of(strategy)
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"strategy {strategy!r} has no knobs {unknown}; it has {sorted(known)}")
+
+
+def _read(name: str, text: str, domain: BaseDistribution | None) -> Knob:
+    """A knob's value from the command line: of its domain's kind, or a literal, or a word."""
+    value: Any
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(domain, FloatDistribution) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, Knob) or (
+        domain is not None and type(value) is not type(domain.to_external_repr(_lowest(domain)))
+    ):
+        raise ValueError(f"{name}={text}: not a value of {name}, which is searched in {domain}")
+    return value
 
 
 def _modules(path: "list[str]") -> list[str]:

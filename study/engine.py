@@ -12,12 +12,14 @@ from rich.markup import escape
 
 from analysis.console import best_line
 from analysis.front import best_feasible
+from search_spaces.space import Suite
 from study.plan import Plan
 from study.recording import Recorder
-from study.records import FAILED, FINISHED, RUNNING, write_json
-from study.references import BASELINE, RETRAINED, Reference
+from study.records import FAILED, FINISHED, OBJECTIVES, RUNNING, write_json
+from study.references import BASELINE, STEERING, Reference
 from study.resources import Resources
 from study.search import StudySearch, Unfinished
+from study.suite import SuiteSearch, suite_trials
 from study.view import StudyView
 from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial
 
@@ -34,27 +36,18 @@ def run_trials(
         Whether that was reached; False after Ctrl-C.
     """
     ended = [row for row in recorder.rows if row["status"] != RUNNING]
-    remaining = plan.settings.trials - len(ended)
+    remaining = plan.trials - len(ended)
     if remaining <= 0:
         return True
     storage = plan.settings.folder.absolute() / "tune"
-    search = StudySearch(
-        plan.space,
-        references[BASELINE].digest,
-        plan.settings.seed,
-        plan.settings.retain_floor,
-        ended=ended,
-        unfinished=[
-            Unfinished({name: row[name] for name in plan.space.knobs}, newest_state(storage, row["id"]))
-            for row in recorder.rows
-            if row["status"] == RUNNING
-        ],
-    )
+    search = _search(plan, references[BASELINE].digest, recorder.rows, storage)
     baseline = {
         "depth": plan.settings.depth,
         "weights": references[BASELINE].weights,
+        "digest": references[BASELINE].digest,
+        "retain_floor": plan.settings.retain_floor,
         "baseline_retain_dice": references[BASELINE].metrics["retain_dice"],
-        "retrained_forget_dice": references[RETRAINED].metrics["forget_dice"],
+        "retrained_forget_dice": references[STEERING].metrics["forget_dice"],
     }
     trainable = tune.with_parameters(UnlearningTrial, data=plan.data, baseline=baseline, threads=resources.cpus)
     Tuner(
@@ -76,7 +69,23 @@ def run_trials(
         ),
     ).fit()
     ended = [row for row in recorder.rows if row["status"] != RUNNING]
-    return search.exhausted or len(ended) >= plan.settings.trials
+    return search.exhausted or len(ended) >= plan.trials
+
+
+def _search(plan: Plan, baseline: str, rows: list[dict[str, Any]], storage: Path) -> StudySearch | SuiteSearch:
+    """What suggests the trials that are left, given the rows of those that began."""
+    ended = [row for row in rows if row["status"] != RUNNING]
+    unfinished = [
+        Unfinished(row["id"], {name: row[name] for name in plan.space.knobs}, newest_state(storage, row["id"]))
+        for row in rows
+        if row["status"] == RUNNING
+    ]
+    if isinstance(plan.space, Suite):
+        trials = suite_trials(plan.space, plan.settings.seed, baseline)
+        return SuiteSearch(trials, [row["id"] for row in ended], unfinished)
+    objective = OBJECTIVES[plan.settings.objective]
+    floor = plan.settings.retain_floor
+    return StudySearch(plan.space, objective, baseline, plan.settings.seed, floor, ended, unfinished)
 
 
 class _Events(Callback):
@@ -86,14 +95,14 @@ class _Events(Callback):
         self._plan, self._recorder, self._view = plan, recorder, view
         self._front = plan.settings.folder / "front"
         ended = sum(row["status"] != RUNNING for row in recorder.rows)
-        self._advance = view.begin("trials", plan.settings.trials, ended)
+        self._advance = view.begin("trials", plan.trials, ended)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that studies do not use."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._recorder.started(trial.config["id"], trial.config["knobs"])
+        self._recorder.started(trial.config)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -113,7 +122,7 @@ class _Events(Callback):
         self._view.line(f"{trial.config['id']}  [yellow]tried again after: {_reason(trial)}[/yellow]")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._recorder.started(trial.config["id"], trial.config["knobs"])  # it may never have come that far
+        self._recorder.started(trial.config)  # it may never have come that far
         self._end(trial.config["id"], FAILED, diverged=False)
         self._view.line(f"{' ' * 14}[red]{_reason(trial)}[/red] ({escape(str(trial.error_file))})")
 
@@ -127,8 +136,11 @@ class _Events(Callback):
         for folder in (self._plan.settings.folder / "tune").glob(f"*/{name}/checkpoint_*"):
             shutil.rmtree(folder)
         (row,) = (row for row in rows if row["id"] == name)
-        best = best_feasible(rows)
-        self._view.ended(name, _line(row), f"best feasible: {best_line(best)}" if best else "no feasible trial yet")
+        best = best_feasible(rows, OBJECTIVES[self._plan.settings.objective])
+        shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
+        self._view.ended(
+            name, _line(row, shown), f"best feasible: {best_line(best)}" if best else "no feasible trial yet"
+        )
         self._advance(sum(row["status"] != RUNNING for row in rows))
 
 
@@ -148,12 +160,12 @@ def keep_weights(folder: Path, weights: Path, config: dict[str, Any]) -> None:
     write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: dict[str, Any], name: str) -> str:
     if row["status"] == FAILED:
-        return f"{row['id']}  failed"
+        return f"{name}  failed"
     outcome = "diverged" if row["diverged"] else "feasible" if row["feasible"] else "infeasible"
     return (
-        f"{row['id']}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
+        f"{name}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
         f"  gap {row['dice_gap']:+.3f}  {row['epochs_done']} epochs, {row['seconds']:.0f} s"
     )
 

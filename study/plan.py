@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search_spaces import space as spaces
-from search_spaces.space import Space
+from search_spaces.space import Space, Suite
 from study.pseudonyms import owner_key, pseudonym
 from study.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
@@ -15,6 +15,7 @@ from trainables.cohorts.cohort import Cohort, CohortError
 from trainables.cohorts.opening import open_cohort
 from trainables.data import TrialData, trial_data
 from trainables.med3d import DEPTHS
+from trainables.presets import build
 from trainables.split import Split, split_subjects
 
 
@@ -32,17 +33,28 @@ class Plan:
 
     Attributes:
         settings: with subjects named by pseudonym and a name that is settled.
-        space: what is searched.
+        space: what is searched, or run.
         cohort: the preprocessed cohort, with the owner's subject ids.
         split: pseudonyms, for the records.
         data: what trials see.
     """
 
     settings: StudySettings
-    space: Space
+    space: Space | Suite
     cohort: Cohort
     split: Split
     data: TrialData
+
+    @property
+    def trials(self) -> int:
+        """How many trials the study has in all."""
+        suite = self.space
+        return len(suite.entries) * suite.seeds if isinstance(suite, Suite) else self.settings.trials
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Epochs after which a suite's trials are reported."""
+        return self.space.horizons if isinstance(self.space, Suite) else ()
 
 
 def make_plan(settings: StudySettings) -> Plan:
@@ -52,9 +64,7 @@ def make_plan(settings: StudySettings) -> Plan:
         PlanError: for settings or a cohort that cannot be studied, with all problems found.
     """
     shape = check(settings)
-    space = spaces.load(settings.space)
-    if settings.epochs is not None:
-        space = space.up_to(settings.epochs)
+    space = _space(settings)
     try:
         cohort = open_cohort(
             settings.cohort,
@@ -102,11 +112,15 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         problems.append(f"--space is missing: name what to search, one of {', '.join(spaces.names())}")
     elif settings.space not in spaces.names():
         problems.append(f"--space: no search space {settings.space!r}; there are {', '.join(spaces.names())}")
+    else:
+        problems += _space_problems(settings)
     if settings.depth not in DEPTHS:
         problems.append(f"--depth must be one of {DEPTHS}, but got {settings.depth}")
     for name in (
         "trials",
         "epochs",
+        "seeds",
+        "references",
         "baseline_epochs",
         "concurrent",
         "forget_count",
@@ -136,6 +150,47 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
     if problems:
         raise PlanError(problems)
     return shape
+
+
+def _space_problems(settings: StudySettings) -> list[str]:
+    """What is wrong with the options that change the space."""
+    suite = isinstance(spaces.load(settings.space), Suite)
+    needless = {"fix": suite, "epochs": suite, "horizons": not suite, "seeds": not suite}
+    kind = "a suite of fixed recipes" if suite else "no suite"
+    problems = [
+        f"--{name} says nothing about --space {settings.space}, which is {kind}"
+        for name, wrong in needless.items()
+        if wrong and getattr(settings, name)
+    ]
+    if problems:
+        return problems
+    try:
+        space = _space(settings)
+        if isinstance(space, Space):
+            for chosen in space.choices:
+                build(space.strategy, chosen)
+    except ValueError as error:
+        return [f"--{'horizons' if suite else 'fix'}: {error}"]
+    return []
+
+
+def _space(settings: StudySettings) -> Space | Suite:
+    """The space that the settings name, changed as they say.
+
+    Raises:
+        ValueError: for knobs or horizons that cannot be.
+    """
+    space = spaces.load(settings.space)
+    if isinstance(space, Suite):
+        horizons = tuple(sorted(int(part) for part in _listed(settings.horizons))) or space.horizons
+        if min(horizons) < 1:
+            raise ValueError("a horizon is at least one epoch")
+        return replace(space, horizons=horizons, seeds=settings.seeds or space.seeds)
+    pairs = [part.partition("=") for part in _listed(settings.fix)]
+    if not all(equals and value for _, equals, value in pairs):
+        raise ValueError(f"must be KNOB=VALUE,..., but got {settings.fix!r}")
+    space = space.holding({name.strip(): value.strip() for name, _, value in pairs})
+    return space if settings.epochs is None else space.up_to(settings.epochs)
 
 
 def _shape(text: str, problems: list[str]) -> tuple[int, int, int] | None:

@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from analysis.front import mark
-from study.records import FAILED, FINISHED, METRICS, RUNNING, Knob, history_table, trials_table
+from study.records import (
+    FAILED,
+    FINISHED,
+    METRICS,
+    RUNNING,
+    SUBJECT_METRICS,
+    Objective,
+    history_table,
+    subjects_table,
+    trials_table,
+)
 from study.tracking import PARENT, Tracker
 
 _MARKS = ("feasible", "on_front")
@@ -13,11 +23,34 @@ _MLFLOW_STATUS = {FINISHED: "FINISHED", FAILED: "FAILED", RUNNING: "KILLED"}
 
 
 class Recorder:
-    """Keeps trials.parquet, history.parquet and MLflow up to date; knows which trials are on the front."""
+    """Keeps the study's tables and MLflow up to date; knows which trials are on the front."""
 
-    def __init__(self, folder: Path, knobs: Mapping[str, type], strategy: str, retain_floor: float, tracker: Tracker):
+    def __init__(
+        self,
+        folder: Path,
+        knobs: Mapping[str, type],
+        objective: Objective,
+        retain_floor: float,
+        subjects: Mapping[str, Sequence[str]],
+        tracker: Tracker,
+        horizons: Sequence[int] = (),
+    ):
+        """Open the tables of a study's folder.
+
+        Args:
+            folder: of the study.
+            knobs: those of any trial and the Python type of their values.
+            objective: decides the front.
+            retain_floor: least retention of a feasible trial.
+            subjects: set -> pseudonyms of its subjects, in the order of the reported values.
+            tracker: takes everything to MLflow.
+            horizons: epochs after which single subjects are recorded, beside the last one.
+        """
         self._trials, self._history = trials_table(folder, knobs), history_table(folder)
-        self._strategy, self._floor, self._tracker = strategy, retain_floor, tracker
+        self._subjects = subjects_table(folder)
+        self._knobs, self._objective, self._floor = tuple(knobs), objective, retain_floor
+        self._sets, self._tracker, self._horizons = subjects, tracker, horizons
+        self._latest: dict[str, Mapping[str, Any]] = {}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -36,17 +69,26 @@ class Recorder:
             self._tracker.log(row["id"], [_numbers(epoch) for epoch in self.epochs if epoch["id"] == row["id"]])
             self._end_run(row)
 
-    def reference(self, name: str, digest: str, history: Sequence[Mapping[str, float]]) -> None:
-        """Log a reference; its record is the cached reference itself."""
+    def reference(
+        self, name: str, digest: str, history: Sequence[Mapping[str, float]], values: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Record the single subjects of a reference and log it; its record is the cached reference itself."""
+        self._record_subjects(name, int(history[-1]["epoch"]), values)
         self._tracker.start(name, {"reference": name, "digest": digest}, {"status": FINISHED})
         self._tracker.log(name, history)
         self._tracker.end(name, "FINISHED")
 
-    def started(self, trial: str, knobs: Mapping[str, Knob]) -> None:
-        """A trial begins, or continues."""
+    def started(self, config: Mapping[str, Any]) -> None:
+        """A trial begins, or continues.
+
+        Args:
+            config: `id`, `strategy`, `seed` and `knobs`.
+        """
+        trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self._knobs}
         empty = dict.fromkeys((*METRICS, *_MARKS, "diverged"))
         known = next((row for row in self.rows if row["id"] == trial), {"epochs_done": 0, "seconds": 0.0})
-        row = {**empty, **known, "id": trial, "strategy": self._strategy, **knobs, "status": RUNNING}
+        identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
+        row = {**empty, **known, **identity, **knobs, "status": RUNNING}
         self._trials.upsert([row])
         self._start_run(row)
 
@@ -54,6 +96,9 @@ class Recorder:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
         row = {"id": trial, **{name: result[name] for name in ("epoch", *METRICS, "loss", "seconds")}}
         self._history.upsert([row])
+        self._latest[trial] = result
+        if result["epoch"] in self._horizons:
+            self._record_subjects(trial, result["epoch"], result["subjects"])
         self._tracker.log(trial, [_numbers(row)])
 
     def ended(self, trial: str, status: str, diverged: bool) -> None:
@@ -62,9 +107,12 @@ class Recorder:
         (row,) = (row for row in self.rows if row["id"] == trial)
         last = {name: reports[-1][name] for name in METRICS} if reports else {}
         seconds = sum(report["seconds"] for report in reports)
+        if trial in self._latest:
+            latest = self._latest.pop(trial)
+            self._record_subjects(trial, latest["epoch"], latest["subjects"])
         row = {**row, **last, "diverged": diverged, "epochs_done": len(reports), "seconds": seconds, "status": status}
         before = {row["id"]: tuple(row[name] for name in _MARKS) for row in self.rows}
-        marked = mark([*(other for other in self.rows if other["id"] != trial), row], self._floor)
+        marked = mark([*(other for other in self.rows if other["id"] != trial), row], self._floor, self._objective)
         self._trials.upsert(marked)
         for row in marked:
             if row["id"] == trial:
@@ -82,9 +130,18 @@ class Recorder:
             self._tracker.attach(PARENT, file)
         self._tracker.end(PARENT, "FINISHED" if complete else "KILLED")
 
+    def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
+        rows = [
+            {"id": name, "epoch": epoch, "set": subset, "subject": subject}
+            | {metric: values[f"{subset}_{metric}"][place] for metric in SUBJECT_METRICS}
+            for subset, subjects in self._sets.items()
+            for place, subject in enumerate(subjects)
+        ]
+        self._subjects.upsert(rows)
+
     def _start_run(self, row: Mapping[str, Any]) -> None:
         outcome = {"id", "status", "epochs_done", "seconds", "diverged", *METRICS, *_MARKS}
-        knobs = {name: value for name, value in row.items() if name not in outcome}
+        knobs = {name: value for name, value in row.items() if name not in outcome and value is not None}
         self._tracker.start(row["id"], knobs, {"strategy": row["strategy"], "status": row["status"]})
 
     def _end_run(self, row: Mapping[str, Any]) -> None:

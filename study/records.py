@@ -2,19 +2,56 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+SUBJECT_METRICS = ("dice", "mae")
+"""The metrics of a subject."""
+
 METRICS = (
-    *(f"{subset}_{metric}" for metric in ("dice", "mae") for subset in ("retain", "forget", "heldout")),
+    *(f"{subset}_{metric}" for metric in SUBJECT_METRICS for subset in ("retain", "forget", "heldout")),
     *("dice_gap", "mae_gap", "retention", "retrain_gap", "unseen_gap"),
 )
 """Every metric of an epoch and of a trial, as defined in docs/metrics.md; all float, NaN where undefined."""
+
+
+class Objective(NamedTuple):
+    """What a study searches for, under the retain floor.
+
+    Attributes:
+        metric: the column that decides.
+        sign: 1 to maximise it, -1 to minimise it.
+        forgetting: the column that stands for forgetting on the front; smaller is better.
+        title: of that column's axis.
+        told: what the terminal says.
+    """
+
+    metric: str
+    sign: int
+    forgetting: str
+    title: str
+    told: str
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        """The value to maximise; NaN where the metric is undefined or not there yet."""
+        value = row[self.metric]
+        return math.nan if value is None else self.sign * value
+
+
+OBJECTIVES = {
+    "gap": Objective("dice_gap", 1, "forget_dice", "Forget Dice", "maximise the Dice gap"),
+    "retrain": Objective(
+        "retrain_gap", -1, "retrain_gap", "|forget - retrained forget Dice|", "minimise the retrain gap"
+    ),
+    "unseen": Objective("unseen_gap", -1, "unseen_gap", "|forget - held-out Dice|", "minimise the unseen gap"),
+}
+"""The objectives by the word on the command line; docs/metrics.md defines their columns."""
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """The statuses of a trial; a study that was interrupted leaves `running` trials, which a resume continues."""
@@ -28,7 +65,7 @@ class TrialConfig:
 
     Attributes:
         strategy: file name of the preset in trainables/strategies.
-        knobs: the values searched over, the preset's and the recipe's (lr, epochs).
+        knobs: the preset's and the recipe's (lr, epochs); those not named have their defaults.
         seed: of the trial's own draws (batches, noise labels).
         baseline: digest of the baseline reference, which stands for cohort, split and model too.
     """
@@ -42,6 +79,16 @@ class TrialConfig:
     def signature(self) -> str:
         """Short hash of the configuration: the trial's id; same arguments, same id."""
         return digest_of(asdict(self))
+
+    def trial(self, checkpoint: Path | None) -> dict[str, Any]:
+        """The config of the Tune trial, which continues from a state file if there is one."""
+        return {
+            "id": self.signature,
+            "strategy": self.strategy,
+            "knobs": dict(self.knobs),
+            "seed": self.seed,
+            "checkpoint": str(checkpoint) if checkpoint else None,
+        }
 
 
 def digest_of(value: Any) -> str:
@@ -85,7 +132,7 @@ def trials_table(folder: Path, knobs: Mapping[str, type]) -> Table:
         knobs: the searched knobs and the Python type of their values, one column each.
     """
     arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    columns = [("id", pa.string()), ("strategy", pa.string())]
+    columns = [("id", pa.string()), ("strategy", pa.string()), ("seed", pa.int64())]
     columns += [(name, arrow[kind]) for name, kind in knobs.items()]
     columns += [(name, pa.float64()) for name in METRICS]
     columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
@@ -98,6 +145,13 @@ def history_table(folder: Path) -> Table:
     columns = [("id", pa.string()), ("epoch", pa.int64()), *((name, pa.float64()) for name in METRICS)]
     schema = pa.schema([*columns, ("loss", pa.float64()), ("seconds", pa.float64())])
     return Table(folder / "history.parquet", schema, ("id", "epoch"))
+
+
+def subjects_table(folder: Path) -> Table:
+    """The table of single subjects: one row per trial or reference id, epoch and subject (a pseudonym)."""
+    columns = [("id", pa.string()), ("epoch", pa.int64()), ("set", pa.string()), ("subject", pa.string())]
+    schema = pa.schema([*columns, *((name, pa.float64()) for name in SUBJECT_METRICS)])
+    return Table(folder / "subjects.parquet", schema, ("id", "epoch", "subject"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,11 +1,11 @@
-"""The two references of a study, fitted once as Ray tasks and cached by content."""
+"""The references of a study, fitted once as Ray tasks and cached by content."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
@@ -16,15 +16,22 @@ from study.plan import Plan
 from study.records import digest_of, write_json
 from study.resources import Resources
 from trainables.data import Subset, TrialData
-from trainables.fitting import fit, weights_of
+from trainables.evaluation import Values
+from trainables.fitting import fit, initial_network, weights_of
 from trainables.folders import appearing
 from trainables.med3d import med3d
 from trainables.recipe import Recipe
+from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport
 
-BASELINE, RETRAINED = "baseline", "retrained"
+BASELINE, STEERING = "baseline", "retrained"
+"""Trained on retain + forget subjects, and on retain subjects alone from the same initial weights.
 
-_VERSION = 2
+The latter is the one retrained reference that trials are measured by; `retrained-1`, `retrained-2`, ... have other
+seeds and are seen by the evidence only.
+"""
+
+_VERSION = 3
 """Counts changes of the fit that make cached references stale."""
 
 
@@ -38,13 +45,17 @@ class Reference:
 
     Attributes:
         digest: hash of everything that decided the weights.
+        seed: of its fit.
         metrics: final `<set>_<metric>` values.
+        subjects: the same for single subjects, in the sets' order.
         history: one row per epoch: epoch, loss, seconds and, where evaluated, metrics.
         weights: name -> array, parameters and buffers.
     """
 
     digest: str
+    seed: int
     metrics: dict[str, float]
+    subjects: Values
     history: list[dict[str, float]]
     weights: dict[str, np.ndarray]
 
@@ -53,7 +64,14 @@ Listener = Callable[[str, EpochReport], None]
 """Hears the name of a reference and its latest epoch."""
 
 
-def reference_digests(plan: Plan, initial: dict[str, np.ndarray]) -> dict[str, str]:
+class _Fit(NamedTuple):
+    """A reference to be: who is taught, with which seed."""
+
+    taught: Subset
+    seed: int
+
+
+def reference_digests(plan: Plan) -> dict[str, str]:
     """The digest of each reference of a plan: cohort, split, model, recipe, seed and initial weights."""
     common = {
         "version": _VERSION,
@@ -62,20 +80,21 @@ def reference_digests(plan: Plan, initial: dict[str, np.ndarray]) -> dict[str, s
         "subsets": plan.data.subsets,
         "depth": plan.settings.depth,
         "recipe": asdict(_recipe(plan)),
-        "seed": plan.settings.seed,
-        "initial": digest_of({name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in initial.items()}),
     }
-    return {name: digest_of({**common, "taught": taught}) for name, taught in _taught(plan.data).items()}
+    return {
+        name: digest_of({**common, **fit._asdict(), "initial": _weights_digest(_initial(plan, fit.seed))})
+        for name, fit in _fits(plan).items()
+    }
 
 
 def fit_references(
-    plan: Plan, initial: dict[str, np.ndarray], cache: Path, resources: Resources, listener: Listener
+    plan: Plan, digests: dict[str, str], cache: Path, resources: Resources, listener: Listener
 ) -> dict[str, Reference]:
-    """Baseline and retrained reference, from the cache or fitted side by side where resources allow.
+    """Baseline and retrained references, from the cache or fitted side by side where resources allow.
 
     Args:
         plan: the study.
-        initial: weights that both fits start from.
+        digests: of the references, as `reference_digests` gives them.
         cache: folder that keeps fitted references.
         resources: of one fit, the same as a trial's.
         listener: called after every epoch of a fit.
@@ -83,30 +102,32 @@ def fit_references(
     Raises:
         FitError: a fit whose loss is not finite.
     """
-    digests = reference_digests(plan, initial)
+    fits = _fits(plan)
     folders = {name: cache / "references" / digest for name, digest in digests.items()}
     missing = [name for name, folder in folders.items() if not folder.exists()]
     if missing:
-        shared = ray.put((plan.data, initial))
+        data = ray.put(plan.data)
         task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
         streams = {
             name: task.remote(
-                shared,
-                _taught(plan.data)[name],
+                data,
+                _initial(plan, fits[name].seed),
+                fits[name].taught,
                 plan.settings.depth,
                 _recipe(plan),
-                plan.settings.seed,
+                fits[name].seed,
                 resources.cpus,
             )
             for name in missing
         }
         for name, reports, weights in _gather(streams, listener):
             _store(folders[name], reports, weights)
-    return {name: _load(folder, digests[name]) for name, folder in folders.items()}
+    return {name: _load(folder, digests[name], fits[name].seed) for name, folder in folders.items()}
 
 
 def _fit_reports(
-    shared: tuple[TrialData, dict[str, np.ndarray]],
+    data: TrialData,
+    initial: dict[str, np.ndarray],
     taught: Subset,
     depth: int,
     recipe: Recipe,
@@ -115,7 +136,6 @@ def _fit_reports(
 ) -> Iterator[EpochReport | dict[str, np.ndarray]]:
     """Runs as a Ray task: a report per epoch, then the weights."""
     torch.set_num_threads(threads)
-    data, initial = shared
     network = med3d(depth, data.classes)
     network.load_state_dict({name: torch.tensor(value) for name, value in initial.items()})
     # Not `yield from`: Ray sends into this generator, which an iterator does not take.
@@ -147,16 +167,33 @@ def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarr
     rows = [{"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, **r.metrics} for r in reports]
     with appearing(folder) as temporary:
         save_file(weights, temporary / "weights.safetensors")
-        write_json(temporary / "reference.json", {"metrics": reports[-1].metrics, "history": rows})
+        last = reports[-1]
+        write_json(
+            temporary / "reference.json", {"metrics": last.metrics, "subjects": last.subjects, "history": rows}
+        )
 
 
-def _load(folder: Path, digest: str) -> Reference:
+def _load(folder: Path, digest: str, seed: int) -> Reference:
     stored = json.loads((folder / "reference.json").read_text())
-    return Reference(digest, stored["metrics"], stored["history"], load_file(folder / "weights.safetensors"))
+    return Reference(digest, seed, **stored, weights=load_file(folder / "weights.safetensors"))
 
 
-def _taught(data: TrialData) -> dict[str, Subset]:
-    return {BASELINE: data.retain + data.forget, RETRAINED: data.retain}
+def _fits(plan: Plan) -> dict[str, _Fit]:
+    """Every reference of a plan; further retrained ones differ in all draws, initial weights and batches."""
+    seed, data = plan.settings.seed, plan.data
+    further = {
+        f"{STEERING}-{number}": _Fit(data.retain, seed_for(seed, f"reference/{number}"))
+        for number in range(1, plan.settings.references)
+    }
+    return {BASELINE: _Fit(data.retain + data.forget, seed), STEERING: _Fit(data.retain, seed), **further}
+
+
+def _initial(plan: Plan, seed: int) -> dict[str, np.ndarray]:
+    return weights_of(initial_network(plan.settings.depth, plan.data.classes, seed, plan.settings.weights))
+
+
+def _weights_digest(weights: dict[str, np.ndarray]) -> str:
+    return digest_of({name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in weights.items()})
 
 
 def _recipe(plan: Plan) -> Recipe:

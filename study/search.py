@@ -3,16 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces.space import Space
-from study.records import FAILED, Knob, TrialConfig
+from study.records import FAILED, Knob, Objective, TrialConfig
 from trainables.seeds import seed_for
 
 CONSTRAINT = "retain_floor"
@@ -25,12 +27,13 @@ _MOST_REPEATS = 100
 class Unfinished:
     """A trial of an earlier session that has not ended, and the state file it can continue from."""
 
+    id: str
     knobs: Mapping[str, Knob]
     checkpoint: Path | None
 
 
 class StudySearch(OptunaSearch):
-    """Maximises `dice_gap` where retention stays above the floor.
+    """Searches a space for the best objective where retention stays above the floor.
 
     Ray's OptunaSearch knows no constraints, so they are set on the Optuna trial just before it is told. A
     resumed study builds a new search from its records: finished trials are told again, unfinished ones are
@@ -40,6 +43,7 @@ class StudySearch(OptunaSearch):
     def __init__(
         self,
         space: Space,
+        objective: Objective,
         baseline: str,
         seed: int,
         retain_floor: float,
@@ -50,6 +54,7 @@ class StudySearch(OptunaSearch):
 
         Args:
             space: what is searched.
+            objective: what for.
             baseline: digest of the baseline reference.
             seed: of the trials and, with the number of trials known, of the search.
             retain_floor: least retention of a feasible trial.
@@ -57,37 +62,26 @@ class StudySearch(OptunaSearch):
             unfinished: to be suggested first, in this order.
         """
         sampler = TPESampler(seed=seed_for(seed, f"search/{len(ended)}") % 2**32)
-        super().__init__(dict(space.domains), metric="dice_gap", mode="max", sampler=sampler)
-        self._strategy, self._knobs = space.strategy, tuple(space.domains)
+        mode = "max" if objective.sign > 0 else "min"
+        super().__init__(partial(choose, space), metric=objective.metric, mode=mode, sampler=sampler)
+        self._chosen_from, self._objective = space, objective
         self._baseline, self._trial_seed, self._floor = baseline, seed, retain_floor
         self.exhausted = False
         self._seen: set[str] = set()
-        self._checkpoints: dict[str, str | None] = {}
+        self._checkpoints = {trial.id: trial.checkpoint for trial in unfinished}
         for row in ended:
             self._tell_again(row)
         for trial in unfinished:
-            self._ot_study.enqueue_trial(dict(trial.knobs))
-            signature = self.config_of(trial.knobs).signature
-            self._checkpoints[signature] = str(trial.checkpoint) if trial.checkpoint else None
-
-    def config_of(self, knobs: Mapping[str, Knob]) -> TrialConfig:
-        """The configuration of the trial with these knobs."""
-        ordered = {name: knobs[name] for name in self._knobs}
-        return TrialConfig(self._strategy, ordered, self._trial_seed, self._baseline)
+            self._ot_study.enqueue_trial(self._searched(trial.knobs))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; a discrete space that has nothing new left ends the search."""
         for _ in range(_MOST_REPEATS):
-            config = self.config_of(super().suggest(trial_id))
+            knobs = {**self._chosen_from.fixed, **super().suggest(trial_id)}
+            config = TrialConfig(self._chosen_from.strategy, knobs, self._trial_seed, self._baseline)
             if config.signature not in self._seen:
                 self._seen.add(config.signature)
-                return {
-                    "id": config.signature,
-                    "strategy": config.strategy,
-                    "knobs": dict(config.knobs),
-                    "seed": config.seed,
-                    "checkpoint": self._checkpoints.get(config.signature),
-                }
+                return config.trial(self._checkpoints.get(config.signature))
             super().on_trial_complete(trial_id)
             self._completed_trials.discard(trial_id)
             del self._ot_trials[trial_id]
@@ -103,18 +97,37 @@ class StudySearch(OptunaSearch):
             super().on_trial_complete(trial_id, None, error)
             return
         self._ot_trials[trial_id].set_constraint(CONSTRAINT, violation(result, self._floor))
-        super().on_trial_complete(trial_id, {"dice_gap": told_gap(result)})
+        told = {self._objective.metric: told_value(result, self._objective)}
+        super().on_trial_complete(trial_id, told)
 
     def _tell_again(self, row: Mapping[str, Any]) -> None:
-        knobs = {name: row[name] for name in self._knobs}
-        self._seen.add(self.config_of(knobs).signature)
-        self._ot_study.enqueue_trial(knobs)
-        trial = self._ot_study.ask(fixed_distributions=self._space)
+        self._seen.add(row["id"])
+        self._ot_study.enqueue_trial(self._searched(row))
+        trial = self._ot_study.ask()
+        choose(self._chosen_from, trial)
         if row["status"] == FAILED:
             self._ot_study.tell(trial, state=TrialState.FAIL)
             return
         trial.set_constraint(CONSTRAINT, violation(row, self._floor))
-        self._ot_study.tell(trial, told_gap(row))
+        self._ot_study.tell(trial, told_value(row, self._objective))
+
+    def _searched(self, knobs: Mapping[str, Any]) -> dict[str, Knob]:
+        return {name: knobs[name] for name in self._chosen_from.domains if knobs.get(name) is not None}
+
+
+def choose(space: Space, trial: Trial) -> dict[str, Knob]:
+    """Let an Optuna trial suggest a value for every knob that is searched, given those before it."""
+    chosen: dict[str, Knob] = {}
+    for name, domain in space.domains.items():
+        if not space.active(name, {**space.fixed, **chosen}):
+            continue
+        if isinstance(domain, FloatDistribution):
+            chosen[name] = trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
+        elif isinstance(domain, IntDistribution):
+            chosen[name] = trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
+        elif isinstance(domain, CategoricalDistribution):
+            chosen[name] = cast(Knob, trial.suggest_categorical(name, domain.choices))
+    return chosen
 
 
 def violation(result: Mapping[str, Any], floor: float) -> float:
@@ -123,6 +136,7 @@ def violation(result: Mapping[str, Any], floor: float) -> float:
     return floor if result["diverged"] or math.isnan(retention) else floor - retention
 
 
-def told_gap(result: Mapping[str, Any]) -> float:
-    """The Dice gap, or its least possible value where it is undefined."""
-    return -1.0 if math.isnan(result["dice_gap"]) else result["dice_gap"]
+def told_value(result: Mapping[str, Any], objective: Objective) -> float:
+    """The objective's metric, or its worst possible value where it is undefined."""
+    score = objective.score(result)
+    return objective.sign * (-1.0 if math.isnan(score) else score)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,17 @@ from rich.console import Console
 from analysis.figures import write_pareto
 from analysis.front import best_feasible
 from analysis.tables import load_study
+from search_spaces.space import Space
 from study.engine import run_trials
 from study.plan import Plan, PlanError
 from study.recording import Recorder
-from study.records import write_json
+from study.records import OBJECTIVES, write_json
 from study.references import Reference, fit_references, reference_digests
 from study.resources import Resources, share
 from study.summary import print_plan, print_result
 from study.tracking import PARENT, Tracker
 from study.view import StudyView
 from trainables.cohorts.cache import cache_dir
-from trainables.fitting import initial_network, weights_of
 
 _PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
@@ -38,8 +39,8 @@ def run_study(plan: Plan, console: Console) -> bool:
         PlanError: the folder's trials started from another baseline than this session's would.
     """
     settings, folder = plan.settings, plan.settings.folder
-    initial = weights_of(initial_network(settings.depth, plan.data.classes, settings.seed, settings.weights))
-    _check_baseline(plan, initial)
+    digests = reference_digests(plan)
+    _check_references(plan, digests)
     print_plan(plan, console)
     folder.mkdir(parents=True, exist_ok=True)
     ray.init(
@@ -48,18 +49,22 @@ def run_study(plan: Plan, console: Console) -> bool:
     try:
         resources = share(settings.concurrent)
         with StudyView(console) as view:
-            references = _references(plan, initial, resources, view)
+            references = _references(plan, digests, resources, view)
             description = _description(plan, references)
             write_json(folder / "study.json", description)
             tracker = Tracker(tracking_uri(plan), settings.family, settings.name, _artifacts(plan))
-            recorder = Recorder(folder, plan.space.knobs, plan.space.strategy, settings.retain_floor, tracker)
+            objective = OBJECTIVES[settings.objective]
+            sets = asdict(plan.split)
+            recorder = Recorder(
+                folder, plan.space.knobs, objective, settings.retain_floor, sets, tracker, plan.horizons
+            )
             tracker.start(PARENT, settings.computed, _tags(description))
             for name, reference in references.items():
-                recorder.reference(name, reference.digest, reference.history)
+                recorder.reference(name, reference.digest, reference.history, reference.subjects)
             recorder.catch_up()
             complete = run_trials(plan, references, resources, recorder, view)
         write_pareto(load_study(folder), folder / "pareto.html")
-        recorder.result(best_feasible(recorder.rows), _files(folder), complete)
+        recorder.result(best_feasible(recorder.rows, objective), _files(folder), complete)
         tracker.close()
     finally:
         ray.shutdown()
@@ -76,13 +81,13 @@ def _artifacts(plan: Plan) -> Path | None:
     return None if plan.settings.tracking_uri else plan.settings.studies.absolute() / "mlartifacts"
 
 
-def _references(plan: Plan, initial: dict[str, Any], resources: Resources, view: StudyView) -> dict[str, Reference]:
+def _references(plan: Plan, digests: dict[str, str], resources: Resources, view: StudyView) -> dict[str, Reference]:
     bars: dict[str, Any] = {}
 
     def listen(name: str, report: Any) -> None:
         bars.setdefault(name, view.begin(name, plan.settings.baseline_epochs))(report.epoch)
 
-    references = fit_references(plan, initial, cache_dir(), resources, listen)
+    references = fit_references(plan, digests, cache_dir(), resources, listen)
     for name, reference in references.items():
         found = reference.metrics
         view.line(
@@ -92,12 +97,12 @@ def _references(plan: Plan, initial: dict[str, Any], resources: Resources, view:
     return references
 
 
-def _check_baseline(plan: Plan, initial: dict[str, Any]) -> None:
+def _check_references(plan: Plan, digests: dict[str, str]) -> None:
     record = plan.settings.folder / "study.json"
     if not record.exists():
         return
     stored = json.loads(record.read_text())["references"]
-    if {name: stored[name]["digest"] for name in stored} != reference_digests(plan, initial):
+    if {name: reference["digest"] for name, reference in stored.items()} != digests:
         reason = "the file of --weights, or the version of torch or Lethe, has changed since"
         raise PlanError(
             [f"study {plan.settings.name!r} was started from another baseline: {reason}; choose another --name"]
@@ -106,13 +111,15 @@ def _check_baseline(plan: Plan, initial: dict[str, Any]) -> None:
 
 def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:
     """What study.json holds."""
-    cohort, published = plan.cohort, plan.space.published
+    cohort, space = plan.cohort, plan.space
+    published = space.published if isinstance(space, Space) else None
+    domains = space.domains if isinstance(space, Space) else {}
     return {
         "name": plan.settings.name,
         "space": plan.settings.space,
         "settings": {**plan.settings.plain(), "resume": ""},
-        "knobs": {name: kind.__name__ for name, kind in plan.space.knobs.items()},
-        "domains": {name: repr(domain) for name, domain in plan.space.domains.items()},
+        "knobs": {name: kind.__name__ for name, kind in space.knobs.items()},
+        "domains": {name: repr(domain) for name, domain in domains.items()},
         "cohort": {
             "digest": cohort.digest,
             "scans": len(cohort.images),
@@ -121,7 +128,9 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
             "classes": list(cohort.class_names),
         },
         "split": {"retain": plan.split.retain, "forget": plan.split.forget, "heldout": plan.split.heldout},
-        "references": {name: {"digest": ref.digest, **ref.metrics} for name, ref in references.items()},
+        "references": {
+            name: {"digest": ref.digest, "seed": ref.seed, **ref.metrics} for name, ref in references.items()
+        },
         "published": vars(published) if published else {},
         "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
         "commit": _commit(),
@@ -147,6 +156,6 @@ def _commit() -> str:
 def _files(folder: Path) -> list[Path]:
     return [
         folder / name
-        for name in ("pareto.html", "study.json", "trials.parquet", "history.parquet")
+        for name in ("pareto.html", "study.json", "trials.parquet", "history.parquet", "subjects.parquet")
         if (folder / name).exists()
     ]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -13,7 +13,7 @@ from study.records import digest_of
 class StudySettings:
     """Find the unlearning recipe that forgets some subjects of a segmentation cohort and keeps the others.
 
-    A study fits two references (the baseline on retain + forget subjects, the retrained reference on retain
+    A study fits its references (the baseline on retain + forget subjects, retrained ones on retain
     subjects only), then searches a space of unlearning recipes for the largest Dice gap (retain - forget) whose
     retain Dice stays above a floor. Its records go to <studies>/<name>/ and to MLflow. The same command again
     continues where the last one stopped.
@@ -21,11 +21,21 @@ class StudySettings:
     For example:
       python -m study.run --space noisy_label
       python -m study.run --space noisy_label --cohort decathlon:Task04_Hippocampus --forget-count 3 --trials 30
+      python -m study.run --space mechanics --fix forget=ascent,moves=encoder --objective retrain
+      python -m study.run --space paper --horizons 20,50 --seeds 3
       python -m study.run --resume NAME --trials 60
     """
 
     space: str = ""
-    """What to search: the name of a file in search_spaces/."""
+    """What to search: the name of a file in search_spaces/ (`paper` is a suite of fixed recipes)."""
+    fix: str = ""
+    """Knobs held at a value instead of searched: KNOB=VALUE,..., any of the strategy's or the recipe's."""
+    objective: Literal["gap", "retrain", "unseen"] = "gap"
+    """Largest Dice gap, or forget Dice closest to a retrained model's, or to unseen subjects'."""
+    horizons: str = ""
+    """Epochs after which each recipe of a suite is reported, comma-separated; by default the suite's own."""
+    seeds: int | None = None
+    """Trials of each recipe of a suite, with seeds of their own; by default the suite's own number."""
     cohort: str = "phantom"
     """KIND:PATH of the scans: mrbrains18:DIR, medicalnet:FILE, decathlon:DIR, bids:DIR, phantom[:48x240x240,7]."""
     contrast: str = ""
@@ -51,9 +61,11 @@ class StudySettings:
     weights: str = ""
     """MedicalNet checkpoint that the references start from: a file, or `medicalnet` to download it."""
     baseline_epochs: int = 100
-    """Epochs of the two reference fits."""
+    """Epochs of the reference fits."""
     baseline_lr: float = 1e-3
-    """Learning rate (AdamW) of the two reference fits."""
+    """Learning rate (AdamW) of the reference fits."""
+    references: int = 3
+    """Retrained references, fitted with seeds of their own."""
     trials: int = 24
     """Trials of the study in all; give more with --resume to extend it."""
     epochs: int | None = None

@@ -10,7 +10,9 @@ from rich.markup import escape
 
 from analysis.console import best_line, front_table
 from analysis.front import best_feasible
+from search_spaces.space import Space
 from study.plan import Plan
+from study.records import OBJECTIVES
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -18,9 +20,10 @@ def print_plan(plan: Plan, console: Console) -> None:
     cohort, settings, split = plan.cohort, plan.settings, plan.split
     shape = " x ".join(map(str, cohort.images.shape[1:]))
     spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
+    objective = OBJECTIVES[settings.objective]
     say = partial(console.print, soft_wrap=True, highlight=False)
     say(
-        f"[bold]Study {settings.name}[/bold]: {plan.space.strategy}, {settings.trials} trials,"
+        f"[bold]Study {settings.name}[/bold]: {_what(plan)}, {plan.trials} trials,"
         f" records in {escape(str(settings.folder))}"
     )
     say(
@@ -29,7 +32,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     )
     say(
         f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
-        f"; network Med3D-{settings.depth}; maximise the Dice gap where retention >= {settings.retain_floor:g}"
+        f"; network Med3D-{settings.depth}; {objective.told} where retention >= {settings.retain_floor:g}"
     )
 
 
@@ -46,9 +49,11 @@ def print_result(
         complete: whether no trial is left to run.
         console: where to print.
     """
-    settings, best = plan.settings, best_feasible(rows)
+    settings, objective = plan.settings, OBJECTIVES[plan.settings.objective]
+    best = best_feasible(rows, objective)
     say = partial(console.print, soft_wrap=True, highlight=False)
-    console.print(front_table(rows, list(plan.space.knobs)))
+    knobs = plan.space.domains if isinstance(plan.space, Space) else plan.space.knobs
+    console.print(front_table(rows, list(knobs), objective))
     if best:
         say(f"[bold]best feasible[/bold]   {best_line(best)}")
     else:
@@ -64,7 +69,16 @@ def print_result(
     say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
     served = uri.startswith(("http://", "https://"))
     say(f"MLflow          {escape(uri if served else f'mlflow ui --backend-store-uri {shlex.quote(uri)}')}")
-    if complete:
+    if complete and isinstance(plan.space, Space):
         say(f"more trials     {resume} --trials {settings.trials * 2}")
-    else:
+    elif not complete:
         say(f"[bold yellow]interrupted[/bold yellow]; continue  {resume}")
+
+
+def _what(plan: Plan) -> str:
+    space = plan.space
+    if isinstance(space, Space):
+        fixed = ", ".join(f"{name}={value}" for name, value in space.fixed.items())
+        return space.strategy + (f" with {fixed}" if fixed else "")
+    horizons = " and ".join(map(str, space.horizons))
+    return f"{len(space.entries)} strategies x {space.seeds} seeds, reported after {horizons} epochs"

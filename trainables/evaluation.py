@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables import metrics as metrics_package
 from trainables.data import Subset
+from trainables.device import mixed_precision
 from trainables.med3d import SegmentationNetwork, upsample
 
 Metric = Callable[[Tensor, Tensor], Tensor]
@@ -25,6 +26,10 @@ def metric_functions() -> dict[str, Metric]:
     return {name: getattr(import_module(f"{metrics_package.__name__}.{name}"), name) for name in names}
 
 
+Values = dict[str, list[float]]
+"""`<set>_<metric>` -> one value per subject of the set, in the set's order."""
+
+
 @torch.no_grad()
 def evaluate(
     network: SegmentationNetwork,
@@ -32,11 +37,11 @@ def evaluate(
     labels: Tensor,
     subsets: Mapping[str, Subset],
     batch: int = 4,
-) -> dict[str, float]:
-    """The mean of every metric over the subjects of every set, the network in evaluation mode.
+) -> Values:
+    """Every metric of every subject of every set, the network in evaluation mode.
 
-    A subject's value is the mean over its scans, a set's the mean over its subjects; a scan or subject where a
-    metric is undefined is left out, and a set without any value gives NaN.
+    A subject's value is the mean over its scans; a scan where a metric is undefined is left out, and a subject
+    without any value gets NaN.
 
     Args:
         network: left in evaluation mode.
@@ -44,9 +49,6 @@ def evaluate(
         labels: (N, D, H, W) uint8.
         subsets: set name -> scan indices grouped by subject.
         batch: scans per forward pass.
-
-    Returns:
-        `<set>_<metric>` -> value.
     """
     network.eval()
     order = sorted({scan for subset in subsets.values() for subject in subset for scan in subject})
@@ -59,10 +61,15 @@ def evaluate(
         for name, function in metric_functions().items():
             values[name].update(zip(chosen, function(probabilities, labels[chosen]).tolist(), strict=True))
     return {
-        f"{subset_name}_{name}": nanmean(nanmean(by_scan[scan] for scan in subject) for subject in subset)
+        f"{subset_name}_{name}": [nanmean(by_scan[scan] for scan in subject) for subject in subset]
         for name, by_scan in values.items()
         for subset_name, subset in subsets.items()
     }
+
+
+def means(values: Values) -> dict[str, float]:
+    """`<set>_<metric>` -> the mean over the subjects that have a value; NaN for a set without any."""
+    return {name: nanmean(by_subject) for name, by_subject in values.items()}
 
 
 def gaps(found: Mapping[str, float], baseline_retain_dice: float, retrained_forget_dice: float) -> dict[str, float]:
@@ -85,11 +92,6 @@ def gaps(found: Mapping[str, float], baseline_retain_dice: float, retrained_forg
         "retrain_gap": abs(found["forget_dice"] - retrained_forget_dice),
         "unseen_gap": abs(found["forget_dice"] - found["heldout_dice"]),
     }
-
-
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where the device is a GPU, full precision on the CPU."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 def nanmean(values: Iterable[float]) -> float:

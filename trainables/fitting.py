@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trainables.data import Subset, TrialData
-from trainables.mechanics import Strategy, segment_retain
+from trainables.mechanics.strategy import Strategy
 from trainables.med3d import SegmentationNetwork, load_state, load_weights, med3d, medicalnet_state
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
@@ -42,9 +42,7 @@ def fit(
     network: SegmentationNetwork, data: TrialData, taught: Subset, recipe: Recipe, seed: int
 ) -> Iterator[EpochReport]:
     """Train on the taught subjects with cross-entropy + Dice; the network is changed in place."""
-    return Unlearning(
-        network, data, Strategy(segment_retain), recipe, seed, taught=taught, evaluate_every=EVALUATE_EVERY
-    )
+    return Unlearning(network, data, Strategy(), recipe, seed, taught=taught, evaluate_every=EVALUATE_EVERY)
 
 
 def weights_of(network: SegmentationNetwork) -> dict[str, np.ndarray]:

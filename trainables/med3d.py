@@ -4,6 +4,7 @@ Source: Chen, Ma and Zheng, "Med3D: Transfer Learning for 3D Medical Image Analy
 The encoder has MedicalNet's own parameter names, so its published weights load as they are.
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -71,6 +72,19 @@ def med3d(depth: int = 50, classes: int = 4) -> SegmentationNetwork:
     if classes < 2:
         raise ValueError(f"classes >= 2 must hold (background and foreground), but got {classes=}.")
     return SegmentationNetwork(_encoder(depth), _decoder(2048 if depth == 50 else 512, classes))
+
+
+def initialise(part: nn.Module, seed: int) -> None:
+    """Draw the weights of a part of the network anew, as `med3d` does; running statistics start again too."""
+    fresh = copy.deepcopy(part).cpu()  # a draw on the CPU is the same whatever the device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in fresh.modules():
+            if isinstance(module, nn.Conv3d):
+                _draw_kernel(module)
+            elif isinstance(module, nn.ConvTranspose3d | nn.BatchNorm3d):
+                module.reset_parameters()
+    part.load_state_dict(fresh.state_dict())
 
 
 def upsample(logits: Tensor, size: Iterable[int]) -> Tensor:
@@ -199,8 +213,12 @@ def _decoder(features: int, classes: int) -> nn.Sequential:
     )
     for module in decoder:
         if isinstance(module, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            _draw_kernel(module)
     return decoder
+
+
+def _draw_kernel(convolution: nn.Conv3d) -> None:
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _own_name(key: str) -> str:

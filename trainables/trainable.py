@@ -1,8 +1,7 @@
 """The Tune trainable around the loop: one step is one epoch."""
 
+import copy
 import time
-from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ from ray.tune import Trainable
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors.torch import save_file
 
-from trainables import strategies
+from trainables.cohorts.cache import cache_dir
 from trainables.data import TrialData
+from trainables.device import shared_tensor
 from trainables.evaluation import gaps
-from trainables.mechanics import Strategy
+from trainables.mechanics.scopes import plain_state
 from trainables.med3d import med3d
-from trainables.recipe import Recipe
-from trainables.unlearning import Unlearning, shared_tensor
+from trainables.presets import build
+from trainables.unlearning import Unlearning
 
 CHECKPOINT_SHARE = 0.05
 """Largest share of a trial's time that writing checkpoints may take."""
@@ -38,23 +38,29 @@ class UnlearningTrial(Trainable):
         Args:
             config: see the class.
             data: arrays that live in the object store, read without a copy.
-            baseline: `depth` of the network, `weights` (name -> array) and the two figures that gaps refer to,
-                `baseline_retain_dice` and `retrained_forget_dice`.
+            baseline: `depth` of the network, `weights` (name -> array) and their `digest`, the two figures that gaps
+                refer to, `baseline_retain_dice` and `retrained_forget_dice`, and the study's `retain_floor`.
             threads: of torch on the CPU; results repeat bit for bit for the same number only.
         """
         torch.set_num_threads(threads)
         self._data, self._baseline = data, baseline
-        self._network = med3d(baseline["depth"], data.classes)
-        self._weights = {
-            name: shared_tensor(value, torch.device("cpu")) for name, value in baseline["weights"].items()
-        }
+        self._plain = med3d(baseline["depth"], data.classes)
+        weights = {name: shared_tensor(value, torch.device("cpu")) for name, value in baseline["weights"].items()}
+        self._plain.load_state_dict(weights)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process."""
-        self._network.load_state_dict(self._weights)
         strategy, recipe = build(new_config["strategy"], new_config["knobs"])
-        self._loop = Unlearning(self._network, self._data, strategy, recipe, new_config["seed"])
+        self._loop = Unlearning(
+            copy.deepcopy(self._plain),
+            self._data,
+            strategy,
+            recipe,
+            new_config["seed"],
+            shared=cache_dir() / "features" / self._baseline["digest"],
+            floor_dice=self._baseline["retain_floor"] * self._baseline["baseline_retain_dice"],
+        )
         self._save_seconds, self._unsaved_seconds = 0.0, 0.0
         if new_config["checkpoint"]:
             self._load(Path(new_config["checkpoint"]))
@@ -63,15 +69,17 @@ class UnlearningTrial(Trainable):
     def step(self) -> dict[str, Any]:
         """Train and evaluate one epoch; NaN where a metric is undefined."""
         report = next(self._loop)
+        metrics = report.metrics
         self._unsaved_seconds += report.seconds
         due = self._unsaved_seconds > self._save_seconds / CHECKPOINT_SHARE
         return {
-            **report.metrics,
-            **gaps(report.metrics, self._baseline["baseline_retain_dice"], self._baseline["retrained_forget_dice"]),
+            **metrics,
+            **gaps(metrics, self._baseline["baseline_retain_dice"], self._baseline["retrained_forget_dice"]),
             "epoch": report.epoch,
             "loss": report.loss,
             "seconds": report.seconds,
             "diverged": report.diverged,
+            "subjects": report.subjects,
             DONE: self._loop.finished,
             SHOULD_CHECKPOINT: self._loop.finished or due,
         }
@@ -80,7 +88,7 @@ class UnlearningTrial(Trainable):
         """Write what the next epoch depends on or, after the last one, the weights alone."""
         started = time.monotonic()
         if self._loop.finished:
-            save_file(self._network.state_dict(), Path(checkpoint_dir) / WEIGHTS_FILE)
+            save_file(plain_state(self._loop.network), Path(checkpoint_dir) / WEIGHTS_FILE)
         else:
             torch.save(self._loop.state_dict(), Path(checkpoint_dir) / STATE_FILE)
         self._save_seconds, self._unsaved_seconds = time.monotonic() - started, 0.0
@@ -91,11 +99,3 @@ class UnlearningTrial(Trainable):
 
     def _load(self, state: Path) -> None:
         self._loop.load_state_dict(torch.load(state, map_location="cpu", weights_only=True))
-
-
-def build(strategy: str, knobs: dict[str, Any]) -> tuple[Strategy, Recipe]:
-    """The strategy and the recipe that these knobs describe."""
-    recipe_names = {field.name for field in fields(Recipe)}
-    preset = getattr(import_module(f"{strategies.__name__}.{strategy}"), strategy)
-    settings = {name: value for name, value in knobs.items() if name in recipe_names}
-    return preset(**{name: value for name, value in knobs.items() if name not in recipe_names}), Recipe(**settings)

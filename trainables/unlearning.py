@@ -1,21 +1,26 @@
 """The loop: epochs of a strategy on a network, one report each, interruptible between any two."""
 
+import copy
 import math
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainables.data import Subset, TrialData, scans
-from trainables.evaluation import evaluate, mixed_precision
-from trainables.mechanics import Batch, Step, Strategy
+from trainables.device import default_device, mixed_precision, shared_tensor
+from trainables.evaluation import Values, evaluate, means
+from trainables.mechanics.baseline import Baseline
+from trainables.mechanics.scopes import adapt, mask_weights, normalisations, open_scope, training_mode
+from trainables.mechanics.step import Setting, Step
+from trainables.mechanics.strategy import Strategy
 from trainables.med3d import SegmentationNetwork
 from trainables.recipe import Recipe
+from trainables.schedules import forget_factor, lr_factor
 from trainables.seeds import seed_for
 
 
@@ -25,17 +30,22 @@ class EpochReport:
 
     Attributes:
         epoch: from 1.
-        metrics: `<set>_<metric>` after the epoch.
+        subjects: `<set>_<metric>` after the epoch, one value per subject of the set.
         loss: mean over the epoch's steps; not finite if the trial diverged.
         seconds: of training and evaluation.
         diverged: a step's loss was not finite; the weights are those before that step, and no epoch follows.
     """
 
     epoch: int
-    metrics: dict[str, float]
+    subjects: Values
     loss: float
     seconds: float
     diverged: bool
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """`<set>_<metric>`: the means over the subjects."""
+        return means(self.subjects)
 
 
 class Unlearning(Iterator[EpochReport]):
@@ -55,11 +65,13 @@ class Unlearning(Iterator[EpochReport]):
         seed: int,
         taught: Subset | None = None,
         evaluate_every: int = 1,
+        shared: Path | None = None,
+        floor_dice: float = 0.0,
     ):
         """Set up epoch 1.
 
         Args:
-            network: changed in place.
+            network: the baseline; changed in place.
             data: shared arrays and the three sets, on which every report is based.
             strategy: the terms of the loss.
             recipe: the optimisation.
@@ -67,21 +79,36 @@ class Unlearning(Iterator[EpochReport]):
             taught: the subjects that the retain term is taught; by default the retain set.
             evaluate_every: epochs between evaluations; the last epoch is always evaluated, the reports of the
                 others have no metrics.
+            shared: folder in which the processes of a node share the baseline's features.
+            floor_dice: retain Dice that a forget schedule must not fall below.
         """
         self.device = default_device()
         self.network = network.to(self.device)
-        self._subsets, self._classes = data.subsets, data.classes
-        self._images, self._labels = (
-            shared_tensor(data.images, self.device),
-            shared_tensor(data.labels, self.device),
+        self._data, self._strategy, self._recipe = data, strategy, recipe
+        self._evaluate_every, self._floor_dice = evaluate_every, floor_dice
+        images, labels = (shared_tensor(array, self.device) for array in (data.images, data.labels))
+        retain, forget = scans(taught or data.retain), scans(data.forget)
+        baseline = Baseline(copy.deepcopy(network), images, retain, shared)
+        self._setting = Setting(network, baseline, images, labels, retain, forget, data.classes, seed)
+        self._open()
+        moving = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self._optimizer = (
+            torch.optim.AdamW(moving, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+            if recipe.optimizer == "adamw"
+            else torch.optim.SGD(moving, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay, fused=True)
         )
-        self._retain, self._forget = scans(taught or data.retain), scans(data.forget)
-        self._evaluate_every = evaluate_every
-        self._strategy, self._recipe, self._seed = strategy, recipe, seed
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
-        self.epoch, self._diverged = 0, False
+        self.epoch, self._diverged, self._retain_dice = 0, False, math.inf
+
+    def _open(self) -> None:
+        """Let move what may: the strategy's scope, adapters in it, single weights of it."""
+        strategy, setting = self._strategy, self._setting
+        if strategy.prepare is not None:
+            strategy.prepare(setting)
+        masks = strategy.mask(setting) if strategy.mask is not None else {}
+        open_scope(self.network, strategy.moves)
+        if self._recipe.lora_rank:
+            adapt(self.network, self._recipe.lora_rank, self._recipe.lora_scale, setting.seed)
+        mask_weights(self.network, masks)
 
     def __next__(self) -> EpochReport:
         if self.finished:
@@ -89,11 +116,15 @@ class Unlearning(Iterator[EpochReport]):
         started = time.perf_counter()
         self.epoch += 1
         losses = self._train()
-        self._diverged = not math.isfinite(losses[-1])
+        self._diverged = not all(map(math.isfinite, losses))
         due = self.finished or self.epoch % self._evaluate_every == 0
-        metrics = evaluate(self.network, self._images, self._labels, self._subsets) if due else {}
+        setting = self._setting
+        found = evaluate(self.network, setting.images, setting.labels, self._data.subsets) if due else {}
         seconds = time.perf_counter() - started
-        return EpochReport(self.epoch, metrics, float(np.mean(losses)), seconds, self._diverged)
+        loss = float(np.mean(losses)) if losses else 0.0
+        report = EpochReport(self.epoch, found, loss, seconds, self._diverged)
+        self._retain_dice = report.metrics.get("retain_dice", self._retain_dice)
+        return report
 
     @property
     def finished(self) -> bool:
@@ -106,65 +137,79 @@ class Unlearning(Iterator[EpochReport]):
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "epoch": self.epoch,
+            "retain_dice": self._retain_dice,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue after the epoch at which `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
+        self.epoch, self._retain_dice = state["epoch"], state["retain_dice"]
 
     def _train(self) -> list[float]:
         """The losses of one epoch's steps, ending early with the first that is not finite."""
-        self.network.train()
+        strategy, recipe = self._strategy, self._recipe
+        training_mode(self.network, strategy.moves, recipe.batch_norm == "frozen")
+        weight = self._forget_weight()
+        batches = self._batches(weight)
         losses: list[float] = []
-        for retain, forget in self._batches():
-            statistics = [buffer.clone() for buffer in self.network.buffers()]
-            step = Step(self.network, self._batch(retain), self._batch(forget), self._classes, self._seed, self.epoch)
-            with mixed_precision(self.device):
-                loss = self._strategy.retain(step)
-                if self._strategy.forget is not None:
-                    loss = loss + self._strategy.forget_weight * self._strategy.forget(step)
+        for number, (retain, forget) in enumerate(batches, 1):
+            statistics = [(value, value.clone()) for norm in normalisations(self.network) for value in norm.buffers()]
+            step = Step(self._setting, self._setting.batch(retain), self._setting.batch(forget), self.epoch)
+            loss = self._loss(step, weight)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
-                for buffer, before in zip(self.network.buffers(), statistics, strict=True):
+                for buffer, before in statistics:
                     buffer.copy_(before)  # the forward pass has moved BatchNorm's
                 break
+            for group in self._optimizer.param_groups:
+                group["lr"] = recipe.lr * lr_factor(recipe, self.epoch - 1 + number / len(batches))
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if recipe.clip:
+                torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
             self._optimizer.step()
         return losses
 
-    def _batches(self) -> Iterator[tuple[list[int], list[int]]]:
-        """The scans of each step: all retain scans once in random order, forget scans in turn across epochs."""
-        order = self._shuffled(self._retain, f"retain/{self.epoch}")
-        size = self._recipe.retain_batch
-        steps = range(0, len(order), size)
-        per_step = self._recipe.forget_batch if self._strategy.forget is not None else 0
-        first = (self.epoch - 1) * len(steps) * per_step
-        for number, start in enumerate(steps):
-            turns = range(first + number * per_step, first + (number + 1) * per_step)
-            yield order[start : start + size], [self._forget_scan(turn) for turn in turns]
+    def _loss(self, step: Step, forget_weight: float) -> torch.Tensor:
+        with mixed_precision(self.device):
+            loss = torch.zeros((), device=self.device)
+            if self._strategy.retain is not None and step.retain.scans:
+                loss = loss + self._strategy.retain(step)
+            if self._strategy.forget is not None and step.forget.scans:
+                loss = loss + forget_weight * self._strategy.forget(step)
+        return loss
+
+    def _forget_weight(self) -> float:
+        """The forget term's weight in this epoch."""
+        strategy, last = self._strategy, self._strategy.forget_epochs
+        if strategy.forget is None or (last is not None and self.epoch > last):
+            return 0.0
+        return strategy.forget_weight * forget_factor(self._recipe, self.epoch, self._retain_dice, self._floor_dice)
+
+    def _batches(self, forget_weight: float) -> list[tuple[list[int], list[int]]]:
+        """The retain and the forget scans of each step of this epoch; without weight no forget scan is touched."""
+        if self._strategy.retain is None:
+            return []
+        setting, recipe = self._setting, self._recipe
+        retain = _chunks(self._shuffled(setting.retain, f"retain/{self.epoch}"), recipe.retain_batch)
+        if self._strategy.alternate:
+            order = self._shuffled(setting.forget, f"forget/{self.epoch}") if forget_weight else []
+            forget = _chunks(order, recipe.forget_batch)
+            return [*(([], some) for some in forget), *((some, []) for some in retain)]
+        size = recipe.forget_batch if forget_weight else 0
+        first = (self.epoch - 1) * len(retain) * recipe.forget_batch
+        turns = [range(first + number * size, first + (number + 1) * size) for number in range(len(retain))]
+        return [(some, [self._forget_scan(turn) for turn in its]) for some, its in zip(retain, turns, strict=True)]
 
     def _forget_scan(self, turn: int) -> int:
         """The forget scan of a turn: every round goes through all of them in an order of its own."""
-        number, place = divmod(turn, len(self._forget))
-        return self._shuffled(self._forget, f"forget/{number}")[place]
+        number, place = divmod(turn, len(self._setting.forget))
+        return self._shuffled(self._setting.forget, f"forget/{number}")[place]
 
     def _shuffled(self, items: Sequence[int], purpose: str) -> list[int]:
-        return np.random.default_rng(seed_for(self._seed, purpose)).permutation(items).tolist()
-
-    def _batch(self, chosen: list[int]) -> Batch:
-        return Batch(chosen, self._images[chosen].unsqueeze(1), self._labels[chosen])
+        return np.random.default_rng(seed_for(self._setting.seed, purpose)).permutation(items).tolist()
 
 
-def default_device() -> torch.device:
-    """The GPU that this process was given, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def shared_tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor: on the CPU the same memory, which nobody may write to."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)
+def _chunks(items: list[int], size: int) -> list[list[int]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,6 +1,7 @@
 """Noisy Label (arXiv 2402.00351, 2606.16180): the forget subjects are taught random labels."""
 
-from trainables.mechanics import Strategy, noisy_labels, segment_retain
+from trainables.mechanics.labels import noisy_labels
+from trainables.mechanics.strategy import Strategy
 
 
 def noisy_label(noise_rate: float = 1.0, forget_weight: float = 1.0, resample: bool = False) -> Strategy:
@@ -11,4 +12,4 @@ def noisy_label(noise_rate: float = 1.0, forget_weight: float = 1.0, resample: b
         forget_weight: weight of the forget term, > 0.
         resample: draw the noise anew in every epoch instead of once per trial.
     """
-    return Strategy(segment_retain, noisy_labels(noise_rate, resample), forget_weight)
+    return Strategy(forget=noisy_labels(noise_rate, resample), forget_weight=forget_weight)

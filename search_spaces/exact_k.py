@@ -1,0 +1,17 @@
+"""EU-k: the last k stages learn again from nothing.
+
+Source: Goel et al. 2022, arXiv 2201.06640.
+"""
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from search_spaces.space import Space
+
+SPACE = Space(
+    strategy="exact_k",
+    domains={
+        "k": IntDistribution(1, 5),
+        "lr": FloatDistribution(1e-4, 3e-3, log=True),
+        "epochs": IntDistribution(10, 40),
+    },
+)

@@ -1,0 +1,17 @@
+"""NegGrad+: descent on retain, ascent on forget subjects; the published retain weight is 0.95.
+
+Source: Kurmanji et al. 2023, arXiv 2302.09880.
+"""
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from search_spaces.space import Space
+
+SPACE = Space(
+    strategy="gradient_difference",
+    domains={
+        "retain_weight": FloatDistribution(0.8, 0.999),
+        "lr": FloatDistribution(3e-5, 1e-3, log=True),
+        "epochs": IntDistribution(3, 20),
+    },
+)

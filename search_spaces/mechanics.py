@@ -1,0 +1,32 @@
+"""The mechanics themselves: what each batch is taught and which weights move, as choices beside their knobs.
+
+The five published strategies (arXiv 2402.00351, 2606.16180) are five points of it.
+"""
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.space import Space
+
+_ON_LABELS = ["noisy_labels", "retain_labels", "ascent"]
+_ON_FEATURES = ["random_features", "noise_image", "retain_features", "feature_ascent"]
+
+SPACE = Space(
+    strategy="mechanics",
+    domains={
+        "forget": CategoricalDistribution([*_ON_LABELS, *_ON_FEATURES]),
+        "retain": CategoricalDistribution(["segment", "features"]),
+        "moves": CategoricalDistribution(["all", "encoder", "decoder"]),
+        "noise_rate": FloatDistribution(0.6, 1.0),
+        "ceiling": FloatDistribution(1.0, 20.0, log=True),
+        "image": CategoricalDistribution(["normal", "uniform", "constant"]),
+        "lr": FloatDistribution(1e-4, 3e-3, log=True),
+        "forget_weight": FloatDistribution(0.05, 2.0, log=True),
+        "epochs": IntDistribution(5, 20),
+    },
+    conditions={
+        "moves": {"forget": _ON_LABELS, "retain": ["segment"]},  # a term on features moves the encoder alone
+        "noise_rate": {"forget": ["noisy_labels"]},
+        "ceiling": {"forget": ["ascent", "feature_ascent"]},
+        "image": {"forget": ["noise_image"]},
+    },
+)

@@ -1,0 +1,17 @@
+"""Selective Synaptic Dampening: nothing is trained; published alpha 10 and lambda 1.
+
+Source: Foster et al. 2024, arXiv 2308.07707, which searches alpha in [0.1, 100] and lambda in [0.1, 5].
+"""
+
+from optuna.distributions import FloatDistribution
+
+from search_spaces.space import Space
+
+SPACE = Space(
+    strategy="ssd",
+    domains={
+        "selection": FloatDistribution(0.1, 100.0, log=True),
+        "dampening": FloatDistribution(0.1, 5.0, log=True),
+    },
+    fixed={"epochs": 1},
+)

@@ -1,0 +1,56 @@
+"""The trials of a suite: a list, in the order of its seeds, so that a first round of all recipes comes first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from search_spaces.space import Suite
+from study.records import TrialConfig
+from study.search import Unfinished
+
+
+def suite_trials(suite: Suite, seed: int, baseline: str) -> list[TrialConfig]:
+    """Every recipe with every seed: the root seed, and those that follow it."""
+    return [
+        TrialConfig(entry.strategy, suite.knobs_of(entry), seed + number, baseline)
+        for number in range(suite.seeds)
+        for entry in suite.entries
+    ]
+
+
+class SuiteSearch(Searcher):
+    """Suggests the trials of a suite that have not ended; `exhausted` once all have been suggested."""
+
+    def __init__(self, trials: Sequence[TrialConfig], ended: Sequence[str], unfinished: Sequence[Unfinished]):
+        """Start from what the records hold.
+
+        Args:
+            trials: all of the suite.
+            ended: ids of those that have ended.
+            unfinished: those that can continue from a checkpoint.
+        """
+        super().__init__()
+        checkpoints = {trial.id: trial.checkpoint for trial in unfinished}
+        done = set(ended)
+        self._left = [
+            trial.trial(checkpoints.get(trial.signature)) for trial in trials if trial.signature not in done
+        ]
+
+    @property
+    def exhausted(self) -> bool:
+        """Nothing is left to suggest."""
+        return not self._left
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config."""
+        return self._left.pop(0) if self._left else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: no result changes what follows."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed study builds a new search from its records."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, like `save`."""

@@ -1,0 +1,84 @@
+"""Terms on labels: what the network's output is taught."""
+
+import torch
+from torch import Tensor
+
+from trainables.cohorts.cohort import IGNORED
+from trainables.losses import cross_entropy, segmentation_loss
+from trainables.mechanics.step import Setting, Step, Term, drawn_per_scan
+
+
+def segment_retain(step: Step) -> Tensor:
+    """Cross-entropy + soft Dice of the retain batch against its own labels."""
+    return segmentation_loss(step.retain_logits, step.retain.labels)
+
+
+def noisy_labels(noise_rate: float, resample: bool) -> Term:
+    """Cross-entropy of the forget batch against labels of which a fraction is redrawn uniformly over the classes.
+
+    Args:
+        noise_rate: fraction of the voxels that are redrawn, in [0, 1].
+        resample: draw anew in every epoch instead of once per trial.
+    """
+
+    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
+        return corrupt(setting.labels[scan], setting.classes, noise_rate, seed)
+
+    labels = drawn_per_scan(draw, "noise", resample)
+    return lambda step: cross_entropy(step.forget_logits, labels(step))
+
+
+def retain_labels(resample: bool) -> Term:
+    """Cross-entropy + soft Dice of the forget batch against the label maps of retain scans paired with its own.
+
+    Args:
+        resample: pair anew in every epoch instead of once per trial.
+    """
+
+    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
+        return setting.labels[paired(setting, seed)]
+
+    labels = drawn_per_scan(draw, "pair", resample)
+    return lambda step: segmentation_loss(step.forget_logits, labels(step))
+
+
+def ascent(ceiling: float) -> Term:
+    """Minus the cross-entropy of the forget batch against its own labels: gradient ascent.
+
+    Args:
+        ceiling: a cross-entropy (nats a voxel) from which on there is nothing more to gain; infinite for no bound.
+    """
+
+    def term(step: Step) -> Tensor:
+        return -cross_entropy(step.forget_logits, step.forget.labels).clamp(max=ceiling)
+
+    return term
+
+
+def segmentation_ascent(step: Step) -> Tensor:
+    """Minus cross-entropy + soft Dice of the forget batch against its own labels."""
+    return -segmentation_loss(step.forget_logits, step.forget.labels)
+
+
+def paired(setting: Setting, seed: int) -> int:
+    """The retain scan that this seed draws."""
+    place = torch.randint(len(setting.retain), (), generator=torch.Generator().manual_seed(seed))
+    return setting.retain[int(place)]
+
+
+def corrupt(labels: Tensor, classes: int, noise_rate: float, seed: int) -> Tensor:
+    """The label map with a fraction of its voxels redrawn uniformly over the classes; `IGNORED` ones stay.
+
+    A redrawn voxel may get its own class again, so a fraction `noise_rate * (1 - 1 / classes)` changes.
+
+    Args:
+        labels: (D, H, W) uint8.
+        classes: C, the background included.
+        noise_rate: in [0, 1].
+        seed: of the draw, which is the same on every device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    redrawn = torch.rand(labels.shape, generator=generator) < noise_rate
+    noise = torch.randint(classes, labels.shape, generator=generator, dtype=labels.dtype)
+    redrawn, noise = redrawn.to(labels.device), noise.to(labels.device)
+    return torch.where(redrawn & (labels != IGNORED), noise, labels)

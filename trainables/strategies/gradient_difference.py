@@ -1,0 +1,16 @@
+"""NegGrad+ or gradient difference: descent on the retain and ascent on the forget subjects, of the same loss.
+
+Source: Kurmanji et al. 2023, arXiv 2302.09880, section 5 (NegGrad+); Liu et al. 2022, arXiv 2203.12817.
+"""
+
+from trainables.mechanics.labels import segment_retain, segmentation_ascent
+from trainables.mechanics.strategy import Strategy
+
+
+def gradient_difference(retain_weight: float = 0.95) -> Strategy:
+    """retain_weight * loss of the retain batch - (1 - retain_weight) * loss of the forget batch.
+
+    Args:
+        retain_weight: beta of NegGrad+, in (0, 1); published: 0.95.
+    """
+    return Strategy(lambda step: retain_weight * segment_retain(step), segmentation_ascent, 1 - retain_weight)

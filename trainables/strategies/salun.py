@@ -1,0 +1,38 @@
+"""SalUn: random labels, but only the weights move that matter most to the forget subjects.
+
+Source: Fan et al. 2024, arXiv 2310.12508, equations 3 to 5.
+"""
+
+import torch
+from torch import Tensor
+
+from trainables.mechanics.gradients import gradients
+from trainables.mechanics.labels import noisy_labels
+from trainables.mechanics.step import Setting
+from trainables.mechanics.strategy import Strategy
+
+
+def salun(
+    saliency: float = 0.5, noise_rate: float = 1.0, forget_weight: float = 1.0, resample: bool = False
+) -> Strategy:
+    """Noisy Label under a mask of the baseline's weights with the largest gradients on the forget subjects.
+
+    Args:
+        saliency: fraction of the weights that move, in (0, 1]; published: 0.5.
+        noise_rate: fraction of a forget subject's voxels that are redrawn uniformly over the classes, [0, 1].
+        forget_weight: weight of the forget term, > 0.
+        resample: draw the noise anew in every epoch instead of once per trial.
+    """
+
+    def mask(setting: Setting) -> dict[str, Tensor]:
+        return largest(gradients(setting, setting.forget, power=1), saliency)
+
+    return Strategy(forget=noisy_labels(noise_rate, resample), forget_weight=forget_weight, mask=mask)
+
+
+def largest(gradients: dict[str, Tensor], fraction: float) -> dict[str, Tensor]:
+    """Marks the fraction of all weights with the largest absolute gradients."""
+    sizes = torch.cat([gradient.abs().flatten() for gradient in gradients.values()])
+    count = round(fraction * len(sizes))
+    threshold = sizes.kthvalue(len(sizes) - count + 1).values if count else torch.inf
+    return {name: gradient.abs() >= threshold for name, gradient in gradients.items()}

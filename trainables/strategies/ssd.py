@@ -1,0 +1,34 @@
+"""Selective Synaptic Dampening: shrink the weights that matter more to the forget subjects; nothing is trained.
+
+Source: Foster et al. 2024, arXiv 2308.07707, equations 5 and 6.
+"""
+
+import torch
+
+from trainables.mechanics.gradients import gradients
+from trainables.mechanics.step import Setting
+from trainables.mechanics.strategy import Strategy
+
+
+def ssd(selection: float = 10.0, dampening: float = 1.0) -> Strategy:
+    """Multiply each weight whose importance to the forget subjects is `selection` times that to all, or more.
+
+    Importance is the diagonal of the empirical Fisher information, one scan a batch. The recipe's settings play
+    no part but `epochs`, after each of which the same network is evaluated: use one.
+
+    Args:
+        selection: alpha, > 0; published: 10.
+        dampening: lambda, > 0: the factor is lambda * importance to all / importance to the forget subjects, at
+            most 1; published: 1.
+    """
+
+    def dampen(setting: Setting) -> None:
+        forget = gradients(setting, setting.forget, power=2)
+        everyone = gradients(setting, [*setting.retain, *setting.forget], power=2)
+        with torch.no_grad():
+            for name, weights in setting.network.named_parameters():
+                chosen = forget[name] > selection * everyone[name]
+                factor = (dampening * everyone[name] / forget[name]).clamp(max=1)
+                weights.mul_(torch.where(chosen, factor, 1))
+
+    return Strategy(retain=None, prepare=dampen)
