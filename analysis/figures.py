@@ -1,7 +1,6 @@
 """The Pareto figure of a study and the history of its search, drawn with plotly; the colours are Okabe and Ito's."""
 
 import math
-import re
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -9,9 +8,9 @@ from textwrap import wrap
 import plotly.graph_objects as go
 
 from analysis import numbers
+from analysis.page import write_page
 from analysis.pareto import DIVERGED, FEASIBLE, FRONT, INFEASIBLE, Dot, Landmark, ParetoData, best_so_far, pareto_data
 from analysis.tables import StudyData
-from study.records import replace_file
 
 _BLUE, _SKY, _VERMILLION, _GREEN, _PURPLE, _ORANGE = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 _INK, _GREY = "#222222", "#767676"
@@ -31,9 +30,6 @@ _LOWER = {"forget_dice": "lower = more is forgotten"}
 _VALUES = {"dice_gap": "Dice gap", "retrain_gap": "Retrain gap", "unseen_gap": "Unseen gap"}
 _BEST = {"symbol": "circle-open", "color": _ORANGE, "size": 20, "line": {"width": 3}}
 _LEGEND_CHARACTERS, _EVERY_TICK = 24, 20
-
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-"""What the page's browser may load: nothing from outside the file."""
 
 
 def pareto_figure(study: StudyData) -> go.Figure:
@@ -102,31 +98,9 @@ def history_figure(study: StudyData) -> go.Figure:
 
 
 def write_pareto(study: StudyData, path: Path) -> None:
-    """Write the two figures as one HTML file that needs nothing else, replacing the file in one step."""
-    image = {
-        "format": "svg",
-        "filename": re.sub(r"[^\w.-]+", "_", f"{study.name}-pareto"),
-        "width": 1000,
-        "height": 700,
-    }
-    options = {
-        "full_html": False,
-        # without showSendToCloud the toolbar offers to upload the figure to plotly's servers
-        "config": {
-            "responsive": True,
-            "displaylogo": False,
-            "showSendToCloud": False,
-            "toImageButtonOptions": image,
-        },
-    }
-    pareto = pareto_figure(study).to_html(include_plotlyjs=True, default_height="640px", **options)
-    history = history_figure(study).to_html(include_plotlyjs=False, default_height="360px", **options)
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f"<title>{escape(study.name)}: Pareto front</title></head>\n<body>\n{pareto}\n{history}\n</body></html>\n"
-    )
-    replace_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    """Write the two figures as one HTML file that needs nothing else."""
+    figures = [pareto_figure(study).update_layout(height=640), history_figure(study).update_layout(height=360)]
+    write_page(path, f"{study.name}: Pareto front", figures)
 
 
 def _figure(title: str) -> go.Figure:

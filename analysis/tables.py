@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 
-from study.records import OBJECTIVES, Objective, Table, history_table, trials_table
+from study.records import OBJECTIVES, Objective, Table, history_table, subjects_table, trials_table
 
 _KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
 
@@ -29,8 +29,12 @@ class StudyData(NamedTuple):
         trials: one row per trial, in the order in which they began; columns as in study.records. A metric that is
             not there yet is NaN, a mark that is not there yet is False.
         history: one row per trial and epoch.
+        subjects: one row per trial or reference, epoch and subject: of trials that have ended after their last epoch
+            and, in a suite, after each horizon.
         references: `baseline`, `retrained`, `retrained-1`, ... -> metric -> value.
         published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
+        suite: `horizons`, `seeds` and `entries` (`strategy`, `knobs`, `published`) of a suite, or empty.
+        classes: of the cohort, the background included.
     """
 
     name: str
@@ -40,8 +44,11 @@ class StudyData(NamedTuple):
     knobs: dict[str, str]
     trials: pd.DataFrame
     history: pd.DataFrame
+    subjects: pd.DataFrame
     references: dict[str, dict[str, float]]
     published: dict[str, Any]
+    suite: dict[str, Any]
+    classes: int
 
 
 def load_study(folder: Path) -> StudyData:
@@ -60,7 +67,7 @@ def load_study(folder: Path) -> StudyData:
     try:
         knobs = study["knobs"]
         types = {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
-        trials, history = _tables(folder, types)
+        trials, history, subjects = _tables(folder, types)
         return StudyData(
             name=study["name"],
             space=study["space"],
@@ -70,15 +77,18 @@ def load_study(folder: Path) -> StudyData:
             trials=trials,
             history=history,
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
+            subjects=subjects,
             published=study["published"],
+            suite=study["suite"],
+            classes=len(study["cohort"]["classes"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
 
 
-def _tables(folder: Path, knobs: Mapping[str, type]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables(folder: Path, knobs: Mapping[str, type]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     try:
-        return _frame(trials_table(folder, knobs)), _frame(history_table(folder))
+        return _frame(trials_table(folder, knobs)), _frame(history_table(folder)), _frame(subjects_table(folder))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise StudyError(f"a table of {folder} is damaged: {error}") from error
 

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from analysis.figures import write_pareto
 from analysis.front import best_feasible
+from analysis.suite import write_suite
 from analysis.tables import load_study
-from search_spaces.space import Space
+from search_spaces.space import Space, Suite
 from study.engine import run_trials
 from study.plan import Plan, PlanError
 from study.recording import Recorder
@@ -63,7 +64,10 @@ def run_study(plan: Plan, console: Console) -> bool:
                 recorder.reference(name, reference.digest, reference.history, reference.subjects)
             recorder.catch_up()
             complete = run_trials(plan, references, resources, recorder, view)
-        write_pareto(load_study(folder), folder / "pareto.html")
+        written = load_study(folder)
+        write_pareto(written, folder / "pareto.html")
+        if plan.horizons:
+            write_suite(written, folder)
         recorder.result(best_feasible(recorder.rows, objective), _files(folder), complete)
         tracker.close()
     finally:
@@ -114,12 +118,14 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
     cohort, space = plan.cohort, plan.space
     published = space.published if isinstance(space, Space) else None
     domains = space.domains if isinstance(space, Space) else {}
+    suite = asdict(space) if isinstance(space, Suite) else {}
     return {
         "name": plan.settings.name,
         "space": plan.settings.space,
         "settings": {**plan.settings.plain(), "resume": ""},
         "knobs": {name: kind.__name__ for name, kind in space.knobs.items()},
         "domains": {name: repr(domain) for name, domain in domains.items()},
+        "suite": suite,
         "cohort": {
             "digest": cohort.digest,
             "scans": len(cohort.images),
@@ -154,8 +160,5 @@ def _commit() -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [
-        folder / name
-        for name in ("pareto.html", "study.json", "trials.parquet", "history.parquet", "subjects.parquet")
-        if (folder / name).exists()
-    ]
+    """The study's records and pages."""
+    return sorted(path for kind in ("json", "parquet", "html", "md", "csv") for path in folder.glob(f"*.{kind}"))

@@ -10,6 +10,8 @@ from rich.markup import escape
 
 from analysis.console import best_line, front_table
 from analysis.front import best_feasible
+from analysis.suite import terminal_table
+from analysis.tables import load_study
 from search_spaces.space import Space
 from study.plan import Plan
 from study.records import OBJECTIVES
@@ -52,8 +54,10 @@ def print_result(
     settings, objective = plan.settings, OBJECTIVES[plan.settings.objective]
     best = best_feasible(rows, objective)
     say = partial(console.print, soft_wrap=True, highlight=False)
-    knobs = plan.space.domains if isinstance(plan.space, Space) else plan.space.knobs
-    console.print(front_table(rows, list(knobs), objective))
+    if isinstance(plan.space, Space):
+        console.print(front_table(rows, list(plan.space.domains), objective))
+    else:
+        console.print(terminal_table(load_study(settings.folder)))
     if best:
         say(f"[bold]best feasible[/bold]   {best_line(best)}")
     else:
@@ -66,6 +70,8 @@ def print_result(
     resume = f"python -m study.run --resume {settings.name}"
     if settings.studies != Path("studies"):
         resume += escape(f" --studies {shlex.quote(str(settings.studies))}")
+    if not isinstance(plan.space, Space):
+        say(f"table           {escape(str(settings.folder / f'{settings.space}_table'))}.{{md,csv,html}}")
     say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
     served = uri.startswith(("http://", "https://"))
     say(f"MLflow          {escape(uri if served else f'mlflow ui --backend-store-uri {shlex.quote(uri)}')}")

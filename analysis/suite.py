@@ -1,0 +1,212 @@
+"""The table of a suite: every recipe after every horizon, with intervals over seeds and subjects."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import plotly.graph_objects as go
+from rich import box
+from rich.table import Table
+
+from analysis import numbers
+from analysis.bootstrap import Interval, Resampling, interval
+from analysis.page import write_page
+from analysis.tables import StudyData
+from study.records import RUNNING, replace_file
+
+COLUMNS = (
+    *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),
+    *("retention", "heldout_dice", "retrain_gap"),
+)
+"""What the table says of each recipe and horizon, each with `_low` and `_high`."""
+
+_PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
+_SHOWN = {
+    "retain Dice": "retain_dice",
+    "forget Dice": "forget_dice",
+    "Dice gap": "dice_gap",
+    "retain MAE": "retain_mae",
+    "forget MAE": "forget_mae",
+    "MAE gap": "mae_gap",
+    "retention": "retention",
+    "held-out Dice": "heldout_dice",
+    "retrain gap": "retrain_gap",
+}
+_BASELINE, _RETRAINED = "baseline", "retrained"
+
+
+def suite_table(study: StudyData) -> pd.DataFrame:
+    """One row per recipe and horizon, in the suite's order.
+
+    Columns: `strategy`, `horizon` (epochs), `COLUMNS` with their `_low` and `_high`, `seeds` (trials behind the
+    row), `diverged` (those that ended before the horizon; their last epoch counts), `published_*` where known.
+    """
+    rows = []
+    for entry in study.suite["entries"]:
+        chosen = study.trials[(study.trials["strategy"] == entry["strategy"]) & (study.trials["status"] != RUNNING)]
+        for horizon in study.suite["horizons"]:
+            values = _values_after(study, list(chosen["id"]), horizon)
+            if values.empty:
+                continue
+            row = {"strategy": entry["strategy"], "horizon": horizon}
+            row |= _with_bounds(_intervals(study, values))
+            row |= {"seeds": values["id"].nunique(), "diverged": int((chosen["epochs_done"] < horizon).sum())}
+            row |= _published(entry["published"].get(str(horizon), {}))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_suite(study: StudyData, folder: Path) -> list[Path]:
+    """Write `<space>_table.csv`, `.md` and `.html` and return their paths."""
+    table = suite_table(study)
+    shown = _readable(table)
+    csv, markdown, html = (folder / f"{study.space}_table.{kind}" for kind in ("csv", "md", "html"))
+    replace_file(csv, lambda path: table.to_csv(path, index=False))
+    replace_file(markdown, lambda path: path.write_text(_markdown(shown, _note(study)), encoding="utf-8"))
+    figure = suite_figure(study, table)
+    below = f"<p>{escape(_note(study))}</p>\n{shown.to_html(index=False, border=0, justify='left')}"
+    write_page(html, f"{study.name}: table", [figure], below)
+    return [csv, markdown, html]
+
+
+def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
+    """Retain and forget Dice of every recipe and horizon with their intervals, beside the references' lines."""
+    figure = go.Figure()
+    names = [f"{row.strategy}, {row.horizon}" for row in table.itertuples()]
+    for column, colour, label in (
+        ("retain_dice", "#0072B2", "retain Dice"),
+        ("heldout_dice", "#009E73", "held-out Dice"),
+        ("forget_dice", "#D55E00", "forget Dice"),
+    ):
+        centre = table[column]
+        figure.add_scatter(
+            x=names,
+            y=centre,
+            error_y={
+                "array": table[f"{column}_high"] - centre,
+                "arrayminus": centre - table[f"{column}_low"],
+                "width": 5,
+            },
+            mode="markers",
+            marker={"color": colour, "size": 11},
+            name=label,
+        )
+    for name, dash in ((_BASELINE, "dot"), (_RETRAINED, "dash")):
+        forget = study.references[name]["forget_dice"]
+        text = f"{name}: forget Dice {numbers.metric(forget)}"
+        figure.add_hline(y=forget, line={"dash": dash, "color": "#767676"}, annotation_text=text)
+    figure.update_layout(
+        template="simple_white",
+        title={"text": f"<b>{escape(study.name)}</b><br><sup>strategy and epochs; bars: 95 % intervals</sup>"},
+        font={"family": "Helvetica, Arial, sans-serif", "size": 14},
+    )
+    figure.update_yaxes(title="Dice", range=[-0.02, 1.02], showgrid=True, gridcolor="#eeeeee")
+    return figure
+
+
+def terminal_table(study: StudyData) -> Table:
+    """The table as the terminal shows it: means, and the interval of the gap."""
+    table = Table(caption=_note(study), caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("strategy", no_wrap=True)
+    for header in ("ep.", "retain", "forget", "gap [95 %]", "reten\ntion", "held\nout", "retr.\ngap"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in suite_table(study).to_dict("records"):
+        means = {name: numbers.metric(row[name]) for name in COLUMNS}
+        first = [
+            row["strategy"],
+            str(row["horizon"]),
+            means["retain_dice"],
+            means["forget_dice"],
+            _cell(row, "dice_gap"),
+        ]
+        table.add_row(*first, means["retention"], means["heldout_dice"], means["retrain_gap"])
+    return table
+
+
+def _values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame:
+    """The single subjects' rows of these trials after the horizon, or after their last epoch before it."""
+    rows = study.subjects[study.subjects["id"].isin(ids) & (study.subjects["epoch"] <= horizon)]
+    return rows[rows["epoch"] == rows.groupby("id")["epoch"].transform("max")]
+
+
+def _intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interval]:
+    draw = Resampling()
+    found = {
+        f"{subset}_{metric}": draw.means(_pivot(values, subset, metric), "seeds", subset)
+        for subset in ("retain", "forget", "heldout")
+        for metric in ("dice", "mae")
+    }
+    kinds = study.subjects["id"].str.partition("-")[0]
+    baseline = draw.means(_pivot(study.subjects[kinds == _BASELINE], "retain", "dice"), "baselines", "retain")
+    retrained = draw.means(_pivot(study.subjects[kinds == _RETRAINED], "forget", "dice"), "references", "forget")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["retention"] = found["retain_dice"] / baseline
+    found["dice_gap"] = found["retain_dice"] - found["forget_dice"]
+    found["mae_gap"] = found["forget_mae"] - found["retain_mae"]
+    found["retrain_gap"] = np.abs(found["forget_dice"] - retrained)
+    return {name: interval(found[name]) for name in COLUMNS}
+
+
+def _pivot(rows: pd.DataFrame, subset: str, metric: str) -> np.ndarray:
+    """(ids, subjects) values of a set."""
+    chosen = rows[rows["set"] == subset]
+    return chosen.pivot(index="id", columns="subject", values=metric).to_numpy(float)
+
+
+def _with_bounds(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    return {
+        f"{name}{end}": value
+        for name, found in intervals.items()
+        for end, value in zip(("", "_low", "_high"), found, strict=True)
+    }
+
+
+def _published(point: Mapping[str, Any]) -> dict[str, Any]:
+    known = dict(point)
+    if known:
+        known["dice_gap"] = known["retain_dice"] - known["forget_dice"]
+    return {f"published_{name}": known.get(name, np.nan) for name in _PUBLISHED}
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it: mean [low, high], and the published point."""
+
+    def published(row: Mapping[str, Any]) -> str:
+        values = [row[f"published_{name}"] for name in _PUBLISHED]
+        return " / ".join(map(numbers.metric, values)) if np.isfinite(values[0]) else numbers.MISSING
+
+    rows = [
+        {"strategy": row["strategy"], "epochs": str(row["horizon"])}
+        | {label: _cell(row, name) for label, name in _SHOWN.items()}
+        | {"published retain / forget / gap": published(row)}
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    mean, low, high = (numbers.metric(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _note(study: StudyData) -> str:
+    sizes = study.subjects.drop_duplicates("subject")["set"].value_counts()
+    kept, held, gone = sizes.get("retain", 0), sizes.get("heldout", 0), sizes.get("forget", 0)
+    base, again = study.references[_BASELINE], study.references[_RETRAINED]
+    text = (
+        f"Mean [95 % interval] over {study.suite['seeds']} seeds and {kept} retain, {gone} forget, {held} held-out"
+        f" subjects (hierarchical bootstrap), {study.classes} classes. Baseline: retain Dice"
+        f" {numbers.metric(base['retain_dice'])}, forget {numbers.metric(base['forget_dice'])}; retrained: retain"
+        f" {numbers.metric(again['retain_dice'])}, forget {numbers.metric(again['forget_dice'])}."
+    )
+    return text + (
+        " Few subjects or seeds: the intervals are too narrow." if min(gone, study.suite["seeds"]) < 5 else ""
+    )
+
+
+def _markdown(shown: pd.DataFrame, note: str) -> str:
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [shown.columns, *shown.itertuples(index=False)]]
+    return "\n".join([lines[0], "|" + "---|" * len(shown.columns), *lines[1:], "", note, ""])
