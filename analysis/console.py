@@ -18,6 +18,7 @@ _METRICS = {
     "reten\ntion": "retention",
     "retr.\ngap": "retrain_gap",
 }
+_AUCS = {"loss": "loss_auc", "LiRA": "lira_auc", "probe": "probe_auc"}
 _MOST_COLUMNS = 4
 """Knobs that get a column each; more of them share one."""
 
@@ -72,3 +73,34 @@ def best_line(row: Mapping[str, Any]) -> str:
     }
     metrics = "".join(f"  {name} {numbers.metric(value)}" for name, value in values.items())
     return f"{row['id']}  gap {numbers.metric(row['dice_gap'], signed=True)}{metrics}"
+
+
+def evidence_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What was found of the references and trials that have evidence.
+
+    Args:
+        rows: of references and trials, with `forget_dice` and the evidence columns.
+    """
+    table = Table(title="Evidence", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("network", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for header in ("forget\nDice", "retrained\n95 %", *(f"{name}\nAUC" for name in _AUCS), "resur\nfaced", "steps"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in rows:
+        if row["evidence"] is None:
+            continue
+        low, high = (numbers.metric(row[f"retrained_{end}"], digits=2) for end in ("low", "high"))
+        aucs = [numbers.metric(row[column], digits=2) for column in _AUCS.values()]
+        resurfaced, steps = numbers.metric(row["resurfaced_dice"]), numbers.steps(row["relearn_steps"])
+        forget = numbers.metric(row["forget_dice"])
+        table.add_row(row["id"], verdict(row), forget, f"{low} {high}", *aucs, resurfaced, steps)
+    return table
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """What the prediction interval of the retrained references says of a network, and the Streisand test."""
+    if row["remembers"] is None:
+        said = "unknown"
+    else:
+        said = "remembers" if row["remembers"] else "over-forgets" if row["over_forgets"] else "as retrained"
+    return f"{said}, exposed" if row["streisand"] else said

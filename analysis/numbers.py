@@ -7,11 +7,18 @@ from study.records import Knob
 MISSING = "–"  # noqa: RUF001
 
 
-def metric(value: float | None, signed: bool = False) -> str:
-    """Three decimals; a dash for what is undefined."""
+def metric(value: float | None, signed: bool = False, digits: int = 3) -> str:
+    """A fixed number of decimals; a dash for what is undefined."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def steps(value: float | None) -> str:
+    """A whole number; a word for more than were tried."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return "never" if math.isinf(value) else f"{value:.0f}"
 
 
 def knob(value: Knob | None) -> str:

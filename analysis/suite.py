@@ -109,7 +109,9 @@ def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
 
 def terminal_table(study: StudyData) -> Table:
     """The table as the terminal shows it: means, and the interval of the gap."""
-    table = Table(caption=_note(study), caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        caption=_note(study), caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
     table.add_column("strategy", no_wrap=True)
     for header in ("ep.", "retain", "forget", "gap [95 %]", "reten\ntion", "held\nout", "retr.\ngap"):
         table.add_column(header, justify="right", no_wrap=True)

@@ -87,6 +87,8 @@ def make_plan(settings: StudySettings) -> Plan:
         )
     except CohortError as error:
         raise PlanError(error.problems) from error
+    if settings.objective == "unseen":
+        split = split.steered(settings.seed)
 
     def hidden(subjects: Sequence[str]) -> tuple[str, ...]:
         return tuple(pseudonym(subject, key) for subject in subjects)
@@ -94,10 +96,10 @@ def make_plan(settings: StudySettings) -> Plan:
     settings = replace(
         settings,
         forget=",".join(hidden(split.forget)) if settings.forget else "",
-        heldout=",".join(hidden(split.heldout)) if settings.heldout else "",
+        heldout=",".join(hidden(split.heldout + split.steering)) if settings.heldout else "",
     )
     settings = replace(settings, name=settings.study_name)
-    records = Split(hidden(split.retain), hidden(split.forget), hidden(split.heldout))
+    records = Split(*(hidden(subjects) for subjects in (split.retain, split.forget, split.heldout, split.steering)))
     return Plan(settings, space, cohort, records, trial_data(cohort, split))
 
 
@@ -130,6 +132,9 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             problems.append(f"--{name.replace('_', '-')} must be at least 1, but got {value}")
+    for name in ("shadows", "forget_draws"):
+        if getattr(settings, name) < 0:
+            problems.append(f"--{name.replace('_', '-')} must be at least 0, but got {getattr(settings, name)}")
     if not 0 < settings.retain_floor <= 1:
         problems.append(f"--retain-floor must be in (0, 1], but got {settings.retain_floor}")
     if not settings.baseline_lr > 0:

@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.front import mark
 from study.records import (
+    EVIDENCE,
     FAILED,
     FINISHED,
     METRICS,
@@ -13,9 +14,11 @@ from study.records import (
     SUBJECT_METRICS,
     Objective,
     history_table,
+    references_table,
     subjects_table,
     trials_table,
 )
+from study.references import Reference
 from study.tracking import PARENT, Tracker
 
 _MARKS = ("feasible", "on_front")
@@ -47,7 +50,7 @@ class Recorder:
             horizons: epochs after which single subjects are recorded, beside the last one.
         """
         self._trials, self._history = trials_table(folder, knobs), history_table(folder)
-        self._subjects = subjects_table(folder)
+        self._subjects, self._references = subjects_table(folder), references_table(folder)
         self._knobs, self._objective, self._floor = tuple(knobs), objective, retain_floor
         self._sets, self._tracker, self._horizons = subjects, tracker, horizons
         self._latest: dict[str, Mapping[str, Any]] = {}
@@ -56,6 +59,11 @@ class Recorder:
     def rows(self) -> list[dict[str, Any]]:
         """The trial table."""
         return self._trials.rows
+
+    @property
+    def references(self) -> list[dict[str, Any]]:
+        """The table of references."""
+        return self._references.rows
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -69,14 +77,27 @@ class Recorder:
             self._tracker.log(row["id"], [_numbers(epoch) for epoch in self.epochs if epoch["id"] == row["id"]])
             self._end_run(row)
 
-    def reference(
-        self, name: str, digest: str, history: Sequence[Mapping[str, float]], values: Mapping[str, Sequence[float]]
-    ) -> None:
-        """Record the single subjects of a reference and log it; its record is the cached reference itself."""
-        self._record_subjects(name, int(history[-1]["epoch"]), values)
-        self._tracker.start(name, {"reference": name, "digest": digest}, {"status": FINISHED})
-        self._tracker.log(name, history)
+    def reference(self, name: str, reference: Reference) -> None:
+        """Record a reference and its single subjects, and log its history."""
+        empty = dict.fromkeys(EVIDENCE)
+        known = next((row for row in self._references.rows if row["id"] == name), empty)
+        row = {**known, "id": name, "digest": reference.digest, "seed": reference.seed, **reference.metrics}
+        self._references.upsert([row])
+        self._record_subjects(name, int(reference.history[-1]["epoch"]), reference.subjects)
+        self._tracker.start(name, {"reference": name, "digest": reference.digest}, {"status": FINISHED})
+        self._tracker.log(name, reference.history)
         self._tracker.end(name, "FINISHED")
+
+    def evidence(self, name: str) -> str | None:
+        """The settings under which a trial's or reference's evidence was gathered; None without any."""
+        rows = [row for row in (*self.rows, *self._references.rows) if row["id"] == name]
+        return rows[0].get("evidence") if rows else None
+
+    def gathered(self, name: str, found: Mapping[str, Any]) -> None:
+        """Record and log the evidence on a trial or a reference."""
+        for table in (self._trials, self._references):
+            table.upsert([{**row, **found} for row in table.rows if row["id"] == name])
+        self._tracker.tag(name, {f"evidence.{key}": value for key, value in found.items() if value is not None})
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues.
@@ -85,7 +106,7 @@ class Recorder:
             config: `id`, `strategy`, `seed` and `knobs`.
         """
         trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self._knobs}
-        empty = dict.fromkeys((*METRICS, *_MARKS, "diverged"))
+        empty = dict.fromkeys((*METRICS, *_MARKS, "diverged", *EVIDENCE))
         known = next((row for row in self.rows if row["id"] == trial), {"epochs_done": 0, "seconds": 0.0})
         identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
         row = {**empty, **known, **identity, **knobs, "status": RUNNING}
@@ -140,7 +161,7 @@ class Recorder:
         self._subjects.upsert(rows)
 
     def _start_run(self, row: Mapping[str, Any]) -> None:
-        outcome = {"id", "status", "epochs_done", "seconds", "diverged", *METRICS, *_MARKS}
+        outcome = {"id", "status", "epochs_done", "seconds", "diverged", *METRICS, *_MARKS, *EVIDENCE}
         knobs = {name: value for name, value in row.items() if name not in outcome and value is not None}
         self._tracker.start(row["id"], knobs, {"strategy": row["strategy"], "status": row["status"]})
 

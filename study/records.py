@@ -21,6 +21,20 @@ METRICS = (
 """Every metric of an epoch and of a trial, as defined in docs/metrics.md; all float, NaN where undefined."""
 
 
+_AUCS = ("loss_auc", "dice_auc", "lira_auc", "rmia_auc", "pooled_auc", "probe_auc")
+EVIDENCE: dict[str, pa.DataType] = {
+    **dict.fromkeys(("retrained_low", "retrained_high"), pa.float64()),
+    **dict.fromkeys(("remembers", "over_forgets", "streisand"), pa.bool_()),
+    **dict.fromkeys(("streisand_p", "subject_gap", "class_gap", "equivalence_p"), pa.float64()),
+    **dict.fromkeys((f"{name}{end}" for name in _AUCS for end in ("", "_low", "_high")), pa.float64()),
+    **dict.fromkeys((f"relearn_steps{end}" for end in ("", "_retrained")), pa.float64()),
+    **dict.fromkeys((f"resurfaced_dice{end}" for end in ("", "_retrained")), pa.float64()),
+    **dict.fromkeys((f"activation_distance{end}" for end in ("", "_retrained")), pa.float64()),
+    "evidence": pa.string(),
+}
+"""The evidence columns (docs/evidence.md), null where none was gathered; `evidence` stands for its settings."""
+
+
 class Objective(NamedTuple):
     """What a study searches for, under the retain floor.
 
@@ -137,7 +151,15 @@ def trials_table(folder: Path, knobs: Mapping[str, type]) -> Table:
     columns += [(name, pa.float64()) for name in METRICS]
     columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
     columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
+    columns += EVIDENCE.items()
     return Table(folder / "trials.parquet", pa.schema(columns), ("id",))
+
+
+def references_table(folder: Path) -> Table:
+    """The table of a study's references, one row per name (baseline, retrained, retrained-1, ...)."""
+    columns = [("id", pa.string()), ("digest", pa.string()), ("seed", pa.int64())]
+    columns += [(name, pa.float64()) for name in METRICS if not name.endswith(("_gap", "retention"))]
+    return Table(folder / "references.parquet", pa.schema([*columns, *EVIDENCE.items()]), ("id",))
 
 
 def history_table(folder: Path) -> Table:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,15 +64,15 @@ Listener = Callable[[str, EpochReport], None]
 """Hears the name of a reference and its latest epoch."""
 
 
-class _Fit(NamedTuple):
-    """A reference to be: who is taught, with which seed."""
+class Fit(NamedTuple):
+    """A network to be fitted: who is taught, with which seed."""
 
     taught: Subset
     seed: int
 
 
-def reference_digests(plan: Plan) -> dict[str, str]:
-    """The digest of each reference of a plan: cohort, split, model, recipe, seed and initial weights."""
+def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
+    """The digest of each fit: cohort, split, model, recipe, who is taught, seed and initial weights."""
     common = {
         "version": _VERSION,
         "torch": torch.__version__,
@@ -83,18 +83,24 @@ def reference_digests(plan: Plan) -> dict[str, str]:
     }
     return {
         name: digest_of({**common, **fit._asdict(), "initial": _weights_digest(_initial(plan, fit.seed))})
-        for name, fit in _fits(plan).items()
+        for name, fit in fits.items()
     }
 
 
-def fit_references(
-    plan: Plan, digests: dict[str, str], cache: Path, resources: Resources, listener: Listener
+def fit_networks(
+    plan: Plan,
+    fits: Mapping[str, Fit],
+    digests: Mapping[str, str],
+    cache: Path,
+    resources: Resources,
+    listener: Listener,
 ) -> dict[str, Reference]:
-    """Baseline and retrained references, from the cache or fitted side by side where resources allow.
+    """The fitted networks, from the cache or fitted side by side where resources allow.
 
     Args:
         plan: the study.
-        digests: of the references, as `reference_digests` gives them.
+        fits: what to fit, by name.
+        digests: of the fits, as `fit_digests` gives them.
         cache: folder that keeps fitted references.
         resources: of one fit, the same as a trial's.
         listener: called after every epoch of a fit.
@@ -102,7 +108,6 @@ def fit_references(
     Raises:
         FitError: a fit whose loss is not finite.
     """
-    fits = _fits(plan)
     folders = {name: cache / "references" / digest for name, digest in digests.items()}
     missing = [name for name, folder in folders.items() if not folder.exists()]
     if missing:
@@ -178,14 +183,14 @@ def _load(folder: Path, digest: str, seed: int) -> Reference:
     return Reference(digest, seed, **stored, weights=load_file(folder / "weights.safetensors"))
 
 
-def _fits(plan: Plan) -> dict[str, _Fit]:
+def reference_fits(plan: Plan) -> dict[str, Fit]:
     """Every reference of a plan; further retrained ones differ in all draws, initial weights and batches."""
     seed, data = plan.settings.seed, plan.data
     further = {
-        f"{STEERING}-{number}": _Fit(data.retain, seed_for(seed, f"reference/{number}"))
+        f"{STEERING}-{number}": Fit(data.retain, seed_for(seed, f"reference/{number}"))
         for number in range(1, plan.settings.references)
     }
-    return {BASELINE: _Fit(data.retain + data.forget, seed), STEERING: _Fit(data.retain, seed), **further}
+    return {BASELINE: Fit(data.retain + data.forget, seed), STEERING: Fit(data.retain, seed), **further}
 
 
 def _initial(plan: Plan, seed: int) -> dict[str, np.ndarray]:

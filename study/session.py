@@ -17,15 +17,18 @@ from analysis.suite import write_suite
 from analysis.tables import load_study
 from search_spaces.space import Space, Suite
 from study.engine import run_trials
+from study.evidence import gather_evidence, unknown
 from study.plan import Plan, PlanError
 from study.recording import Recorder
-from study.records import OBJECTIVES, write_json
-from study.references import Reference, fit_references, reference_digests
+from study.records import OBJECTIVES, trials_table, write_json
+from study.references import Listener, Reference, fit_digests, fit_networks, reference_fits
 from study.resources import Resources, share
-from study.summary import print_plan, print_result
+from study.selection import selection
+from study.summary import print_evidence, print_plan, print_result
 from study.tracking import PARENT, Tracker
 from study.view import StudyView
 from trainables.cohorts.cache import cache_dir
+from trainables.unlearning import EpochReport
 
 _PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
@@ -40,7 +43,8 @@ def run_study(plan: Plan, console: Console) -> bool:
         PlanError: the folder's trials started from another baseline than this session's would.
     """
     settings, folder = plan.settings, plan.settings.folder
-    digests = reference_digests(plan)
+    _check_asked(plan)
+    digests = fit_digests(plan, reference_fits(plan))
     _check_references(plan, digests)
     print_plan(plan, console)
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,9 +65,11 @@ def run_study(plan: Plan, console: Console) -> bool:
             )
             tracker.start(PARENT, settings.computed, _tags(description))
             for name, reference in references.items():
-                recorder.reference(name, reference.digest, reference.history, reference.subjects)
+                recorder.reference(name, reference)
             recorder.catch_up()
             complete = run_trials(plan, references, resources, recorder, view)
+            if complete and settings.evidence:
+                gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
         written = load_study(folder)
         write_pareto(written, folder / "pareto.html")
         if plan.horizons:
@@ -72,6 +78,8 @@ def run_study(plan: Plan, console: Console) -> bool:
         tracker.close()
     finally:
         ray.shutdown()
+    if settings.evidence:
+        print_evidence(plan, [*recorder.references, *recorder.rows], console)
     print_result(plan, recorder.rows, tracking_uri(plan), tracker.problem, complete, console)
     return complete
 
@@ -86,19 +94,39 @@ def _artifacts(plan: Plan) -> Path | None:
 
 
 def _references(plan: Plan, digests: dict[str, str], resources: Resources, view: StudyView) -> dict[str, Reference]:
-    bars: dict[str, Any] = {}
+    fitted: set[str] = set()
+    show = _listener(plan, view)
 
-    def listen(name: str, report: Any) -> None:
-        bars.setdefault(name, view.begin(name, plan.settings.baseline_epochs))(report.epoch)
+    def listen(name: str, report: EpochReport) -> None:
+        fitted.add(name)
+        show(name, report)
 
-    references = fit_references(plan, digests, cache_dir(), resources, listen)
+    references = fit_networks(plan, reference_fits(plan), digests, cache_dir(), resources, listen)
     for name, reference in references.items():
         found = reference.metrics
         view.line(
-            f"{name:9}  {'fitted' if name in bars else 'from the cache'}: retain Dice {found['retain_dice']:.3f}"
+            f"{name:11}  {'fitted' if name in fitted else 'from the cache'}: retain Dice {found['retain_dice']:.3f}"
             f"  forget {found['forget_dice']:.3f}  held-out {found['heldout_dice']:.3f}"
         )
     return references
+
+
+def _listener(plan: Plan, view: StudyView) -> Listener:
+    """Shows the epochs of fits, a bar each."""
+    bars: dict[str, Any] = {}
+
+    def listen(name: str, report: EpochReport) -> None:
+        if name not in bars:
+            bars[name] = view.begin(name, plan.settings.baseline_epochs)
+        bars[name](report.epoch)
+
+    return listen
+
+
+def _check_asked(plan: Plan) -> None:
+    wrong = unknown(plan, trials_table(plan.settings.folder, plan.space.knobs).rows)
+    if wrong:
+        raise PlanError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
 
 
 def _check_references(plan: Plan, digests: dict[str, str]) -> None:
@@ -133,7 +161,8 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
             "spacing_mm": list(cohort.spacing_mm),
             "classes": list(cohort.class_names),
         },
-        "split": {"retain": plan.split.retain, "forget": plan.split.forget, "heldout": plan.split.heldout},
+        "split": asdict(plan.split),
+        "selection": asdict(selection(plan)),
         "references": {
             name: {"digest": ref.digest, "seed": ref.seed, **ref.metrics} for name, ref in references.items()
         },

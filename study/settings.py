@@ -74,6 +74,14 @@ class StudySettings:
     """A trial is feasible if its retain Dice is at least this fraction of the baseline's."""
     seed: int = 0
     """Root of every draw: split, initial weights, batches, noise and search."""
+    evidence: bool = True
+    """Gather evidence of forgetting on the references and the front once the trials are done."""
+    shadows: int = 4
+    """Shadow networks for the likelihood-ratio attacks, fitted on random halves of the subjects; 0 for none."""
+    forget_draws: int = 0
+    """Further random forget sets over which membership attacks are pooled."""
+    examine: str = ""
+    """Ids of trials to gather evidence on beside the front's, comma-separated."""
     name: str = ""
     """Name of the study's folder; by default made of space, cohort and a hash of the settings."""
     studies: Path = Path("studies")
@@ -113,7 +121,19 @@ class StudySettings:
         return {**asdict(self), "studies": str(self.studies)}
 
 
-_CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resume", "verbose"}
+_CHANGEABLE = {
+    "trials",
+    "evidence",
+    "shadows",
+    "forget_draws",
+    "examine",
+    "name",
+    "studies",
+    "tracking_uri",
+    "concurrent",
+    "resume",
+    "verbose",
+}
 
 
 def parse(arguments: list[str] | None = None, default: StudySettings | None = None) -> StudySettings:

@@ -8,13 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.console import best_line, front_table
+from analysis.console import best_line, evidence_table, front_table
+from analysis.evidence import warnings
 from analysis.front import best_feasible
 from analysis.suite import terminal_table
 from analysis.tables import load_study
 from search_spaces.space import Space
 from study.plan import Plan
 from study.records import OBJECTIVES
+from study.selection import selection
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -36,6 +38,25 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
         f"; network Med3D-{settings.depth}; {objective.told} where retention >= {settings.retain_floor:g}"
     )
+
+
+def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> None:
+    """What the evidence says, and how far it can be trusted.
+
+    Args:
+        plan: the study.
+        rows: its references and trials.
+        console: where to print.
+    """
+    if not any(row["evidence"] for row in rows):
+        return
+    console.print(evidence_table(rows))
+    chosen, settings = selection(plan), plan.settings
+    weak = warnings(
+        len(plan.split.forget), len(chosen.report_heldout), len(chosen.report_references), settings.forget_draws
+    )
+    for warning in (*chosen.warnings, *weak):
+        console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True, highlight=False)
 
 
 def print_result(

@@ -1,6 +1,7 @@
 """What a trial sees of a cohort: two arrays and three sets of subjects, without a single subject id."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,14 @@ from trainables.split import Split
 
 Subset = tuple[tuple[int, ...], ...]
 """One tuple of scan indices per subject."""
+
+
+class Sets(NamedTuple):
+    """Scan indices by set, grouped by subject."""
+
+    retain: Subset
+    forget: Subset
+    heldout: Subset = ()
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,7 @@ class TrialData:
         labels: (N, D, H, W) uint8, classes 0..C-1 and `IGNORED`.
         retain, forget, heldout: scan indices, grouped by subject.
         classes: C, the background included.
+        steering: held-out subjects that steer a search and are no part of `heldout`; mostly none.
     """
 
     images: np.ndarray
@@ -28,11 +38,17 @@ class TrialData:
     forget: Subset
     heldout: Subset
     classes: int
+    steering: Subset = ()
 
     @property
     def subsets(self) -> dict[str, Subset]:
-        """The three sets by name."""
-        return {"retain": self.retain, "forget": self.forget, "heldout": self.heldout}
+        """The sets by name."""
+        sets = {"retain": self.retain, "forget": self.forget, "heldout": self.heldout}
+        return {**sets, "steering": self.steering} if self.steering else sets
+
+    def with_sets(self, sets: Sets) -> "TrialData":
+        """The same arrays, grouped otherwise."""
+        return replace(self, **sets._asdict(), steering=())
 
 
 def trial_data(cohort: Cohort, split: Split) -> TrialData:
@@ -48,6 +64,7 @@ def trial_data(cohort: Cohort, split: Split) -> TrialData:
         subset(split.forget),
         subset(split.heldout),
         len(cohort.class_names),
+        subset(split.steering),
     )
 
 

@@ -83,14 +83,15 @@ def gaps(found: Mapping[str, float], baseline_retain_dice: float, retrained_forg
     Returns:
         dice_gap = retain - forget Dice and mae_gap = forget - retain MAE (larger: more selective forgetting),
         retention = retain Dice / baseline's (NaN if that is 0), retrain_gap = |forget - retrained forget Dice|
-        and unseen_gap = |forget - held-out Dice| (smaller: less distinguishable from never seen).
+        and unseen_gap = |forget - held-out Dice| (smaller: less distinguishable from never seen), the latter of
+        the steering subjects where there are some.
     """
     return {
         "dice_gap": found["retain_dice"] - found["forget_dice"],
         "mae_gap": found["forget_mae"] - found["retain_mae"],
         "retention": found["retain_dice"] / baseline_retain_dice if baseline_retain_dice else math.nan,
         "retrain_gap": abs(found["forget_dice"] - retrained_forget_dice),
-        "unseen_gap": abs(found["forget_dice"] - found["heldout_dice"]),
+        "unseen_gap": abs(found["forget_dice"] - found.get("steering_dice", found["heldout_dice"])),
     }
 
 

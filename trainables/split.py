@@ -1,7 +1,7 @@
 """Who is retained, forgotten and held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,11 +11,19 @@ from trainables.seeds import seed_for
 
 @dataclass(frozen=True)
 class Split:
-    """Subject ids, each in at most one of the three sets, sorted."""
+    """Subject ids, each in at most one set, sorted; `steering` holds held-out subjects that steer a search."""
 
     retain: tuple[str, ...]
     forget: tuple[str, ...]
     heldout: tuple[str, ...]
+    steering: tuple[str, ...] = ()
+
+    def steered(self, seed: int) -> "Split":
+        """Half of the held-out subjects, drawn by the seed, set apart to steer; a single one stays as it is."""
+        order = np.random.default_rng(seed_for(seed, "steering")).permutation(len(self.heldout))
+        chosen = {self.heldout[place] for place in order[: len(self.heldout) // 2]}
+        left = tuple(subject for subject in self.heldout if subject not in chosen)
+        return replace(self, heldout=left, steering=tuple(sorted(chosen)))
 
 
 def split_subjects(

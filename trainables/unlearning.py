@@ -118,13 +118,20 @@ class Unlearning(Iterator[EpochReport]):
         losses = self._train()
         self._diverged = not all(map(math.isfinite, losses))
         due = self.finished or self.epoch % self._evaluate_every == 0
-        setting = self._setting
-        found = evaluate(self.network, setting.images, setting.labels, self._data.subsets) if due else {}
+        found = self._evaluate() if due else {}
         seconds = time.perf_counter() - started
         loss = float(np.mean(losses)) if losses else 0.0
         report = EpochReport(self.epoch, found, loss, seconds, self._diverged)
         self._retain_dice = report.metrics.get("retain_dice", self._retain_dice)
         return report
+
+    def evaluate(self) -> dict[str, float]:
+        """The metrics of the network as it is."""
+        return means(self._evaluate())
+
+    def _evaluate(self) -> Values:
+        setting = self._setting
+        return evaluate(self.network, setting.images, setting.labels, self._data.subsets)
 
     @property
     def finished(self) -> bool:

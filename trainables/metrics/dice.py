@@ -19,6 +19,11 @@ def dice(probabilities: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (B,) in [0, 1]; NaN for a scan with no foreground voxel in reference and prediction.
     """
+    return dice_by_class(probabilities, labels).nanmean(1)
+
+
+def dice_by_class(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """(B, C - 1): the coefficient of each foreground class; NaN for one absent from reference and prediction."""
     batch, classes = probabilities.shape[:2]
     target = labels.flatten(1).long()
     counts = target != IGNORED
@@ -29,4 +34,4 @@ def dice(probabilities: Tensor, labels: Tensor) -> Tensor:
     confusion = confusion.view(batch, -1)[:, :-1].reshape(batch, classes, classes).double()
     overlap = confusion.diagonal(dim1=1, dim2=2)
     size = confusion.sum(1) + confusion.sum(2)
-    return (2 * overlap / size)[:, 1:].nanmean(1)
+    return (2 * overlap / size)[:, 1:]

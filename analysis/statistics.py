@@ -1,0 +1,72 @@
+"""Tests between recipes and against retrained references; the unit is a subject, or a subject with a seed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.05
+EQUIVALENCE_MARGIN = 0.02
+"""Dice within which a network counts as equivalent to the retrained one."""
+
+_MOST_EXACT = 100_000
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Two-sided p of paired differences under random signs: exact up to 16 units, else from 100,000 draws.
+
+    Args:
+        differences: (N,), without NaN; N >= 1.
+    """
+    found = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", vectorized=False, n_resamples=_MOST_EXACT, rng=0
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's correction for several tests: the adjusted p-values, in the same order."""
+    return multipletests(p_values, method="holm")[1]
+
+
+def equivalence(differences: np.ndarray, margin: float = EQUIVALENCE_MARGIN) -> float:
+    """p of two one-sided t-tests (TOST): small if the mean difference lies within the margin; NaN for one unit.
+
+    Args:
+        differences: (N,), without NaN.
+        margin: of equivalence, on both sides.
+    """
+    if len(differences) < 2:
+        return np.nan
+    if np.ptp(differences) == 0:
+        return float(abs(differences[0]) >= margin)
+    above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def lower(first: np.ndarray, second: np.ndarray) -> float:
+    """One-sided p that the first group's mean lies below the second's, by permutation; exact where it can be."""
+    found = stats.permutation_test(
+        (first, second),
+        lambda a, b: np.mean(a) - np.mean(b),
+        vectorized=False,
+        alternative="less",
+        n_resamples=_MOST_EXACT,
+        rng=0,
+    )
+    return float(found.pvalue)
+
+
+def prediction_interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval in which one more normal value is expected (Student's t); NaN for fewer than two values.
+
+    Args:
+        values: (N,).
+    """
+    count = len(values)
+    if count < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf(1 - LEVEL / 2, count - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / count)
+    return float(np.mean(values) - half), float(np.mean(values) + half)
