@@ -12,16 +12,10 @@ from rich import box
 from rich.table import Table
 
 from analysis import numbers
-from analysis.bootstrap import Interval, Resampling, interval
+from analysis.intervals import BASELINE, COLUMNS, RETRAINED, metric_intervals, values_after, with_bounds
 from analysis.page import write_page
 from analysis.tables import StudyData
 from study.records import RUNNING, replace_file
-
-COLUMNS = (
-    *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),
-    *("retention", "heldout_dice", "retrain_gap"),
-)
-"""What the table says of each recipe and horizon, each with `_low` and `_high`."""
 
 _PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
 _SHOWN = {
@@ -35,7 +29,6 @@ _SHOWN = {
     "held-out Dice": "heldout_dice",
     "retrain gap": "retrain_gap",
 }
-_BASELINE, _RETRAINED = "baseline", "retrained"
 
 
 def suite_table(study: StudyData) -> pd.DataFrame:
@@ -48,11 +41,11 @@ def suite_table(study: StudyData) -> pd.DataFrame:
     for entry in study.suite["entries"]:
         chosen = study.trials[(study.trials["strategy"] == entry["strategy"]) & (study.trials["status"] != RUNNING)]
         for horizon in study.suite["horizons"]:
-            values = _values_after(study, list(chosen["id"]), horizon)
+            values = values_after(study, list(chosen["id"]), horizon)
             if values.empty:
                 continue
             row = {"strategy": entry["strategy"], "horizon": horizon}
-            row |= _with_bounds(_intervals(study, values))
+            row |= with_bounds(metric_intervals(study, values))
             row |= {"seeds": values["id"].nunique(), "diverged": int((chosen["epochs_done"] < horizon).sum())}
             row |= _published(entry["published"].get(str(horizon), {}))
             rows.append(row)
@@ -94,7 +87,7 @@ def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
             marker={"color": colour, "size": 11},
             name=label,
         )
-    for name, dash in ((_BASELINE, "dot"), (_RETRAINED, "dash")):
+    for name, dash in ((BASELINE, "dot"), (RETRAINED, "dash")):
         forget = study.references[name]["forget_dice"]
         text = f"{name}: forget Dice {numbers.metric(forget)}"
         figure.add_hline(y=forget, line={"dash": dash, "color": "#767676"}, annotation_text=text)
@@ -128,44 +121,6 @@ def terminal_table(study: StudyData) -> Table:
     return table
 
 
-def _values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame:
-    """The single subjects' rows of these trials after the horizon, or after their last epoch before it."""
-    rows = study.subjects[study.subjects["id"].isin(ids) & (study.subjects["epoch"] <= horizon)]
-    return rows[rows["epoch"] == rows.groupby("id")["epoch"].transform("max")]
-
-
-def _intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interval]:
-    draw = Resampling()
-    found = {
-        f"{subset}_{metric}": draw.means(_pivot(values, subset, metric), "seeds", subset)
-        for subset in ("retain", "forget", "heldout")
-        for metric in ("dice", "mae")
-    }
-    kinds = study.subjects["id"].str.partition("-")[0]
-    baseline = draw.means(_pivot(study.subjects[kinds == _BASELINE], "retain", "dice"), "baselines", "retain")
-    retrained = draw.means(_pivot(study.subjects[kinds == _RETRAINED], "forget", "dice"), "references", "forget")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found["retention"] = found["retain_dice"] / baseline
-    found["dice_gap"] = found["retain_dice"] - found["forget_dice"]
-    found["mae_gap"] = found["forget_mae"] - found["retain_mae"]
-    found["retrain_gap"] = np.abs(found["forget_dice"] - retrained)
-    return {name: interval(found[name]) for name in COLUMNS}
-
-
-def _pivot(rows: pd.DataFrame, subset: str, metric: str) -> np.ndarray:
-    """(ids, subjects) values of a set."""
-    chosen = rows[rows["set"] == subset]
-    return chosen.pivot(index="id", columns="subject", values=metric).to_numpy(float)
-
-
-def _with_bounds(intervals: Mapping[str, Interval]) -> dict[str, float]:
-    return {
-        f"{name}{end}": value
-        for name, found in intervals.items()
-        for end, value in zip(("", "_low", "_high"), found, strict=True)
-    }
-
-
 def _published(point: Mapping[str, Any]) -> dict[str, Any]:
     known = dict(point)
     if known:
@@ -197,7 +152,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
 def _note(study: StudyData) -> str:
     sizes = study.subjects.drop_duplicates("subject")["set"].value_counts()
     kept, held, gone = sizes.get("retain", 0), sizes.get("heldout", 0), sizes.get("forget", 0)
-    base, again = study.references[_BASELINE], study.references[_RETRAINED]
+    base, again = study.references[BASELINE], study.references[RETRAINED]
     text = (
         f"Mean [95 % interval] over {study.suite['seeds']} seeds and {kept} retain, {gone} forget, {held} held-out"
         f" subjects (hierarchical bootstrap), {study.classes} classes. Baseline: retain Dice"

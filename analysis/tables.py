@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 
-from study.records import OBJECTIVES, Objective, Table, history_table, subjects_table, trials_table
+from study.records import (
+    EVIDENCE,
+    OBJECTIVES,
+    Objective,
+    Table,
+    history_table,
+    references_table,
+    subjects_table,
+    trials_table,
+)
 
 _KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
 
@@ -32,6 +41,8 @@ class StudyData(NamedTuple):
         subjects: one row per trial or reference, epoch and subject: of trials that have ended after their last epoch
             and, in a suite, after each horizon.
         references: `baseline`, `retrained`, `retrained-1`, ... -> metric -> value.
+        selection: what steered the search and what the evidence reports, as study.selection.Selection has it.
+        evidence: one row per reference with its evidence; the trials' own is in `trials`.
         published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
         suite: `horizons`, `seeds` and `entries` (`strategy`, `knobs`, `published`) of a suite, or empty.
         classes: of the cohort, the background included.
@@ -46,6 +57,8 @@ class StudyData(NamedTuple):
     history: pd.DataFrame
     subjects: pd.DataFrame
     references: dict[str, dict[str, float]]
+    selection: dict[str, Any]
+    evidence: pd.DataFrame
     published: dict[str, Any]
     suite: dict[str, Any]
     classes: int
@@ -66,8 +79,8 @@ def load_study(folder: Path) -> StudyData:
         raise StudyError(f"{record} is damaged: {error}") from error
     try:
         knobs = study["knobs"]
-        types = {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
-        trials, history, subjects = _tables(folder, types)
+        types = knob_types(knobs)
+        trials, history, subjects, evidence = _tables(folder, types)
         return StudyData(
             name=study["name"],
             space=study["space"],
@@ -78,6 +91,8 @@ def load_study(folder: Path) -> StudyData:
             history=history,
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
             subjects=subjects,
+            selection=study["selection"],
+            evidence=evidence,
             published=study["published"],
             suite=study["suite"],
             classes=len(study["cohort"]["classes"]),
@@ -86,16 +101,27 @@ def load_study(folder: Path) -> StudyData:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
 
 
-def _tables(folder: Path, knobs: Mapping[str, type]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
+    """The Python types that study.json names."""
+    return {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
+
+
+def _tables(folder: Path, knobs: Mapping[str, type]) -> list[pd.DataFrame]:
     try:
-        return _frame(trials_table(folder, knobs)), _frame(history_table(folder)), _frame(subjects_table(folder))
+        tables = (
+            trials_table(folder, knobs),
+            history_table(folder),
+            subjects_table(folder),
+            references_table(folder),
+        )
+        return [_frame(table) for table in tables]
     except (pa.ArrowException, OSError, KeyError) as error:
         raise StudyError(f"a table of {folder} is damaged: {error}") from error
 
 
 def _frame(table: Table) -> pd.DataFrame:
     frame = pa.Table.from_pylist(table.rows, table.schema).to_pandas()
-    marks = [field.name for field in table.schema if field.type == pa.bool_()]
+    marks = [field.name for field in table.schema if field.type == pa.bool_() and field.name not in EVIDENCE]
     return frame.assign(**{name: frame[name].eq(True) for name in marks})
 
 

@@ -140,6 +140,11 @@ def load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], source
     return LoadedWeights(tuple(given), tuple(absent))
 
 
+def medicalnet_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of this network under MedicalNet's own names (`conv1.weight`, ..., `conv_seg.6.weight`)."""
+    return {key.removeprefix("encoder.").replace("decoder.", "conv_seg.", 1): value for key, value in state.items()}
+
+
 def medicalnet_state(depth: int) -> dict[str, Tensor]:
     """MedicalNet's published encoder weights of this depth (trained on 23 data sets), fetched by MONAI.
 

@@ -1,0 +1,235 @@
+"""`python -m study.export`: the unlearned network of a study, with its model card and erasure report."""
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from safetensors.torch import load_file, save_file
+
+from analysis.front import best_feasible
+from analysis.report import erasure_report, subjects_figure, write_report
+from analysis.tables import StudyData, StudyError, knob_types, load_study
+from study.records import FINISHED, replace_file, trials_table, write_json
+from study.run import BAD_INPUT
+from study.settings import StudySettings
+from trainables.folders import appearing
+from trainables.med3d import medicalnet_layout
+
+_SHORTCUTS = {10: "B", 18: "A", 34: "A", 50: "B"}
+
+
+class ExportError(Exception):
+    """A trial that cannot be exported."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Write an unlearned network as MedicalNet weights, with preprocessing settings, model card and erasure report.
+
+    For example:
+      python -m study.export --study noisy_label-phantom-9f6626 --to unlearned
+    """
+
+    study: str
+    """Name of the study."""
+    to: Path
+    """Folder to write; it must not exist."""
+    trial: str = ""
+    """Id of the trial; by default the best feasible one."""
+    studies: Path = Path("studies")
+    """Folder that holds all studies."""
+    allow_infeasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Export a trial whose retain Dice lies below the floor."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Export one trial; returns the exit code."""
+    settings = tyro.cli(ExportSettings, prog="python -m study.export", args=arguments)
+    try:
+        export(settings, Console())
+    except (ExportError, StudyError) as error:
+        Console(stderr=True).print(
+            f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        return BAD_INPUT
+    return 0
+
+
+def export(settings: ExportSettings, console: Console) -> None:
+    """Write the folder; nothing appears unless all of it does.
+
+    Raises:
+        ExportError: an unknown, unfinished or infeasible trial, a folder that exists.
+        StudyError: a study that cannot be read.
+    """
+    folder = settings.studies / settings.study
+    study = load_study(folder)
+    record = json.loads((folder / "study.json").read_text())
+    row = _chosen(study, trials_table(folder, knob_types(study.knobs)).rows, settings)
+    if settings.to.exists():
+        raise ExportError(f"--to: {settings.to} exists already")
+    state = medicalnet_layout(_weights(folder, record, row))
+    with appearing(settings.to) as made:
+        save_file(state, made / "model.safetensors")
+        torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, made / "model.pth")
+        write_json(made / "preprocessing.json", _preprocessing(record))
+        report = erasure_report(study, record, row)
+        report["hashes"] = {name: _sha256(made / name) for name in ("model.safetensors", "model.pth")}
+        report["hashes"]["cohort"] = record["cohort"]["digest"]
+        report["command"] = _command(record, row)
+        write_report(report, subjects_figure(study, row["id"], int(row["epochs_done"])), made)
+        replace_file(made / "README.md", lambda path: path.write_text(_card(report, record), encoding="utf-8"))
+    console.print(f"trial {row['id']} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
+
+
+def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettings) -> Mapping[str, Any]:
+    finished = [row for row in rows if row["status"] == FINISHED]
+    if settings.trial:
+        row: Mapping[str, Any] | None = next((row for row in finished if row["id"] == settings.trial), None)
+        if row is None:
+            raise ExportError(
+                f"--trial: study {study.name!r} has no finished trial {settings.trial!r};"
+                f" it has {', '.join(row['id'] for row in finished) or 'none'}"
+            )
+    else:
+        row = best_feasible(rows, study.objective)
+        if row is None:
+            raise ExportError(f"study {study.name!r} has no feasible trial; give it more, or name one with --trial")
+    if not (row["feasible"] or settings.allow_infeasible):
+        raise ExportError(
+            f"trial {row['id']} is infeasible (retention {row['retention']:.3f}, floor {study.retain_floor:g});"
+            " --allow-infeasible exports it all the same"
+        )
+    return row
+
+
+def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    kept = folder / "front" / row["id"] / "weights.safetensors"
+    if kept.exists():
+        return load_file(kept)
+    from study.again import weights_again  # needs Ray and the cohort, which a kept trial does not
+
+    return {name: torch.tensor(value) for name, value in weights_again(record, folder, row).items()}
+
+
+def _preprocessing(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be done to a scan before the network, and to its output after it."""
+    cohort = record["cohort"]
+    return {
+        "network": {"name": "Med3D", "depth": record["settings"]["depth"], "classes": cohort["classes"]},
+        "axes": ["superior", "anterior", "right"],
+        "shape": cohort["shape"],
+        "spacing_mm": cohort["spacing_mm"],
+        "contrast": record["settings"]["contrast"] or "the layout's default",
+        "grid": "reorient to the axes, resample to the spacing, pad or crop around the centre to the shape",
+        "intensity": "z-score over the non-zero voxels of a scan; zero elsewhere",
+        "output": "logits at a quarter of the resolution; trilinear (align_corners=False) to the shape, then argmax",
+    }
+
+
+def _command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """The study command that runs this one trial again."""
+    defaults, given = StudySettings().plain(), record["settings"]
+    knobs = {name: row[name] for name in record["knobs"] if row[name] is not None}
+    apart = {
+        "name",
+        "studies",
+        "resume",
+        "verbose",
+        "tracking_uri",
+        "concurrent",
+        "trials",
+        "fix",
+        "epochs",
+        "examine",
+    }
+    apart |= {"horizons", "seeds", "space"}
+    options = {
+        field.name: given[field.name]
+        for field in fields(StudySettings)
+        if field.name not in apart and given[field.name] != defaults[field.name]
+    }
+    fix = ",".join(
+        f"{name}={int(value) if record['knobs'][name] == 'int' else value}" for name, value in knobs.items()
+    )
+    words = [
+        "python -m study.run",
+        f"--space {row['strategy']}",
+        f"--fix {shlex.quote(fix)}",
+        "--trials 1 --concurrent 1",
+    ]
+    words += [
+        f"--no-{name.replace('_', '-')}"
+        if value is False
+        else f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in options.items()
+    ]
+    if row["seed"] != given["seed"]:
+        words.append(f"# the trial's own seed was {row['seed']}")
+    return " ".join(words)
+
+
+def _card(report: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    metrics, cohort = report["metrics"], record["cohort"]
+
+    def told(name: str) -> str:
+        found = metrics[name]
+        return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+    warnings = "\n".join(f"- {warning}" for warning in report["warnings"] or ["No warning was raised."])
+    return f"""# Med3D-{record["settings"]["depth"]}, unlearned
+
+A 3D segmentation network ({", ".join(cohort["classes"])}) from which {len(record["split"]["forget"])} of its training
+subjects were erased by {report["strategy"]} (trial {report["trial"]} of study {report["study"]}).
+
+| metric | mean [95 % interval over subjects] |
+|---|---|
+| retain Dice | {told("retain_dice")} |
+| forget Dice | {told("forget_dice")} |
+| held-out Dice | {told("heldout_dice")} |
+| retention | {told("retention")} |
+
+Verdict of the evidence: {report["verdict"]}. All of it, with the subjects' pseudonyms: [report.html](report.html).
+
+## How far to trust it
+{warnings}
+- Research software, no medical device; no legal opinion on what a deletion request demands.
+
+## Files
+`model.safetensors` (MedicalNet's names, no prefix), `model.pth` (`state_dict` with the prefix `module.`, as it saves
+its own), `preprocessing.json` (what a scan must go through), `report.json`, `report.html`.
+
+## Use
+`model.pth` loads in its own code (`--resume_path`). In MONAI, the encoder (its last two layers still to be dilated):
+```python
+from monai.networks.nets import resnet{record["settings"]["depth"]} as resnet
+from safetensors.torch import load_file
+
+state = load_file("model.safetensors")
+encoder = resnet(spatial_dims=3, n_input_channels=1, conv1_t_stride=2, feed_forward=False,
+                 shortcut_type="{_SHORTCUTS[record["settings"]["depth"]]}", bias_downsample=False)
+encoder.load_state_dict({{name: value for name, value in state.items() if not name.startswith("conv_seg.")}})
+```
+
+## Reproduce
+```
+{report["command"]}
+```
+"""
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
