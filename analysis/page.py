@@ -14,7 +14,8 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 _STYLE = (
     "body{font:15px/1.45 Helvetica,Arial,sans-serif;color:#222;margin:24px;max-width:1400px}"
     "table{border-collapse:collapse;margin:12px 0}td,th{padding:4px 12px 4px 0;text-align:left;vertical-align:top;"
-    "border-bottom:1px solid #ddd}code{background:#f4f4f4;padding:1px 4px}.warn{color:#b23c00;font-weight:bold}"
+    "border-bottom:1px solid #ddd}"
+    "pre{white-space:pre-wrap}code{background:#f4f4f4;padding:1px 4px}.warn{color:#b23c00;font-weight:bold}"
 )
 
 

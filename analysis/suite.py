@@ -66,8 +66,9 @@ def write_suite(study: StudyData, folder: Path) -> list[Path]:
 
 
 def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
-    """Retain and forget Dice of every recipe and horizon with their intervals, beside the references' lines."""
+    """Retain and forget Dice of every recipe and horizon with their intervals, beside the references."""
     figure = go.Figure()
+    references = [name for name in (BASELINE, RETRAINED) if name in study.references]
     names = [f"{row.strategy}, {row.horizon}" for row in table.itertuples()]
     for column, colour, label in (
         ("retain_dice", "#0072B2", "retain Dice"),
@@ -75,26 +76,25 @@ def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
         ("forget_dice", "#D55E00", "forget Dice"),
     ):
         centre = table[column]
+        bare = [0.0] * len(references)
         figure.add_scatter(
-            x=names,
-            y=centre,
+            x=[*references, *names],
+            y=[*(study.references[name][column] for name in references), *centre],
             error_y={
-                "array": table[f"{column}_high"] - centre,
-                "arrayminus": centre - table[f"{column}_low"],
+                "array": [*bare, *(table[f"{column}_high"] - centre)],
+                "arrayminus": [*bare, *(centre - table[f"{column}_low"])],
                 "width": 5,
             },
             mode="markers",
             marker={"color": colour, "size": 11},
             name=label,
         )
-    for name, dash in ((BASELINE, "dot"), (RETRAINED, "dash")):
-        forget = study.references[name]["forget_dice"]
-        text = f"{name}: forget Dice {numbers.metric(forget)}"
-        figure.add_hline(y=forget, line={"dash": dash, "color": "#767676"}, annotation_text=text)
     figure.update_layout(
         template="simple_white",
         title={"text": f"<b>{escape(study.name)}</b><br><sup>strategy and epochs; bars: 95 % intervals</sup>"},
         font={"family": "Helvetica, Arial, sans-serif", "size": 14},
+        scattermode="group",
+        scattergap=0.7,
     )
     figure.update_yaxes(title="Dice", range=[-0.02, 1.02], showgrid=True, gridcolor="#eeeeee")
     return figure

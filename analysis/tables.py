@@ -15,6 +15,7 @@ from study.records import (
     Table,
     history_table,
     references_table,
+    sequence_table,
     subjects_table,
     trials_table,
 )
@@ -41,6 +42,7 @@ class StudyData(NamedTuple):
         subjects: one row per trial or reference, epoch and subject: of trials that have ended after their last epoch
             and, in a suite, after each horizon.
         references: `baseline`, `retrained`, `retrained-1`, ... -> metric -> value.
+        sequence: one row per step of the deletion requests, method, set and metric; empty without any.
         selection: what steered the search and what the evidence reports, as study.selection.Selection has it.
         evidence: one row per reference with its evidence; the trials' own is in `trials`.
         published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
@@ -57,6 +59,7 @@ class StudyData(NamedTuple):
     history: pd.DataFrame
     subjects: pd.DataFrame
     references: dict[str, dict[str, float]]
+    sequence: pd.DataFrame
     selection: dict[str, Any]
     evidence: pd.DataFrame
     published: dict[str, Any]
@@ -80,7 +83,7 @@ def load_study(folder: Path) -> StudyData:
     try:
         knobs = study["knobs"]
         types = knob_types(knobs)
-        trials, history, subjects, evidence = _tables(folder, types)
+        trials, history, subjects, evidence, sequence = _tables(folder, types)
         return StudyData(
             name=study["name"],
             space=study["space"],
@@ -91,6 +94,7 @@ def load_study(folder: Path) -> StudyData:
             history=history,
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
             subjects=subjects,
+            sequence=sequence,
             selection=study["selection"],
             evidence=evidence,
             published=study["published"],
@@ -107,14 +111,9 @@ def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
 
 
 def _tables(folder: Path, knobs: Mapping[str, type]) -> list[pd.DataFrame]:
+    others = (history_table, subjects_table, references_table, sequence_table)
     try:
-        tables = (
-            trials_table(folder, knobs),
-            history_table(folder),
-            subjects_table(folder),
-            references_table(folder),
-        )
-        return [_frame(table) for table in tables]
+        return [_frame(table) for table in (trials_table(folder, knobs), *(open_one(folder) for open_one in others))]
     except (pa.ArrowException, OSError, KeyError) as error:
         raise StudyError(f"a table of {folder} is damaged: {error}") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search_spaces import space as spaces
 from search_spaces.space import Space, Suite
+from study.deletion import RequestError, read_requests
 from study.pseudonyms import owner_key, pseudonym
 from study.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
@@ -37,6 +38,7 @@ class Plan:
         cohort: the preprocessed cohort, with the owner's subject ids.
         split: pseudonyms, for the records.
         data: what trials see.
+        requests: the forget subjects by deletion request, as places in the forget set; empty without --requests.
     """
 
     settings: StudySettings
@@ -44,6 +46,7 @@ class Plan:
     cohort: Cohort
     split: Split
     data: TrialData
+    requests: tuple[tuple[int, ...], ...]
 
     @property
     def trials(self) -> int:
@@ -65,6 +68,7 @@ def make_plan(settings: StudySettings) -> Plan:
     """
     shape = check(settings)
     space = _space(settings)
+    requests = read_requests(settings.requests) if settings.requests else []
     try:
         cohort = open_cohort(
             settings.cohort,
@@ -76,17 +80,20 @@ def make_plan(settings: StudySettings) -> Plan:
         )
         key = owner_key(cache_dir())
         ids = {pseudonym(subject, key): subject for subject in cohort.subjects}
+        requests = [[ids.get(name, name) for name in request] for request in requests]
+        named = [name for request in requests for name in request]
         split = split_subjects(
             cohort.subjects,
             settings.seed,
-            forget=[ids.get(name, name) for name in _listed(settings.forget)],
+            forget=named or [ids.get(name, name) for name in _listed(settings.forget)],
             heldout=[ids.get(name, name) for name in _listed(settings.heldout)],
             forget_count=settings.forget_count,
             heldout_count=settings.heldout_count,
             retain_count=settings.retain_count,
         )
     except CohortError as error:
-        raise PlanError(error.problems) from error
+        option = "--requests" if requests else "--forget"  # requests are forgotten subjects by another option
+        raise PlanError([problem.replace("--forget", option) for problem in error.problems]) from error
     if settings.objective == "unseen":
         split = split.steered(settings.seed)
 
@@ -95,12 +102,14 @@ def make_plan(settings: StudySettings) -> Plan:
 
     settings = replace(
         settings,
+        requests="/".join(",".join(hidden(request)) for request in requests),
         forget=",".join(hidden(split.forget)) if settings.forget else "",
         heldout=",".join(hidden(split.heldout + split.steering)) if settings.heldout else "",
     )
     settings = replace(settings, name=settings.study_name)
     records = Split(*(hidden(subjects) for subjects in (split.retain, split.forget, split.heldout, split.steering)))
-    return Plan(settings, space, cohort, records, trial_data(cohort, split))
+    places = tuple(tuple(split.forget.index(name) for name in request) for request in requests)
+    return Plan(settings, space, cohort, records, trial_data(cohort, split), places)
 
 
 def check(settings: StudySettings) -> tuple[int, int, int] | None:
@@ -143,9 +152,16 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         problems.append(f"--weights: no such file {settings.weights!r} (or `medicalnet` to download)")
     if settings.name and not re.fullmatch(r"\w[\w.-]*", settings.name):
         problems.append(f"--name must be made of letters, digits and _ . -, but got {settings.name!r}")
-    for first, second in (("forget", "forget_count"), ("heldout", "heldout_count")):
-        if getattr(settings, first) and getattr(settings, second) is not None:
+    excluding = [("forget", "forget_count"), ("heldout", "heldout_count")]
+    excluding += [("requests", "forget"), ("requests", "forget_count")]
+    for first, second in excluding:
+        if getattr(settings, first) and getattr(settings, second):
             problems.append(f"--{first} and --{second.replace('_', '-')} exclude each other")
+    if settings.requests:
+        try:
+            read_requests(settings.requests)
+        except RequestError as error:
+            problems += [f"--requests: {problem}" for problem in error.problems]
     shape = _shape(settings.shape, problems)
     writable = next(
         folder for folder in (settings.studies.absolute(), *settings.studies.absolute().parents) if folder.exists()

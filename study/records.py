@@ -176,6 +176,13 @@ def subjects_table(folder: Path) -> Table:
     return Table(folder / "subjects.parquet", schema, ("id", "epoch", "subject"))
 
 
+def sequence_table(folder: Path) -> Table:
+    """The table of deletion requests: one value per step, method, set (request-N too) and metric."""
+    columns = [("step", pa.int64()), ("method", pa.string()), ("trial", pa.string()), ("set", pa.string())]
+    schema = pa.schema([*columns, ("metric", pa.string()), ("value", pa.float64())])
+    return Table(folder / "sequence.parquet", schema, ("step", "method", "set", "metric"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file so that a reader never sees half of it."""
     replace_file(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from analysis.figures import write_pareto
 from analysis.front import best_feasible
+from analysis.sequence import write_sequence
 from analysis.suite import write_suite
 from analysis.tables import load_study
 from search_spaces.space import Space, Suite
@@ -24,6 +25,7 @@ from study.records import OBJECTIVES, trials_table, write_json
 from study.references import Listener, Reference, fit_digests, fit_networks, reference_fits
 from study.resources import Resources, share
 from study.selection import selection
+from study.sequence import follow_requests
 from study.summary import print_evidence, print_plan, print_result
 from study.tracking import PARENT, Tracker
 from study.view import StudyView
@@ -70,11 +72,16 @@ def run_study(plan: Plan, console: Console) -> bool:
             complete = run_trials(plan, references, resources, recorder, view)
             if complete and settings.evidence:
                 gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
+            best = best_feasible(recorder.rows, objective)
+            if complete and plan.requests and best:
+                follow_requests(plan, references, best, resources, view, _listener(plan, view))
         written = load_study(folder)
         write_pareto(written, folder / "pareto.html")
         if plan.horizons:
             write_suite(written, folder)
-        recorder.result(best_feasible(recorder.rows, objective), _files(folder), complete)
+        if len(written.sequence):
+            write_sequence(written, folder)
+        recorder.result(best, _files(folder), complete)
         tracker.close()
     finally:
         ray.shutdown()

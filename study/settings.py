@@ -23,6 +23,7 @@ class StudySettings:
       python -m study.run --space noisy_label --cohort decathlon:Task04_Hippocampus --forget-count 3 --trials 30
       python -m study.run --space mechanics --fix forget=ascent,moves=encoder --objective retrain
       python -m study.run --space paper --horizons 20,50 --seeds 3
+      python -m study.run --space noisy_label --cohort decathlon:DIR --requests plan.yaml
       python -m study.run --resume NAME --trials 60
     """
 
@@ -50,6 +51,8 @@ class StudySettings:
     """Ids of the subjects to forget, comma-separated."""
     forget_count: int | None = None
     """Forget this many subjects, drawn by the seed (default: a fifth of the cohort)."""
+    requests: str = ""
+    """Deletion requests in the order in which they come: a YAML file (docs/formats.md), or ids as one/two,three."""
     heldout: str = ""
     """Ids of the subjects that no model is trained on, comma-separated."""
     heldout_count: int | None = None

@@ -11,6 +11,7 @@ from rich.markup import escape
 from analysis.console import best_line, evidence_table, front_table
 from analysis.evidence import warnings
 from analysis.front import best_feasible
+from analysis.sequence import terminal_sequence
 from analysis.suite import terminal_table
 from analysis.tables import load_study
 from search_spaces.space import Space
@@ -75,10 +76,13 @@ def print_result(
     settings, objective = plan.settings, OBJECTIVES[plan.settings.objective]
     best = best_feasible(rows, objective)
     say = partial(console.print, soft_wrap=True, highlight=False)
+    written = load_study(settings.folder)
     if isinstance(plan.space, Space):
         console.print(front_table(rows, list(plan.space.domains), objective))
     else:
-        console.print(terminal_table(load_study(settings.folder)))
+        console.print(terminal_table(written))
+    if len(written.sequence):
+        console.print(terminal_sequence(written))
     if best:
         say(f"[bold]best feasible[/bold]   {best_line(best)}")
     else:

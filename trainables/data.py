@@ -1,5 +1,6 @@
 """What a trial sees of a cohort: two arrays and three sets of subjects, without a single subject id."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -45,6 +46,10 @@ class TrialData:
         """The sets by name."""
         sets = {"retain": self.retain, "forget": self.forget, "heldout": self.heldout}
         return {**sets, "steering": self.steering} if self.steering else sets
+
+    def forget_at(self, places: Sequence[int]) -> Subset:
+        """The forget subjects at these places of their set."""
+        return tuple(self.forget[place] for place in places)
 
     def with_sets(self, sets: Sets) -> "TrialData":
         """The same arrays, grouped otherwise."""

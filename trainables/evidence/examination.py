@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from trainables.data import Sets, Subset, TrialData
-from trainables.device import default_device
+from trainables.device import default_device, shared_tensor
+from trainables.evaluation import evaluate, means
 from trainables.evidence.distance import activation_distance
 from trainables.evidence.relearning import resurfaced_dice, steps_to_relearn
 from trainables.evidence.scores import Scores, score
@@ -87,6 +88,13 @@ def scores_after(
     """The scores of some subjects after a network has unlearned others by a recipe."""
     data = data.with_sets(sets)
     return score(_unlearn(data, weights, depth, recipe), data, subset)
+
+
+def metrics_of(data: TrialData, weights: Weights, depth: int, subsets: Mapping[str, Subset]) -> dict[str, float]:
+    """`<set>_<metric>` of any sets of subjects."""
+    network = network_of(weights, depth, data.classes)
+    images, labels = (shared_tensor(array, default_device()) for array in (data.images, data.labels))
+    return means(evaluate(network, images, labels, subsets))
 
 
 def weights_after(
