@@ -27,7 +27,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Holm's correction for several tests: the adjusted p-values, in the same order."""
-    return multipletests(p_values, method="holm")[1]
+    return multipletests(p_values, method="holm")[1] if len(p_values) else np.array([])
 
 
 def equivalence(differences: np.ndarray, margin: float = EQUIVALENCE_MARGIN) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from html import escape
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from analysis import numbers
 from analysis.intervals import BASELINE, COLUMNS, RETRAINED, metric_intervals, values_after, with_bounds
 from analysis.page import write_page
+from analysis.statistics import holm, sign_flip
 from analysis.tables import StudyData
 from study.records import RUNNING, replace_file
 
@@ -52,17 +54,40 @@ def suite_table(study: StudyData) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_suite(study: StudyData, folder: Path) -> list[Path]:
-    """Write `<space>_table.csv`, `.md` and `.html` and return their paths."""
-    table = suite_table(study)
+def suite_tests(study: StudyData) -> pd.DataFrame:
+    """Sign-flip tests between all pairs of recipes, on the same subjects and seeds (SCIENCE: the unit is both).
+
+    Columns: `horizon`, `metric` (`retain_dice`, `forget_dice`, `heldout_dice`), `first`, `second`, `units`,
+    `difference` (first - second, mean over units), `p` (two-sided), `p_holm` (corrected over the pairs).
+    """
+    rows: list[dict[str, Any]] = []
+    entries = [entry["strategy"] for entry in study.suite["entries"]]
+    for horizon in study.suite["horizons"]:
+        for subset in ("retain", "forget", "heldout"):
+            units = {name: _units(study, name, horizon, subset) for name in entries}
+            pairs = []
+            for first, second in combinations(entries, 2):
+                difference = (units[first] - units[second]).dropna().to_numpy()
+                if len(difference):
+                    pair = {"horizon": horizon, "metric": f"{subset}_dice", "first": first, "second": second}
+                    pair |= {"units": len(difference), "difference": difference.mean(), "p": sign_flip(difference)}
+                    pairs.append(pair)
+            corrected = holm([pair["p"] for pair in pairs])
+            rows += [{**pair, "p_holm": p} for pair, p in zip(pairs, corrected, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def write_suite(study: StudyData, folder: Path) -> None:
+    """Write `<space>_table.csv`, `.md` and `.html`, and `<space>_tests.csv`."""
+    table, tests = suite_table(study), suite_tests(study)
     shown = _readable(table)
     csv, markdown, html = (folder / f"{study.space}_table.{kind}" for kind in ("csv", "md", "html"))
     replace_file(csv, lambda path: table.to_csv(path, index=False))
+    replace_file(folder / f"{study.space}_tests.csv", lambda path: tests.to_csv(path, index=False))
     replace_file(markdown, lambda path: path.write_text(_markdown(shown, _note(study)), encoding="utf-8"))
     figure = suite_figure(study, table)
     below = f"<p>{escape(_note(study))}</p>\n{shown.to_html(index=False, border=0, justify='left')}"
     write_page(html, f"{study.name}: table", [figure], below)
-    return [csv, markdown, html]
 
 
 def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
@@ -119,6 +144,14 @@ def terminal_table(study: StudyData) -> Table:
         ]
         table.add_row(*first, means["retention"], means["heldout_dice"], means["retrain_gap"])
     return table
+
+
+def _units(study: StudyData, strategy: str, horizon: int, subset: str) -> pd.Series:
+    """The Dice of every subject of a set under every seed of a recipe, by (seed, subject)."""
+    trials = study.trials[(study.trials["strategy"] == strategy) & (study.trials["status"] != RUNNING)]
+    values = values_after(study, list(trials["id"]), horizon)
+    chosen = values[values["set"] == subset].merge(trials[["id", "seed"]], on="id")
+    return chosen.set_index(["seed", "subject"])["dice"]
 
 
 def _published(point: Mapping[str, Any]) -> dict[str, Any]:

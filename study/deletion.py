@@ -64,7 +64,7 @@ def _from_file(path: Path) -> list[list[str]]:
 def _batches(subjects: list[str], given: Any, path: Path) -> list[list[str]]:
     sizes = [int(size) for size in ([given] if isinstance(given, str) else given) if str(size).isdecimal()]
     if len(sizes) != (1 if isinstance(given, str) else len(given)) or not all(sizes):
-        raise RequestError([f"{path}: batch_sizes must be a whole number above 0, or a list of them, but is {given!r}"])
+        raise RequestError([f"{path}: batch_sizes must be a number above 0 or a list of them, but is {given!r}"])
     if isinstance(given, str):
         return [subjects[start : start + sizes[0]] for start in range(0, len(subjects), sizes[0])]
     if sum(sizes) != len(subjects):
