@@ -116,7 +116,7 @@ def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) ->
     kept = folder / "front" / row["id"] / "weights.safetensors"
     if kept.exists():
         return load_file(kept)
-    from study.again import weights_again  # needs Ray and the cohort, which a kept trial does not
+    from study.weights import weights_again  # needs Ray and the cohort, which a kept trial does not
 
     return {name: torch.tensor(value) for name, value in weights_again(record, folder, row).items()}
 

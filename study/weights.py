@@ -8,9 +8,11 @@ import numpy as np
 import ray
 from safetensors.numpy import load_file
 
-from study.plan import Plan
-from study.references import BASELINE, Reference
-from study.resources import Resources
+from study.plan import Plan, make_plan
+from study.references import BASELINE, Reference, fit_digests, fit_networks, reference_fits
+from study.resources import Resources, share
+from study.settings import StudySettings
+from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets
 from trainables.evidence.examination import RecipeOf, weights_after
 from trainables.trainable import WEIGHTS_FILE
@@ -43,3 +45,23 @@ def trial_weights(
 def front_weights(folder: Path, trial: str) -> Path:
     """Where a study keeps the weights of a trial on its front."""
     return folder / "front" / trial / WEIGHTS_FILE
+
+
+def weights_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The weights of a trial that was not kept, on a Ray of its own; the cohort must still be there.
+
+    Raises:
+        PlanError: the cohort cannot be read.
+    """
+    settings = StudySettings(**{**record["settings"], "studies": folder.parent, "name": folder.name})
+    plan = make_plan(settings)
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        resources = share(settings.concurrent)
+        fits = {BASELINE: reference_fits(plan)[BASELINE]}
+        references = fit_networks(
+            plan, fits, fit_digests(plan, fits), cache_dir(), resources, lambda name, report: None
+        )
+        return trial_weights(plan, references, resources, row)
+    finally:
+        ray.shutdown()
