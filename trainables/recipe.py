@@ -28,7 +28,8 @@ class Recipe:
         forget_schedule: what multiplies the forget weight: 1 (`constant`), a linear rise to 1 (`warmup`), half a
             cosine down to 0 (`cosine`), or 1 while the retain Dice is clear of the floor, else 0 (`until_floor`).
         schedule_epochs: length of that rise or fall.
-        lora_rank: rank of adapters on the convolutions, which then move instead of the weights; 0 for none.
+        lora_rank: rank of adapters on the convolutions, which then learn instead of the weights; 0 for none.
+            BatchNorm's running statistics follow `batch_norm`.
         lora_scale: what multiplies the adapters' matrix, the usual alpha / rank.
 
     Raises:

@@ -1,5 +1,6 @@
 """A tiny network, a toy cohort, and one CPU thread: there results repeat bit for bit."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from torch import nn
 
 from trainables.cohorts.cohort import IGNORED
-from trainables.data import TrialData
-from trainables.med3d import SegmentationNetwork
+from trainables.data import TrialData, scans
+from trainables.mechanics.baseline import Baseline
+from trainables.mechanics.step import Setting, Step
+from trainables.med3d import SegmentationNetwork, med3d
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,25 @@ def tiny_network() -> Callable[..., SegmentationNetwork]:
     return build
 
 
+@pytest.fixture(scope="session")
+def drawn_med3d() -> SegmentationNetwork:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        network = med3d(10, classes=3)
+        network(torch.randn(2, 1, 32, 32, 32) * 2 + 1)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(std=0.1)
+        return network
+
+
+@pytest.fixture
+def med3d_10(drawn_med3d: SegmentationNetwork) -> Callable[[], SegmentationNetwork]:
+    """Copies one used Med3D network of depth 10 and three classes, which has the stages that strategies name."""
+    return lambda: copy.deepcopy(drawn_med3d)
+
+
 @pytest.fixture
 def toy() -> TrialData:
     """Twelve scans of nine subjects, 16 x 16 x 16 voxels, two cuboids each; 7 retain, 3 forget, 2 held-out scans."""
@@ -50,3 +72,28 @@ def toy() -> TrialData:
     images = np.where(labels == IGNORED, 0, labels) + rng.normal(0, 0.3, labels.shape)
     retain, forget, heldout = ((0, 1), (2,), (4,), (5,), (7, 8)), ((3, 6), (9,)), ((10,), (11,))
     return TrialData(images.astype(np.float32), labels, retain, forget, heldout, classes=3)
+
+
+@pytest.fixture
+def setting(tiny_network: Callable[..., SegmentationNetwork], toy: TrialData) -> Callable[..., Setting]:
+    """Builds what stays the same through a trial on the toy cohort; the baseline is a copy of the network."""
+
+    def build(network=None, baseline=None, seed=0, data=toy, folder=None) -> Setting:
+        network = network or tiny_network()
+        images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+        retain, forget = scans(data.retain), scans(data.forget)
+        before = Baseline(baseline or copy.deepcopy(network), images, retain, folder)
+        return Setting(network, before, images, labels, retain, forget, data.classes, seed)
+
+    return build
+
+
+@pytest.fixture
+def step(setting: Callable[..., Setting]) -> Callable[..., Step]:
+    """Builds a step on the toy cohort."""
+
+    def build(retain=(0, 2), forget=(3,), epoch=1, **options) -> Step:
+        now = setting(**options)
+        return Step(now, now.batch(retain), now.batch(forget), epoch)
+
+    return build

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainables.cohorts.cohort import Cohort
-from trainables.data import TrialData, scans, trial_data
+from trainables.data import Sets, TrialData, scans, trial_data
 from trainables.split import Split, split_subjects
 
 SCANS = ("sub-Ada", "sub-Ben", "sub-Ada", "sub-Cleo", "sub-Dora", "sub-Ben", "sub-Ada")
@@ -30,6 +30,16 @@ def test_all_scans_of_a_subject_go_where_the_subject_goes(cohort):
     assert data.labels is cohort.labels
 
 
+def test_steering_subjects_are_a_set_where_there_are_some(cohort):
+    split = Split(("sub-Ben",), ("sub-Ada",), ("sub-Cleo",), ("sub-Dora",))
+    data = trial_data(cohort, split)
+    sets = {"retain": ((1, 5),), "forget": ((0, 2, 6),), "heldout": ((3,),)}
+    assert data.subsets == {**sets, "steering": ((4,),)}
+    other = data.with_sets(Sets(((3,), (4,)), ((1, 5),)))
+    assert other.subsets == {"retain": ((3,), (4,)), "forget": ((1, 5),), "heldout": ()}
+    assert other.images is data.images
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_scan_is_in_two_sets(cohort, seed):
     data = trial_data(cohort, split_subjects(cohort.subjects, seed))
@@ -48,4 +58,5 @@ def test_no_subject_id_class_name_or_path_leaves_with_a_trial(cohort, tmp_path):
         "forget",
         "heldout",
         "classes",
+        "steering",
     ]

@@ -10,7 +10,7 @@ from torch import nn
 
 from trainables import metrics
 from trainables.cohorts.cohort import IGNORED
-from trainables.evaluation import evaluate, gaps, metric_functions, nanmean
+from trainables.evaluation import evaluate, gaps, means, metric_functions, nanmean
 from trainables.med3d import SegmentationNetwork
 
 
@@ -56,21 +56,29 @@ def tensors():
     ],
 )
 def test_a_set_is_the_mean_of_subjects_that_are_means_of_scans(rounding, subset, dice, mae):
-    found = evaluate(rounding, *tensors(), {"forget": subset})
+    found = means(evaluate(rounding, *tensors(), {"forget": subset}))
     assert found == pytest.approx({"forget_dice": dice, "forget_mae": mae}, nan_ok=True, abs=1e-6)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 9])
 def test_several_sets_and_any_batch_size(rounding, batch):
     found = evaluate(rounding, *tensors(), {"retain": ((4,), (0,)), "heldout": ((2, 1),)}, batch)
-    expected = {"retain_dice": 11 / 14, "retain_mae": 0.15, "heldout_dice": 1 / 3, "heldout_mae": 0.03}
-    assert found == pytest.approx(expected, abs=1e-6)
+    expected = {"retain_dice": [4 / 7, 1], "retain_mae": [0.3, 0], "heldout_dice": [1 / 3], "heldout_mae": [0.03]}
+    assert found.keys() == expected.keys()
+    assert all(found[name] == pytest.approx(expected[name], abs=1e-6) for name in expected)  # in the set's order
+
+
+def test_a_subject_without_a_value_keeps_its_place(rounding):
+    found = evaluate(rounding, *tensors(), {"forget": ((3,), (1, 3), (2,))})
+    assert found["forget_dice"] == pytest.approx([math.nan, 2 / 3, 0], nan_ok=True)
+    assert found["forget_mae"] == pytest.approx([0, 0.025, 0.01], abs=1e-6)
+    assert means(found) == pytest.approx({"forget_dice": 1 / 3, "forget_mae": 0.035 / 3}, abs=1e-6)
 
 
 def test_a_scan_that_counts_nowhere_is_left_out(rounding):
     images, labels = tensors()
     labels[2] = IGNORED
-    found = evaluate(rounding, images, labels, {"retain": ((0, 1, 2),), "forget": ((2,),)})
+    found = means(evaluate(rounding, images, labels, {"retain": ((0, 1, 2),), "forget": ((2,),)}))
     assert [found["retain_dice"], found["retain_mae"]] == pytest.approx([5 / 6, 0.025], abs=1e-6)
     assert math.isnan(found["forget_dice"])
     assert math.isnan(found["forget_mae"])
@@ -81,7 +89,7 @@ def test_a_coarse_network_is_judged_at_full_resolution(rounding):
     labels = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     labels[:, :3] = 1  # coarse slices 1, 1/2, 0, 0: half a voxel from the tie, the linear logits change sign at 3
     found = evaluate(halving, labels.float(), labels, {"retain": ((0,),)})
-    assert found["retain_dice"] == 1
+    assert found["retain_dice"] == [1]
 
 
 def test_running_statistics_are_used_and_neither_moved_nor_differentiated(tiny_network, toy):
@@ -90,15 +98,15 @@ def test_running_statistics_are_used_and_neither_moved_nor_differentiated(tiny_n
     images, labels = torch.from_numpy(toy.images), torch.from_numpy(toy.labels)
     differentiable = []
     network.register_forward_hook(lambda module, inputs, logits: differentiable.append(logits.requires_grad))
-    alone, together = (
-        evaluate(network, images, labels, {"retain": ((2,),)}),
-        evaluate(network, images, labels, toy.subsets),
-    )
+    alone = [evaluate(network, images, labels, {"retain": ((scan,),)})["retain_mae"][0] for scan in (2, 4)]
     assert not network.training
-    assert evaluate(network, images, labels, {"retain": ((2,), (4,))}, batch=2)["retain_mae"] == pytest.approx(
-        (alone["retain_mae"] + evaluate(network, images, labels, {"retain": ((4,),)})["retain_mae"]) / 2
-    )
-    assert len(together) == 6
+    assert evaluate(network, images, labels, {"retain": ((2,), (4,))}, batch=2)["retain_mae"] == pytest.approx(alone)
+    together = evaluate(network, images, labels, toy.subsets)
+    assert {name: len(values) for name, values in together.items()} == {
+        f"{subset}_{metric}": count
+        for subset, count in (("retain", 5), ("forget", 2), ("heldout", 2))
+        for metric in ("dice", "mae")
+    }
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert differentiable
     assert not any(differentiable)
@@ -116,7 +124,7 @@ def test_every_file_of_metrics_is_a_metric_and_so_is_a_new_one(rounding, tmp_pat
     monkeypatch.setattr(metrics, "__path__", [folder, str(tmp_path)])
     metric_functions.cache_clear()
     try:
-        assert evaluate(rounding, *tensors(), {"heldout": ((1,), (4, 2))})["heldout_volume"] == (100 + 205) / 2
+        assert evaluate(rounding, *tensors(), {"heldout": ((1,), (4, 2))})["heldout_volume"] == [100, 205]
     finally:
         metric_functions.cache_clear()
 
@@ -133,6 +141,10 @@ def test_over_and_under_forgetting_are_both_a_gap_to_the_references():
     remembering = gaps({**FOUND, "forget_dice": 0.9}, 0.9, 0.6)
     assert (remembering["retrain_gap"], remembering["unseen_gap"]) == pytest.approx((0.3, 0.25))
     assert remembering["dice_gap"] == pytest.approx(-0.1)
+
+
+def test_steering_subjects_stand_for_the_held_out_ones():
+    assert gaps({**FOUND, "steering_dice": 0.4}, 0.9, 0.6)["unseen_gap"] == pytest.approx(0.3)
 
 
 def test_gaps_that_are_undefined():

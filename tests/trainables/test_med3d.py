@@ -12,7 +12,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainables import med3d as module
-from trainables.med3d import DEPTHS, LoadedWeights, WeightsError, load_state, load_weights, med3d, upsample
+from trainables.med3d import (
+    DEPTHS,
+    LoadedWeights,
+    WeightsError,
+    initialise,
+    load_state,
+    load_weights,
+    med3d,
+    upsample,
+)
 
 # MedicalNet's models/resnet.py and its README: blocks per layer, 1x1 bottlenecks, parameter-free shortcuts.
 BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -252,6 +261,39 @@ def test_initialisation_is_medicalnets_and_follows_the_seed():
         elif isinstance(part, nn.BatchNorm3d):
             assert torch.all(part.weight == 1), name
             assert torch.all(part.bias == 0), name
+
+
+@pytest.mark.parametrize("path", ["", "encoder", "decoder", "encoder.layer4", "encoder.layer1.0", "encoder.bn1"])
+def test_a_part_is_drawn_anew_as_a_new_network_is(network, checkpoint, path):
+    load_state(network, checkpoint, "checkpoint")
+    before, fresh = copy.deepcopy(network.state_dict()), med3d(10, classes=4).state_dict()
+    initialise(network.get_submodule(path), seed=3)
+    for name, value in network.state_dict().items():
+        if not name.startswith(path):
+            assert torch.equal(value, before[name]), name
+        elif value.ndim == 5 or name == "decoder.0.bias":
+            assert not torch.equal(value, before[name]), name
+            deviation = 6 * value.numel() ** -0.5  # relative, of an estimated standard deviation
+            torch.testing.assert_close(value.std(), fresh[name].std(), rtol=deviation, atol=0)
+            assert abs(value.mean()) < 6 * fresh[name].std() * value.numel() ** -0.5, name
+        else:  # BatchNorm: weight 1, bias 0, mean 0, variance 1, no batch
+            ones = name.endswith((".running_var", "bn1.weight", "bn2.weight", "downsample.1.weight"))
+            ones = ones or name in ("decoder.1.weight", "decoder.4.weight")
+            assert torch.equal(value, torch.full_like(value, int(ones))), name
+
+
+def test_drawing_anew_follows_the_seed_whatever_there_was_and_leaves_the_global_generator_alone(networks, network):
+    def drawn(part, seed):
+        initialise(part, seed)
+        return [value.clone() for value in part.state_dict().values()]
+
+    state = torch.get_rng_state()
+    first = drawn(network.encoder.layer2, 5)
+    assert torch.equal(torch.get_rng_state(), state)
+    second = copy.deepcopy(networks[10].encoder.layer2)
+    assert all(torch.equal(*pair) for pair in zip(drawn(second, 5), first, strict=True))
+    assert not torch.equal(drawn(second, 6)[0], first[0])
+    assert network.encoder.layer2[0].conv1.weight.requires_grad
 
 
 @pytest.mark.parametrize("depth", [10, 18])

@@ -85,4 +85,16 @@ def test_sets_that_would_be_empty_or_too_large(options, words):
 
 def test_a_cohort_of_two_cannot_be_split_and_one_of_three_can():
     assert "0 retain subjects of 2 in the cohort: every set needs at least one" in problems(["a", "b"], 0)
-    assert [len(part) for part in vars(split_subjects(["a", "b", "c"], 0)).values()] == [1, 1, 1]
+    assert [len(part) for part in vars(split_subjects(["a", "b", "c"], 0)).values()] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("heldout", "steering"), [(1, 0), (2, 1), (5, 2), (8, 4)])
+def test_half_of_the_heldout_subjects_steer(heldout, steering):
+    split = Split(("r",), ("f",), tuple(f"h{number}" for number in range(heldout)))
+    steered = split.steered(0)
+    assert (len(steered.heldout), len(steered.steering)) == (heldout - steering, steering)
+    assert tuple(sorted(steered.heldout + steered.steering)) == split.heldout
+    assert list(steered.steering) == sorted(steered.steering)
+    assert (steered.retain, steered.forget) == (split.retain, split.forget)
+    assert split.steered(0) == steered
+    assert len({split.steered(seed) for seed in range(12)}) > 1 or steering == 0

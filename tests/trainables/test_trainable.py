@@ -12,13 +12,13 @@ from ray.tune.result import DONE, SHOULD_CHECKPOINT, TRAINING_ITERATION
 from ray.tune.trainable import trainable as ray_trainable
 from safetensors.torch import load_file
 
+from trainables import strategies, unlearning
 from trainables import trainable as module
-from trainables import unlearning
 from trainables.fitting import initial_network, weights_of
 from trainables.med3d import load_state, med3d
 from trainables.recipe import Recipe
 from trainables.strategies.noisy_label import noisy_label
-from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial, build
+from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial
 from trainables.unlearning import Unlearning
 
 KNOBS = {"noise_rate": 0.9, "lr": 2e-3, "forget_weight": 0.5, "epochs": 3, "retain_batch": 2}
@@ -37,7 +37,14 @@ def baseline():
     weights = weights_of(initial_network(10, 3, seed=0))
     for value in weights.values():
         value.flags.writeable = False
-    return {"depth": 10, "weights": weights, "baseline_retain_dice": 0.8, "retrained_forget_dice": 0.6}
+    return {
+        "depth": 10,
+        "weights": weights,
+        "digest": "b4se",
+        "baseline_retain_dice": 0.8,
+        "retrained_forget_dice": 0.6,
+        "retain_floor": 0.9,
+    }
 
 
 @pytest.fixture
@@ -51,6 +58,7 @@ def folder(tmp_path):
 def start(baseline, data, folder, monkeypatch):
     """Starts a trial; `setup` gets the shared objects as from `tune.with_parameters`."""
     monkeypatch.setattr(ray_trainable, "DEFAULT_STORAGE_PATH", str(folder / "ray"))
+    monkeypatch.setenv("LETHE_CACHE", str(folder / "cache"))
 
     class Trial(UnlearningTrial):
         def setup(self, config):
@@ -93,6 +101,7 @@ def test_a_trial_is_the_loop_from_the_baseline_with_gaps(start, baseline, data, 
     for number, (result, report) in enumerate(zip(results, reports, strict=True), start=1):
         assert result["epoch"] == result[TRAINING_ITERATION] == number
         assert {name: result[name] for name in report.metrics} == report.metrics
+        assert result["subjects"] == report.subjects
         assert (result["loss"], result["diverged"]) == (report.loss, False)
         assert result["dice_gap"] == result["retain_dice"] - result["forget_dice"]
         assert result["mae_gap"] == result["forget_mae"] - result["retain_mae"]
@@ -178,20 +187,34 @@ def test_a_diverged_trial_ends_at_once_and_is_saved(start, folder):
     assert set(final_weights(trial, folder / "last")) == set(med3d(10, 3).state_dict())
 
 
-def test_knobs_of_the_recipe_and_of_the_preset_are_told_apart():
-    knobs = {"lr": 0.5, "epochs": 7, "weight_decay": 0.1, "retain_batch": 4, "forget_batch": 2, "forget_weight": 0.2}
-    strategy, recipe = build("noisy_label", knobs)
-    assert recipe == Recipe(7, 0.5, 0.1, 4, 2)
-    assert strategy.forget_weight == 0.2
-    assert build("noisy_label", {})[1] == Recipe()
-
-
-def test_a_knob_that_nothing_takes_is_an_error():
-    with pytest.raises(TypeError, match="noise_rat"):
-        build("noisy_label", {"noise_rat": 0.5})
-
-
-@pytest.mark.parametrize("strategy", [file.stem for file in Path(module.strategies.__path__[0]).glob("[!_]*.py")])
+@pytest.mark.parametrize("strategy", [file.stem for file in Path(strategies.__path__[0]).glob("[!_]*.py")])
 def test_every_strategy_can_be_built_and_run_by_name(start, strategy):
     trial = start(strategy=strategy, knobs={"epochs": 1})
     assert math.isfinite(trial.train()["loss"])
+
+
+def test_an_adapted_trial_is_saved_as_plain_weights_and_shares_the_baselines_features(start, baseline, folder):
+    trial = start(strategy="fix_decoder", knobs={"epochs": 1, "lora_rank": 2, "lr": 0.01})
+    trial.train()
+    weights = final_weights(trial, folder / "last")
+    assert load_state(med3d(10, 3), weights, "last").missing == ()
+    changed = {
+        name for name, value in weights.items() if not torch.equal(value, torch.tensor(baseline["weights"][name]))
+    }
+    assert changed == {name for name in weights if name.startswith("encoder") and statistic_or_kernel(weights, name)}
+    assert (folder / "cache" / "features" / "b4se" / "features.npy").is_file()
+
+
+def statistic_or_kernel(weights, name):
+    return weights[name].ndim == 5 or "running" in name or "batches" in name
+
+
+@pytest.mark.parametrize(("retain_floor", "pushes"), [(-1.0, True), (2.0, False)])
+def test_the_floor_is_a_share_of_the_baselines_retain_dice(start, baseline, retain_floor, pushes):
+    baseline["retain_floor"] = retain_floor
+    knobs = {**KNOBS, "epochs": 2}
+    constant, floored = (
+        rest(start(knobs={**knobs, "forget_schedule": schedule})) for schedule in ("constant", "until_floor")
+    )
+    assert constant[0] == floored[0]
+    assert (constant[1] == floored[1]) == pushes

@@ -15,8 +15,11 @@ from torch.nn import functional as F
 from trainables.cohorts.cohort import IGNORED
 from trainables.data import scans
 from trainables.evaluation import evaluate
-from trainables.mechanics import Strategy, noisy_labels, segment_retain
-from trainables.recipe import Recipe
+from trainables.mechanics.labels import noisy_labels, segment_retain
+from trainables.mechanics.scopes import plain_state
+from trainables.mechanics.strategy import Strategy
+from trainables.presets import build
+from trainables.recipe import SCHEDULES, Recipe
 from trainables.strategies.noisy_label import noisy_label
 from trainables.unlearning import Unlearning
 
@@ -41,7 +44,7 @@ class Watched:
         forget_term = noisy_labels(1.0, False)
 
         def watch(step):
-            self.states.append(copy.deepcopy(step.network.state_dict()))
+            self.states.append(copy.deepcopy(step.setting.network.state_dict()))
             self.retain.append(step.retain.scans)
             self.forget.append(step.forget.scans)
             self.step = step
@@ -112,7 +115,7 @@ def test_every_retain_scan_is_seen_once_an_epoch_in_a_new_order(start, toy):
     assert all(sorted(order) == [0, 1, 2, 4, 5, 7, 8] for order in orders)
     assert len({tuple(order) for order in orders}) == 4
     assert scans(toy.retain) not in orders
-    assert watched.step.network.encoder[1].num_batches_tracked == 12  # each in training mode
+    assert watched.step.setting.network.encoder[1].num_batches_tracked == 12  # each in training mode
     assert np.array_equal(watched.step.retain.images[:, 0], toy.images[watched.step.retain.scans])
     assert np.array_equal(watched.step.forget.labels, toy.labels[watched.step.forget.scans])
 
@@ -167,7 +170,8 @@ def test_one_step_is_adamw_on_the_loss_and_the_metrics_are_those_after_it(tiny_n
     for ours, theirs in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     expected = evaluate(other, images[:, 0], labels.to(torch.uint8), toy.subsets)
-    assert report.metrics == pytest.approx(expected, rel=1e-3)
+    assert report.subjects.keys() == expected.keys()
+    assert all(report.subjects[name] == pytest.approx(expected[name], rel=1e-3) for name in expected)
 
 
 def test_the_loss_is_the_mean_over_the_steps(start):
@@ -256,3 +260,204 @@ def test_the_arrays_may_be_read_only_and_stay_as_they_are(start, toy):
     list(start(toy))
     assert np.array_equal(toy.images, before[0])
     assert np.array_equal(toy.labels, before[1])
+
+
+VARIANTS = [
+    *(("noisy_label", {"forget_schedule": schedule, "schedule_epochs": 3}) for schedule in SCHEDULES),
+    ("noisy_label", {"lr_warmup": 3, "resample": True}),
+    ("noisy_label", {"lora_rank": 2, "lr": 0.05}),
+    ("noisy_label", {"optimizer": "sgd", "clip": 0.5}),
+    ("noisy_label", {"batch_norm": "frozen", "forget_batch": 2}),
+    ("salun", {"lora_rank": 1, "optimizer": "sgd"}),
+    ("scrub", {"forget_batch": 2}),
+    ("bad_teacher", {"temperature": 2.0}),
+    ("random_encoder", {"resample": True}),
+    ("fix_decoder", {"lora_rank": 2}),
+]
+
+
+def variant(network, toy, name, knobs, epochs, shared=None):
+    """A trial whose floor is where the retain Dice of these first epochs goes about."""
+    strategy, recipe = build(name, {"lr": 0.01, "retain_batch": 3, **knobs, "epochs": epochs})
+    return Unlearning(network, toy, strategy, recipe, 5, shared=shared, floor_dice=0.1)
+
+
+@pytest.mark.parametrize(("name", "knobs"), VARIANTS)
+def test_the_first_epochs_of_a_longer_trial_are_a_shorter_one_bit_for_bit(tiny_network, toy, name, knobs):
+    shorter, longer = (variant(tiny_network(), toy, name, knobs, epochs) for epochs in (2, 5))
+    assert told(next(longer) for _ in range(2)) == told(shorter)
+    assert same_weights(longer, shorter)
+    assert not longer.finished
+
+
+@pytest.mark.parametrize(("name", "knobs"), VARIANTS)
+def test_every_variant_continues_from_its_state_bit_for_bit(tiny_network, toy, tmp_path, name, knobs):
+    whole, stopped, continued = (variant(tiny_network(), toy, name, knobs, 4, tmp_path / "e0") for _ in range(3))
+    reports = told(whole)
+    next(stopped), next(stopped)
+    torch.save(stopped.state_dict(), tmp_path / "state.pt")
+    continued.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert told(continued) == reports[2:]
+    assert same_weights(continued, whole)
+    plain = plain_state(whole.network)
+    assert plain.keys() == tiny_network().state_dict().keys()
+    fresh = tiny_network()
+    fresh.load_state_dict(plain)
+    found = evaluate(fresh, torch.from_numpy(toy.images), torch.from_numpy(toy.labels), toy.subsets)
+    last = list(variant(tiny_network(), toy, name, knobs, 4))[-1].subjects
+    assert all(found[metric] == pytest.approx(last[metric], abs=1e-3, nan_ok=True) for metric in last)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [("constant", [1, 1, 1, 1]), ("warmup", [1 / 3, 2 / 3, 1, 1]), ("cosine", [1, 0.75, 0.25, 0])],
+)
+def test_the_schedule_multiplies_the_forget_weight(start, schedule, factors):
+    strategy = Strategy(
+        lambda step: 0 * step.logits.sum() + 0.5, lambda step: 0 * step.logits.sum() + 1, forget_weight=0.6
+    )
+    recipe = replace(RECIPE, forget_schedule=schedule, schedule_epochs=3)
+    losses = [report.loss for report in start(strategy=strategy, recipe=recipe)]
+    assert losses == pytest.approx([0.5 + 0.6 * factor for factor in factors])
+
+
+def test_the_learning_rate_warms_up_step_by_step(start):
+    """AdamW on a gradient that is 1 in every step moves a weight by the learning rate."""
+    biases = []
+
+    def term(step):
+        biases.append(step.setting.network.decoder.bias[0].item())
+        return step.setting.network.decoder.bias[0] + 0 * step.logits.sum()
+
+    recipe = replace(RECIPE, epochs=3, lr_warmup=2, weight_decay=0.0)
+    loop = start(strategy=Strategy(term), recipe=recipe)
+    list(loop)
+    biases.append(loop.network.decoder.bias[0].item())
+    steps = -np.diff(biases)
+    assert steps == pytest.approx(0.01 * np.minimum(np.arange(1, 10) / 6, 1), rel=1e-3)
+
+
+def whole_batch(toy):
+    """One step of three retain and one forget scan."""
+    return replace(toy, retain=((0, 1), (2,)), forget=((3,),)), Recipe(epochs=1, lr=0.1, retain_batch=3)
+
+
+def gradient_by_hand(network, step):
+    """Of the loss of `noisy_label` without noise."""
+    loss = segment_retain(step) + F.cross_entropy(step.forget_logits, step.forget.labels.long(), ignore_index=IGNORED)
+    return torch.autograd.grad(loss, list(network.parameters()))
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 0.1, 1e6])
+def test_clip_bounds_the_norm_of_the_gradient_and_keeps_its_direction(tiny_network, toy, step, clip):
+    data, recipe = whole_batch(toy)
+    network, other = tiny_network(), tiny_network()
+    gradients = gradient_by_hand(other, step(retain=(0, 1, 2), forget=(3,), network=other.train()))
+    norm = sum(gradient.square().sum() for gradient in gradients).item() ** 0.5
+    recipe = replace(recipe, optimizer="sgd", weight_decay=0.0, clip=clip)
+    next(Unlearning(network, data, noisy_label(noise_rate=0.0), recipe, 0))
+    factor = min(1, clip / norm) if clip else 1
+    moved = 0
+    for ours, before, gradient in zip(network.parameters(), other.parameters(), gradients, strict=True):
+        moved += ((ours - before) / 0.1).square().sum().item()
+        torch.testing.assert_close(ours, before - 0.1 * factor * gradient, rtol=1e-4, atol=1e-6)
+    assert moved**0.5 == pytest.approx(float(factor * norm), rel=1e-3)
+
+
+def test_sgd_is_momentum_and_decay_by_hand(tiny_network, toy, step):
+    data, recipe = whole_batch(toy)
+    network, other = tiny_network(), tiny_network().train()
+    recipe = replace(recipe, epochs=3, optimizer="sgd", weight_decay=0.05)
+    list(Unlearning(network, data, noisy_label(noise_rate=0.0), recipe, 0))
+    velocity = [torch.zeros_like(value) for value in other.parameters()]
+    for _ in range(3):
+        gradients = gradient_by_hand(other, step(retain=(0, 1, 2), forget=(3,), network=other))
+        with torch.no_grad():
+            for value, speed, gradient in zip(other.parameters(), velocity, gradients, strict=True):
+                speed.mul_(0.9).add_(gradient + 0.05 * value)
+                value -= 0.1 * speed
+    for ours, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_batch_norm_keeps_and_uses_the_baselines_statistics(start, tiny_network, toy):
+    watched = Watched()
+    loop = start(strategy=watched.strategy, recipe=replace(RECIPE, batch_norm="frozen"))
+    before = {name: value.clone() for name, value in loop.network.named_buffers()}
+    weights = loop.network.encoder[1].weight.detach().clone()
+    list(loop)
+    assert all(torch.equal(value, before[name]) for name, value in loop.network.named_buffers())
+    assert not torch.equal(loop.network.encoder[1].weight, weights)
+    data, recipe = whole_batch(toy)
+    network, other = tiny_network(), tiny_network().eval()
+    recipe = replace(recipe, batch_norm="frozen", weight_decay=0.0)
+    report = next(Unlearning(network, data, Strategy(), recipe, 0))
+    logits = F.interpolate(other(torch.from_numpy(toy.images[:3, None])), size=(16, 16, 16), mode="trilinear")
+    voxels = torch.from_numpy(toy.labels[:3]).long()
+    assert report.loss > F.cross_entropy(logits, voxels, ignore_index=IGNORED).item()  # the rest is 1 - Dice
+    assert report.loss == pytest.approx(segmentation_by_hand(logits, voxels), rel=1e-4)
+
+
+def segmentation_by_hand(logits, labels):
+    p, counted = logits.softmax(1), labels != IGNORED
+    ratios = [
+        2 * p[scan, c][labels[scan] == c].sum() / (p[scan, c][counted[scan]].sum() + (labels[scan] == c).sum())
+        for scan in range(len(labels))
+        for c in (1, 2)
+    ]
+    return (F.cross_entropy(logits, labels, ignore_index=IGNORED) + 1 - sum(ratios) / len(ratios)).item()
+
+
+def test_without_a_retain_term_nothing_is_trained(start, tiny_network):
+    loop = start(strategy=Strategy(retain=None, forget=noisy_labels(1.0, False)))
+    reports = list(loop)
+    assert [(report.loss, report.diverged) for report in reports] == [(0.0, False)] * 4
+    assert all(
+        torch.equal(value, tiny_network().state_dict()[name]) for name, value in loop.network.state_dict().items()
+    )
+
+
+@pytest.fixture
+def course(start):
+    """Runs `until_floor` and tells in which epochs forget scans were seen, and the retain Dice after each."""
+
+    def run(floor, epochs=4, state=None):
+        watched = Watched()
+        recipe = replace(RECIPE, epochs=epochs, lr=0.03, forget_schedule="until_floor")
+        loop = start(strategy=watched.strategy, recipe=recipe, floor_dice=floor)
+        if state is not None:
+            loop.load_state_dict(state)
+        dice, pushed, states = {}, {}, {}
+        for report in loop:
+            taken, watched.forget[:] = list(watched.forget), []
+            assert len({bool(some) for some in taken}) == 1
+            pushed[report.epoch] = bool(taken[0])
+            dice[report.epoch] = report.metrics["retain_dice"]
+            states[report.epoch] = copy.deepcopy(loop.state_dict())
+        return pushed, dice, states
+
+    return run
+
+
+def test_until_floor_stops_pushing_while_the_retain_dice_is_near_the_floor(course):
+    free, dice, _ = course(floor=-1.0, epochs=8)
+    assert all(free.values())
+    values = sorted(dice.values())
+    assert values[0] < values[-1]
+    floor = (values[3] + values[4]) / 2 - 0.02
+    pushed, dice, _ = course(floor, epochs=8)
+    assert pushed == {1: True, **{epoch: dice[epoch - 1] >= floor + 0.02 for epoch in range(2, 9)}}
+    assert set(pushed.values()) == {True, False}
+    near = course(dice[1] - 0.02 - 1e-6, epochs=2)[0], course(dice[1] - 0.02 + 1e-6, epochs=2)[0]
+    assert near == ({1: True, 2: True}, {1: True, 2: False})
+
+
+@pytest.mark.parametrize("pushing", [True, False])
+def test_until_floor_goes_on_from_a_state_as_it_would_have(course, pushing):
+    _, dice, states = course(floor=-1.0, epochs=1)
+    floor = dice[1] - 0.02 + (-1e-6 if pushing else 1e-6)
+    whole = course(floor)
+    continued = course(floor, state=states[1])
+    assert continued[0][2] == pushing
+    assert continued[0] == {epoch: whole[0][epoch] for epoch in (2, 3, 4)}
+    assert continued[1] == {epoch: whole[1][epoch] for epoch in (2, 3, 4)}

@@ -18,7 +18,7 @@ def salun(
     """Noisy Label under a mask of the baseline's weights with the largest gradients on the forget subjects.
 
     Args:
-        saliency: fraction of the weights that move, in (0, 1]; published: 0.5.
+        saliency: fraction that moves of the weights that have a gradient, in (0, 1]; published: 0.5.
         noise_rate: fraction of a forget subject's voxels that are redrawn uniformly over the classes, [0, 1].
         forget_weight: weight of the forget term, > 0.
         resample: draw the noise anew in every epoch instead of once per trial.
@@ -31,8 +31,9 @@ def salun(
 
 
 def largest(gradients: dict[str, Tensor], fraction: float) -> dict[str, Tensor]:
-    """Marks the fraction of all weights with the largest absolute gradients."""
+    """Marks the fraction with the largest absolute gradients of the weights that have one."""
     sizes = torch.cat([gradient.abs().flatten() for gradient in gradients.values()])
+    sizes = sizes[sizes > 0]  # a tap that reads padding alone has no gradient: it cannot matter, and does not count
     count = round(fraction * len(sizes))
     threshold = sizes.kthvalue(len(sizes) - count + 1).values if count else torch.inf
     return {name: gradient.abs() >= threshold for name, gradient in gradients.items()}

@@ -17,7 +17,8 @@ def ssd(selection: float = 10.0, dampening: float = 1.0) -> Strategy:
     no part but `epochs`, after each of which the same network is evaluated: use one.
 
     Args:
-        selection: alpha, > 0; published: 10.
+        selection: alpha, > 0; published: 10. No ratio exceeds the number of all scans over that of the forget scans,
+            so a small cohort needs less.
         dampening: lambda, > 0: the factor is lambda * importance to all / importance to the forget subjects, at
             most 1; published: 1.
     """

@@ -1,6 +1,7 @@
-"""Noise and loss terms: what the forget batch is taught is read back from the gradient of its logits."""
+"""Terms on labels: what the forget batch is taught is read back from the gradient of its logits."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -9,22 +10,16 @@ from monai.losses import DiceCELoss
 from torch.nn import functional as F
 
 from trainables.cohorts.cohort import IGNORED
-from trainables.mechanics import Batch, Step, corrupt, noisy_labels, segment_retain
+from trainables.mechanics.labels import (
+    ascent,
+    corrupt,
+    noisy_labels,
+    paired,
+    retain_labels,
+    segment_retain,
+    segmentation_ascent,
+)
 from trainables.strategies.noisy_label import noisy_label
-
-
-@pytest.fixture
-def step(tiny_network, toy):
-    """Builds a step on the toy cohort."""
-
-    def build(retain=(0, 2), forget=(3,), seed=0, epoch=1, network=None):
-        def batch(scans):
-            chosen = list(scans)
-            return Batch(chosen, torch.from_numpy(toy.images[chosen])[:, None], torch.from_numpy(toy.labels[chosen]))
-
-        return Step(network or tiny_network(), batch(retain), batch(forget), toy.classes, seed, epoch)
-
-    return build
 
 
 def taught(term, step):
@@ -33,7 +28,7 @@ def taught(term, step):
     assert not gradient[: len(step.retain.scans)].any()
     gradient, ignored = gradient[len(step.retain.scans) :], step.forget.labels == IGNORED
     labels = gradient.argmin(1)
-    expected = step.forget_logits.softmax(1) - F.one_hot(labels, step.classes).movedim(-1, 1)
+    expected = step.forget_logits.softmax(1) - F.one_hot(labels, step.setting.classes).movedim(-1, 1)
     expected = expected / (~ignored).sum() * ~ignored[:, None]
     torch.testing.assert_close(gradient, expected.detach())
     return torch.where(ignored, IGNORED, labels)
@@ -173,3 +168,85 @@ def test_a_preset_passes_its_knobs_on(step):
     assert torch.equal(*once)
     assert not torch.equal(*anew)
     assert torch.equal(taught(noisy_label(noise_rate=0.0).forget, step()), step().forget.labels.long())
+
+
+def cross(logits, labels):
+    """The mean over the voxels that count of log(sum_c exp z_c) - z_label."""
+    counted = labels != IGNORED
+    z = logits.movedim(1, -1)[counted]
+    return (z.exp().sum(1).log() - z[torch.arange(len(z)), labels[counted].long()]).mean()
+
+
+def segmentation(logits, labels):
+    """Cross-entropy + 1 - the mean over scans and foreground classes of 2 sum p r / (sum p + sum r)."""
+    ratios = []
+    for z, reference in zip(logits, labels, strict=True):
+        counted = reference != IGNORED
+        p = z.exp() / z.exp().sum(0)
+        for c in range(1, len(z)):
+            predicted, r = p[c][counted], (reference[counted] == c).double()
+            ratios.append(2 * (predicted * r).sum() / (predicted.sum() + r.sum()))
+    return cross(logits, labels) + 1 - sum(ratios) / len(ratios)
+
+
+def test_segment_retain_differentiates_to_cross_entropy_and_dice_without_ignored_voxels(step, same_gradient):
+    now = step(retain=(0, 2, 7), forget=(3, 6))
+    assert (now.retain.labels == IGNORED).any()
+    same_gradient(segment_retain, now, lambda features, logits: segmentation(logits[:3], now.retain.labels))
+
+
+def test_segmentation_ascent_is_minus_the_same_on_the_forget_batch(step, same_gradient):
+    now = step(forget=(3, 6))
+    same_gradient(segmentation_ascent, now, lambda features, logits: -segmentation(logits[2:], now.forget.labels))
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_noisy_labels_differentiate_to_a_cross_entropy_on_the_noise(step, same_gradient, resample):
+    term = noisy_labels(0.6, resample)
+    noise = taught(term, step(forget=(3, 6), epoch=2))
+    now = step(forget=(3, 6), epoch=2)
+    same_gradient(term, now, lambda features, logits: cross(logits[2:], noise))
+
+
+def test_retain_labels_are_the_label_maps_of_single_retain_scans(step, same_gradient, toy):
+    now = step(forget=(3, 6, 9))
+    loss, retain = retain_labels(False)(now).item(), torch.from_numpy(toy.labels[[0, 1, 2, 4, 5, 7, 8]])
+    fits = [  # which three label maps give this loss, of all 7 ** 3
+        chosen
+        for chosen in np.ndindex(7, 7, 7)
+        if segmentation(now.forget_logits.detach().double(), retain[list(chosen)]).item()
+        == pytest.approx(loss, rel=1e-6)
+    ]
+    assert len(fits) == 1
+    labels = retain[list(fits[0])]
+    fresh = step(forget=(3, 6, 9))
+    same_gradient(retain_labels(False), fresh, lambda features, logits: segmentation(logits[2:], labels))
+
+
+def test_pairs_are_drawn_once_or_anew_and_reach_every_retain_scan(step, setting):
+    def loss(resample, forget=(3,), **options):
+        return retain_labels(resample)(step(forget=forget, **options)).item()
+
+    assert loss(False) == loss(False, epoch=8)
+    assert loss(True, epoch=3) == loss(True, epoch=3)
+    assert len({loss(True, epoch=epoch) for epoch in range(1, 12)}) > 3
+    assert len({loss(False, seed=seed) for seed in range(12)}) > 3
+    now = setting()
+    counts = np.bincount([paired(now, seed) for seed in range(700)], minlength=12)
+    assert not counts[[3, 6, 9, 10, 11]].any()
+    assert all(within(counts[scan], 700, 1 / 7) for scan in now.retain)
+
+
+def test_ascent_is_minus_the_cross_entropy_up_to_a_ceiling(step, same_gradient):
+    now = step(forget=(3, 6))
+
+    def by_hand(features, logits):
+        return -cross(logits[2:], now.forget.labels)
+
+    same_gradient(ascent(math.inf), now, by_hand)
+    reached = -ascent(math.inf)(now).item()
+    same_gradient(ascent(reached * 1.01), step(forget=(3, 6)), by_hand)
+    loss = ascent(reached * 0.99)(now)
+    assert loss.item() == pytest.approx(-reached * 0.99)
+    (gradient,) = torch.autograd.grad(loss, now.logits)
+    assert not gradient.any()

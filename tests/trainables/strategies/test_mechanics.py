@@ -1,0 +1,96 @@
+"""Combinations: the five published ones, what they leave alone, and those that are none."""
+
+import math
+
+import pytest
+
+from trainables.strategies.fix_decoder import fix_decoder
+from trainables.strategies.max_loss import max_loss
+from trainables.strategies.mechanics import mechanics
+from trainables.strategies.noisy_label import noisy_label
+from trainables.strategies.random_encoder import random_encoder
+from trainables.strategies.retain_label import retain_label
+
+PUBLISHED = {
+    "noisy_label": (
+        noisy_label(0.8, 0.3, True),
+        mechanics(noise_rate=0.8, forget_weight=0.3, resample=True),
+    ),
+    "retain_label": (retain_label(0.4), mechanics("retain_labels", forget_weight=0.4)),
+    "max_loss": (max_loss(0.2, 1.5), mechanics("ascent", forget_weight=0.2, ceiling=1.5)),
+    "random_encoder": (random_encoder(0.7), mechanics("random_features", "features", forget_weight=0.7)),
+    "fix_decoder": (
+        fix_decoder(0.6, "uniform", True),
+        mechanics("noise_image", "features", "encoder", 0.6, image="uniform", resample=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_strategies_are_combinations(after, changed, name):
+    (named, _), (combined, before) = (after(strategy) for strategy in PUBLISHED[name])
+    assert not changed(named, combined)
+    assert changed(named, before)
+
+
+def test_every_choice_makes_a_difference(after):
+    strategies = [
+        *(mechanics(forget, moves="encoder") for forget in ("noisy_labels", "retain_labels", "ascent")),
+        *(mechanics(forget) for forget in ("random_features", "noise_image", "retain_features", "feature_ascent")),
+        mechanics(retain="features"),
+        mechanics("random_features", "features"),
+        mechanics("noise_image", image="constant"),
+        mechanics(moves="decoder"),
+        mechanics(),
+        mechanics(noise_rate=0.5),
+        mechanics(forget_weight=0.5),
+        mechanics(resample=True),
+    ]
+    found = [after(strategy)[0] for strategy in strategies]
+    assert len({str([value.sum().item() for value in state.values()]) for state in found}) == len(strategies)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "moves"),
+    [
+        (random_encoder(), "encoder"),
+        (fix_decoder(), "encoder"),
+        (mechanics("retain_features"), "encoder"),
+        (mechanics("noisy_labels", "segment", "encoder"), "encoder"),
+        (mechanics("ascent", "segment", "decoder"), "decoder"),
+    ],
+)
+def test_the_part_that_does_not_move_keeps_weights_and_statistics(after, changed, med3d_10, small, strategy, moves):
+    found, before = after(strategy, med3d_10(), small)
+    assert changed(found, before) == {name for name in found if name.startswith(moves)}
+
+
+@pytest.mark.parametrize(
+    ("choices", "problems"),
+    [
+        ({"forget": "noise"}, ["forget must be one of noisy_labels, .*, feature_ascent, but got 'noise'"]),
+        (
+            {"forget": "a", "retain": "b", "moves": "c", "image": "d"},
+            ["forget must .* 'a'", "retain must be one of segment, features, .* 'b'", "moves .* 'c'", "image .* 'd'"],
+        ),
+        ({"forget": "random_features", "moves": "all"}, ["moves the encoder alone, but got moves='all'"]),
+        ({"retain": "features", "moves": "decoder"}, ["moves the encoder alone, but got moves='decoder'"]),
+        ({"forget": "noise_image", "moves": "all", "image": "d"}, ["image must .* 'd'", "encoder alone.*'all'"]),
+    ],
+)  # fmt: skip
+def test_what_is_no_combination_is_refused_with_all_problems(choices, problems):
+    with pytest.raises(ValueError, match="; .*".join(problems)):
+        mechanics(**choices)
+
+
+def test_fix_decoder_knows_its_images():
+    with pytest.raises(ValueError, match="image must be one of normal, uniform, constant, but got 'blank'"):
+        fix_decoder(image="blank")
+
+
+def test_ascent_has_no_bound_unless_asked_for(step):
+    now = step()
+    bounded, free = (strategy.forget(now).item() for strategy in (max_loss(ceiling=0.01), max_loss()))
+    assert bounded == pytest.approx(-0.01)
+    assert free < -0.5
+    assert math.isfinite(free)
