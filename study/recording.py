@@ -76,6 +76,8 @@ class Recorder:
             self._start_run(row)
             self._tracker.log(row["id"], [_numbers(epoch) for epoch in self.epochs if epoch["id"] == row["id"]])
             self._end_run(row)
+            if row["evidence"]:
+                self._tracker.measure(row["id"], {column: row[column] for column in EVIDENCE})
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference and its single subjects, and log its history."""
@@ -97,7 +99,7 @@ class Recorder:
         """Record and log the evidence on a trial or a reference."""
         for table in (self._trials, self._references):
             table.upsert([{**row, **found} for row in table.rows if row["id"] == name])
-        self._tracker.tag(name, {f"evidence.{key}": value for key, value in found.items() if value is not None})
+        self._tracker.measure(name, found)
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues.

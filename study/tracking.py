@@ -1,6 +1,7 @@
 """MLflow, behind a bounded queue: a study never waits for its server, and never fails because of it."""
 
 import logging
+import math
 import os
 import queue
 import threading
@@ -52,6 +53,10 @@ class Tracker:
     def log(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log the metrics of epochs (column `epoch` is the step); epochs logged before are left out."""
         self._put(lambda runs: runs.log(name, rows))
+
+    def measure(self, name: str, values: Mapping[str, Any]) -> None:
+        """Log single numbers of a run, without a step; what is no finite number is left out."""
+        self._put(lambda runs: runs.measure(name, values))
 
     def tag(self, name: str, tags: Mapping[str, Any]) -> None:
         """Set tags of a run."""
@@ -132,6 +137,12 @@ class _Runs:
         for start in range(0, len(metrics), _MOST_METRICS):
             self._client.log_batch(self._ids[name], metrics=metrics[start : start + _MOST_METRICS])
         self._logged[name] = max([self._logged.get(name, 0), *(int(row["epoch"]) for row in new)])
+
+    def measure(self, name: str, values: Mapping[str, Any]) -> None:
+        now = int(time.time() * 1000)
+        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        metrics = [Metric(key, value, now, 0) for key, value in numbers.items() if math.isfinite(value)]
+        self._client.log_batch(self._ids[name], metrics=metrics)
 
     def tag(self, name: str, tags: Mapping[str, Any]) -> None:
         entries = [
