@@ -35,7 +35,7 @@ class Shadows(NamedTuple):
 
     Attributes:
         inside: (N, S) scores' `confidence` of networks that had a subject and, for a trial, unlearned it.
-        outside: (N, S) of networks that never had it.
+        outside: (N, S) of networks that never had it and, for a trial, unlearned others.
         likelihood: (N, S) exp(-cross-entropy) of all of them, before unlearning.
     """
 

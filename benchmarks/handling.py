@@ -6,6 +6,7 @@ some epochs, worst seed in brackets. The defaults of trainables/recipe.py come f
 
 import argparse
 import copy
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -62,7 +63,7 @@ def main() -> None:
         "| strategy | batch_norm | clip | " + " | ".join(f"retain / forget after {epoch}" for epoch in EPOCHS) + " |"
     )
     print("|---" * (3 + len(EPOCHS)) + "|", flush=True)
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = {
             (strategy, norm, clip): [
                 pool.submit(course, plan, baseline.weights, strategy, {"batch_norm": norm, "clip": clip}, seed)

@@ -45,9 +45,9 @@ def worlds(targets: Subset, fits: Mapping[str, Fit], before: Sequence[Scores], a
         after: the same after unlearning; `before` again for a network that unlearned nothing.
     """
     had = np.array([[subject in fit.taught for fit in fits.values()] for subject in targets])
-    inside, outside = (np.stack([scores.confidence for scores in group], 1) for group in (after, before))
+    confidence = np.stack([scores.confidence for scores in after], 1)
     likelihood = np.exp(-np.stack([scores.cross_entropy for scores in before], 1))
-    return Shadows(np.where(had, inside, np.nan), np.where(had, np.nan, outside), likelihood)
+    return Shadows(np.where(had, confidence, np.nan), np.where(had, np.nan, confidence), likelihood)
 
 
 def other_forget_set(data: TrialData, seed: int) -> Sets:

@@ -1,6 +1,7 @@
 """Rows and study folders for the analysis tests, written through study.records as a study writes them."""
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,12 @@ from study.records import METRICS, history_table, trials_table, write_json
 KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 VALUES = {"noise_rate": 0.8125, "lr": 1.2e-4, "epochs": 13, "resample": True}
 MARKS = ("feasible", "on_front", "diverged")
+COLUMNS = trials_table(Path("nowhere"), KNOBS).schema.names
 
 
 def trial_row(id, retain=None, forget=None, status="finished", **changes):
     """A row as the recorder leaves it, of a study whose baseline has a retain Dice of 0.8."""
-    row = {"id": id, "strategy": "noisy_label", **VALUES, **dict.fromkeys((*METRICS, *MARKS))}
+    row = dict.fromkeys(COLUMNS) | {"id": id, "strategy": "noisy_label", "seed": 0, **VALUES}
     row |= {"epochs_done": 0, "seconds": 0.0, "status": status}
     if retain is not None:
         row |= dict.fromkeys(METRICS, 0.5) | dict.fromkeys(MARKS, False)
@@ -28,12 +30,15 @@ def study_folder(folder, rows=(), history=(), **changes):
     record = {
         "name": "hippocampus",
         "space": "noisy_label",
-        "settings": {"retain_floor": 0.9, "trials": 8},
+        "settings": {"retain_floor": 0.9, "trials": 8, "objective": "gap"},
         "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
         "references": {
             "baseline": {"digest": "0a1b2c", "retain_dice": 0.8, "forget_dice": 0.78},
             "retrained": {"digest": "3d4e5f", "retain_dice": 0.79, "forget_dice": 0.65},
         },
+        "suite": {},
+        "selection": {"steering_references": [], "report_references": ["retrained"], "warnings": []},
+        "cohort": {"classes": ["background", "anterior", "posterior"]},
         "published": {
             "retain_dice": 0.7576,
             "forget_dice": 0.0613,

@@ -63,7 +63,7 @@ def test_the_pareto_figure_draws_every_kind_and_landmark(study, rows):
         "other feasible (1)": [(0.3, 0.73)],
         "infeasible (1)": [(0.0, 0.05)],
         "diverged (1)": [(0.02, 0.78)],
-        "best: gap +0.650": [(0.09, 0.74)],
+        "best: dice gap +0.650": [(0.09, 0.74)],
         "baseline": [(0.78, 0.8)],
         "retrained": [(0.65, 0.79)],
         published: [(0.0613, 0.7576)],
@@ -198,3 +198,44 @@ def test_analysis_imports_neither_torch_nor_ray(module):
     root = Path(analysis.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("objective", "axis", "best", "history"),
+    [
+        ("gap", "Forget Dice  (lower = more is forgotten)", "best: dice gap +0.650", "Dice gap"),
+        (
+            "retrain",
+            "|forget - retrained forget Dice|  (lower = less distinguishable)",
+            "best: retrain gap 0.062",
+            "Retrain gap",
+        ),
+        (
+            "unseen",
+            "|forget - held-out Dice|  (lower = less distinguishable)",
+            "best: unseen gap 0.250",
+            "Unseen gap",
+        ),
+    ],
+)
+def test_axes_and_legend_say_what_was_searched_for(study, rows, objective, axis, best, history):
+    distances = {"good": (0.0625, 0.5), "best": (0.5, 0.75), "careful": (0.375, 0.25)}
+    for row in rows:
+        if row["id"] in distances:
+            row["retrain_gap"], row["unseen_gap"] = distances[row["id"]]
+    data = study(*rows, settings={"retain_floor": 0.9, "objective": objective})
+    figure = pareto_figure(data)
+    assert figure.layout.xaxis.title.text == axis
+    assert best in traces(figure)
+    (line,) = (trace for trace in figure.data if trace.mode == "lines")
+    assert list(line.x) == sorted(line.x)
+    searched = history_figure(data)
+    assert searched.layout.yaxis.title.text.startswith(history)
+    values = {"gap": (0.5, 0.65, 0.65), "retrain": (0.0625, 0.0625), "unseen": (0.5, 0.25, 0.25)}[objective]
+    assert traces(searched)["best feasible so far"].y == pytest.approx(values)
+
+
+def test_further_retrained_references_are_drawn_like_the_first(study, rows):
+    references = {name: {"retain_dice": 0.8, "forget_dice": 0.5} for name in ("baseline", "retrained", "retrained-1")}
+    drawn = traces(pareto_figure(study(*rows, references=references)))
+    assert drawn["retrained-1"].marker.symbol == drawn["retrained"].marker.symbol != drawn["baseline"].marker.symbol

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from analysis.front import best_feasible, mark, pareto_front
+from study.records import OBJECTIVES
+
+GAP = OBJECTIVES["gap"]
 
 
 def is_beaten(i, retain, forget, eligible):
@@ -56,7 +59,7 @@ def test_duplicates_share_the_front_and_ties_on_one_axis_do_not():
 def test_a_finished_trial_at_or_above_the_floor_is_feasible(trial, changes, feasible):
     row = trial("a", 0.76, 0.2, **changes)
     before = dict(row)
-    assert mark([row], 0.9) == [{**row, "feasible": feasible, "on_front": feasible}]
+    assert mark([row], 0.9, GAP) == [{**row, "feasible": feasible, "on_front": feasible}]
     assert row == before
 
 
@@ -69,11 +72,11 @@ def test_trials_that_are_not_feasible_beat_none_and_old_marks_are_forgotten(tria
         trial("leads", 0.75, 0.2),
         trial("undefined", 0.76, float("nan")),
     ]
-    marked = mark(iter(rows), 0.9)
+    marked = mark(iter(rows), 0.9, GAP)
     assert [row["id"] for row in marked] == [row["id"] for row in rows]
     assert [row["id"] for row in marked if row["feasible"]] == ["beaten", "leads", "undefined"]
     assert [row["id"] for row in marked if row["on_front"]] == ["leads"]
-    assert mark([], 0.9) == []
+    assert mark([], 0.9, GAP) == []
 
 
 def test_the_best_is_the_first_feasible_trial_with_the_largest_gap(trial):
@@ -85,14 +88,48 @@ def test_the_best_is_the_first_feasible_trial_with_the_largest_gap(trial):
         trial("best", 0.75, 0.25, feasible=True),
         trial("equal", 0.875, 0.375, feasible=True),
     ]
-    assert best_feasible(rows)["id"] == "best"
-    assert best_feasible(rows[:3]) is None
-    assert best_feasible([]) is None
+    assert best_feasible(rows, GAP)["id"] == "best"
+    assert best_feasible(rows[:3], GAP) is None
+    assert best_feasible([], GAP) is None
 
 
 def test_the_best_is_on_the_front(trial):
     rng = np.random.default_rng(0)
     for _ in range(30):
-        marked = mark([trial(str(i), *rng.integers(9, size=2) / 8) for i in range(12)], 0.5)
-        best = best_feasible(marked)
+        marked = mark([trial(str(i), *rng.integers(9, size=2) / 8) for i in range(12)], 0.5, GAP)
+        best = best_feasible(marked, GAP)
         assert best is None or best["on_front"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "score", "forgetting"),
+    [
+        ("gap", lambda row: row["retain_dice"] - row["forget_dice"], "forget_dice"),
+        ("retrain", lambda row: -row["retrain_gap"], "retrain_gap"),
+        ("unseen", lambda row: -row["unseen_gap"], "unseen_gap"),
+    ],
+)
+def test_front_and_best_of_every_objective_are_those_of_brute_force(trial, objective, score, forgetting):
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        drawn = rng.integers(1, 9, size=(14, 4)) / 8
+        rows = [
+            trial(str(i), retain, forget, retrain_gap=retrain, unseen_gap=unseen, retention=retain)
+            for i, (retain, forget, retrain, unseen) in enumerate(drawn)
+        ]
+        marked = mark(rows, 0.5, OBJECTIVES[objective])
+        retain, forget = (np.array([row[name] for row in rows]) for name in ("retain_dice", forgetting))
+        assert [row["on_front"] for row in marked] == brute_front(retain, forget, retain >= 0.5)
+        feasible = [row for row in rows if row["retain_dice"] >= 0.5]
+        first = next((row for row in feasible if score(row) == max(map(score, feasible))), None)
+        best = best_feasible(marked, OBJECTIVES[objective])
+        assert (best and best["id"]) == (first and first["id"])
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_trial_whose_distance_is_undefined_is_neither_best_nor_on_the_front(trial, value):
+    rows = [trial("undefined", 0.8, 0.0, retrain_gap=value), trial("far", 0.75, 0.7, retrain_gap=0.9)]
+    marked = mark(rows, 0.9, OBJECTIVES["retrain"])
+    assert [(row["feasible"], row["on_front"]) for row in marked] == [(True, False), (True, True)]
+    assert best_feasible(marked, OBJECTIVES["retrain"])["id"] == "far"
+    assert best_feasible(marked[:1], OBJECTIVES["retrain"]) is None

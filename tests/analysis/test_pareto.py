@@ -33,7 +33,7 @@ def test_the_hover_text_tells_metrics_and_knobs(study, trial):
     row = trial("0a1b", 0.75, 0.25, feasible=True, heldout_dice=0.625, mae_gap=0.091, retention=NAN)
     (dot,) = pareto_data(study(row)).dots
     assert dot.hover.split("<br>") == [
-        "<b>trial 1: 0a1b</b>, other feasible",
+        "<b>trial 1: 0a1b</b>, noisy_label, other feasible",
         "gap 0.500",
         "retain Dice 0.750",
         "forget Dice 0.250",
@@ -49,7 +49,7 @@ def test_the_hover_text_tells_metrics_and_knobs(study, trial):
 
 def test_landmarks_are_what_is_known(study):
     data = pareto_data(study())
-    assert [(mark.name, mark.forget, mark.retain) for mark in data.landmarks] == [
+    assert [(mark.name, mark.forgetting, mark.retain) for mark in data.landmarks] == [
         ("baseline", 0.78, 0.8),
         ("retrained", 0.65, 0.79),
         ("published", 0.0613, 0.7576),
@@ -110,9 +110,63 @@ def test_the_best_so_far_rises_with_feasible_trials_only(study, trial):
             trial("less", 0.75, 0.375, **kinds),
         )
     )
-    assert best_so_far(data.dots) == ([2, 6], [0.25, 0.625])
-    assert best_so_far(()) == ([], [])
+    assert best_so_far(data.dots, 1) == ([2, 6], [0.25, 0.625])
+    assert best_so_far((), 1) == ([], [])
 
 
 def test_a_negative_gap_is_a_best_too(study, trial):
-    assert best_so_far(pareto_data(study(trial("a", 0.75, 1.0, feasible=True))).dots) == ([1], [-0.25])
+    assert best_so_far(pareto_data(study(trial("a", 0.75, 1.0, feasible=True))).dots, 1) == ([1], [-0.25])
+
+
+REFERENCES = {
+    "baseline": {"retain_dice": 0.8, "forget_dice": 0.75, "heldout_dice": 0.5},
+    "retrained": {"retain_dice": 0.79, "forget_dice": 0.5, "heldout_dice": 0.625},
+    "retrained-1": {"retain_dice": 0.78, "forget_dice": 0.625, "heldout_dice": 0.625},
+}
+
+
+@pytest.fixture
+def distances(study, trial):
+    """A study for an objective, with trials whose distances are their own."""
+
+    def write(objective):
+        marks = {"feasible": True, "on_front": True}
+        rows = [
+            trial("near", 0.75, 0.25, retrain_gap=0.125, unseen_gap=0.5, **marks),
+            trial("unseen", 0.74, 0.25, retrain_gap=0.375, unseen_gap=0.0625, **marks),
+            trial("undefined", 0.77, 0.0, retrain_gap=NAN, unseen_gap=NAN, **marks),
+            trial("nearest", 0.73, 0.5, retrain_gap=0.0625, unseen_gap=0.25, **marks),
+        ]
+        settings = {"retain_floor": 0.9, "objective": objective}
+        return study(*rows, settings=settings, references=REFERENCES)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("objective", "points", "best", "landmarks"),
+    [
+        ("retrain", [0.125, 0.375, 0.0625], "nearest", [0.25, 0.0, 0.125]),  # |forget - 0.5|
+        ("unseen", [0.5, 0.0625, 0.25], "unseen", [0.25, 0.125, 0.0]),  # |forget - held-out|
+    ],
+)
+def test_a_distance_is_the_axis_and_the_value(distances, objective, points, best, landmarks):
+    data = pareto_data(distances(objective))
+    assert [(dot.id, dot.forgetting, dot.value) for dot in data.dots] == [
+        (name, point, point) for name, point in zip(("near", "unseen", "nearest"), points, strict=True)
+    ]
+    assert data.missing == {"finished": 1}
+    assert data.best.id == best
+    assert [(mark.name, mark.forgetting) for mark in data.landmarks] == list(zip(REFERENCES, landmarks, strict=True))
+
+
+def test_the_best_distance_so_far_falls(distances):
+    assert best_so_far(pareto_data(distances("retrain")).dots, -1) == ([1, 4], [0.125, 0.0625])
+    assert best_so_far(pareto_data(distances("unseen")).dots, -1) == ([1, 2], [0.5, 0.0625])
+
+
+def test_the_hover_text_leaves_out_the_knobs_that_a_trial_does_not_have(study, trial):
+    row = trial("a", 0.75, 0.25, noise_rate=None, resample=None, strategy="max_loss")
+    lines = pareto_data(study(row)).dots[0].hover.split("<br>")
+    assert lines[0].startswith("<b>trial 1: a</b>, max_loss")
+    assert [line for line in lines if " = " in line] == ["lr = 1.2e-04", "epochs = 13"]

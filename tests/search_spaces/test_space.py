@@ -1,7 +1,8 @@
 import inspect
+import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import get_type_hints
@@ -11,8 +12,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import search_spaces
-from search_spaces.space import Published, Space, knobs_of, load, names
+from search_spaces.space import Entry, Published, Space, Suite, knobs_of, load, names
+from study.search import choose
 from trainables import strategies
+from trainables.presets import build
 from trainables.recipe import Recipe
 
 ROOT = Path(search_spaces.__file__).parents[1]
@@ -23,8 +26,16 @@ def modules(package):
     return sorted(path.stem for path in (ROOT / package).glob("*.py") if path.stem not in ("__init__", "space"))
 
 
-@pytest.fixture(params=modules("search_spaces"))
+SUITES = [name for name in names() if isinstance(load(name), Suite)]
+
+
+@pytest.fixture(params=[name for name in names() if name not in SUITES])
 def space(request):
+    return load(request.param)
+
+
+@pytest.fixture(params=SUITES)
+def suite(request):
     return load(request.param)
 
 
@@ -35,9 +46,9 @@ def preset(space):
 
 @pytest.fixture
 def sampled(space):
-    """Twenty draws of Optuna from the space."""
+    """Forty draws of a study from the space, with what is fixed."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [study.ask(fixed_distributions=dict(space.domains)).params for _ in range(20)]
+    return [{**space.fixed, **choose(space, study.ask())} for _ in range(40)]
 
 
 @pytest.fixture
@@ -66,15 +77,49 @@ def test_every_file_is_a_space_of_an_existing_strategy(space):
 def test_knobs_are_the_presets_or_the_recipes_with_their_types(space, preset, sampled):
     types = get_type_hints(preset) | get_type_hints(Recipe)
     assert set(space.knobs) <= set(types) - {"return"}
-    assert space.knobs == {name: types[name] for name in space.domains}
-    assert all({name: type(value) for name, value in knobs.items()} == space.knobs for knobs in sampled)
+    assert space.knobs == {name: types[name] for name in (*space.fixed, *space.domains)}
+    found = {(name, type(value)) for knobs in sampled for name, value in knobs.items()}
+    assert found == set(space.knobs.items())
 
 
-def test_the_preset_and_the_recipe_take_what_is_sampled(space, preset, sampled):
-    taken = set(inspect.signature(preset).parameters)
+def test_the_preset_and_the_recipe_take_what_is_sampled(space, sampled):
     for knobs in sampled:
-        preset(**{name: value for name, value in knobs.items() if name in taken})
-        assert Recipe(**{name: value for name, value in knobs.items() if name not in taken}).epochs >= 1
+        strategy, recipe = build(space.strategy, knobs)
+        assert strategy.retain is not None or strategy.prepare is not None
+        assert recipe.epochs == knobs["epochs"] >= 1
+        assert recipe.lr == knobs.get("lr", Recipe().lr)
+
+
+def brute_choices(space):
+    """What is fixed or a word, of many draws: by sampling alone."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    kept = {name for name, domain in space.domains.items() if isinstance(domain, CategoricalDistribution)}
+    draws = [{**space.fixed, **choose(space, study.ask())} for _ in range(600)]
+    return {tuple((name, knobs[name]) for name in knobs if name in {*space.fixed, *kept}) for knobs in draws}
+
+
+def test_every_choice_of_words_can_be_built_and_is_one_that_is_drawn(space):
+    choices = list(space.choices)
+    for chosen in choices:
+        build(space.strategy, chosen)
+    assert len(choices) == len({tuple(chosen.items()) for chosen in choices})
+    assert {tuple(chosen.items()) for chosen in choices} == brute_choices(space)
+
+
+def test_every_recipe_of_a_suite_can_be_built_and_has_types_of_its_own_knobs(suite):
+    assert len({entry.strategy for entry in suite.entries}) == len(suite.entries)
+    for entry in suite.entries:
+        _, recipe = build(entry.strategy, suite.knobs_of(entry))
+        assert recipe.epochs == max(suite.horizons)
+        assert {name: type(value) for name, value in suite.knobs_of(entry).items()}.items() <= suite.knobs.items()
+        for horizon, published in entry.published.items():
+            assert horizon in suite.horizons
+            assert 0 <= published.forget_dice < published.retain_dice <= 1
+
+
+def test_every_strategy_has_a_space():
+    searched = {load(name).strategy for name in names() if name not in SUITES}
+    assert searched == set(modules("trainables/strategies"))
 
 
 @pytest.mark.parametrize("strategy", modules("trainables/strategies"))
@@ -162,18 +207,187 @@ def test_knobs_have_the_python_types_of_sampled_values():
 )
 def test_up_to_sets_the_longest_trial_and_nothing_else(domain, epochs, shorter):
     published = Published(0.7, 0.1, "a paper")
-    space = Space("noisy_label", {"lr": FloatDistribution(1e-4, 1e-2), "epochs": domain}, published)
+    space = Space("noisy_label", {"lr": FloatDistribution(1e-4, 1e-2), "epochs": domain}, published=published)
     cut = space.up_to(epochs)
-    assert cut == Space("noisy_label", {"lr": FloatDistribution(1e-4, 1e-2), "epochs": shorter}, published)
+    assert cut == replace(space, domains={"lr": FloatDistribution(1e-4, 1e-2), "epochs": shorter})
     assert space.domains["epochs"] == domain
 
 
 def test_loading_every_space_imports_neither_torch_nor_ray():
     code = (
-        "import sys; from search_spaces.space import load, names; print(*[load(name).strategy for name in names()]);"
-        "print(*sorted({'torch', 'ray', 'mlflow', 'monai', 'study', 'analysis'} & set(sys.modules)))"
+        "import sys; from search_spaces.space import load, names; print(*[len(load(name).knobs) for name in names()])"
+        ";print(*sorted({'torch', 'ray', 'mlflow', 'monai', 'study', 'analysis'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded, forbidden = done.stdout.split("\n")[:2]
     assert loaded.split()
     assert forbidden == ""
+
+
+FORGET = CategoricalDistribution(["ascent", "noisy_labels"])
+RETAIN = CategoricalDistribution(["segment", "features"])
+MOVES = CategoricalDistribution(["all", "encoder", "decoder"])
+RATE, CEILING = FloatDistribution(0.5, 1.0), FloatDistribution(1.0, 20.0)
+
+
+@pytest.fixture
+def conditional():
+    """Moves where the retain term is on labels; a rate or a ceiling by what is forgotten."""
+    return Space(
+        "mechanics",
+        {
+            "forget": FORGET,
+            "retain": RETAIN,
+            "moves": MOVES,
+            "noise_rate": RATE,
+            "ceiling": CEILING,
+            "epochs": EPOCHS,
+        },
+        conditions={
+            "moves": {"retain": ["segment"]},
+            "noise_rate": {"forget": ["noisy_labels"], "moves": ["all", "encoder"]},
+            "ceiling": {"forget": ["ascent"]},
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "active"),
+    [
+        ({}, set()),
+        ({"forget": "ascent"}, {"ceiling"}),
+        ({"forget": "noisy_labels", "retain": "features"}, set()),  # moves is not searched, so the rate is not
+        ({"forget": "noisy_labels", "retain": "segment"}, {"moves"}),
+        ({"forget": "noisy_labels", "retain": "segment", "moves": "decoder"}, {"moves"}),
+        ({"forget": "noisy_labels", "retain": "segment", "moves": "all"}, {"moves", "noise_rate"}),
+    ],
+    ids=str,
+)
+def test_a_knob_is_active_where_all_of_its_conditions_hold(conditional, chosen, active):
+    assert {name for name in conditional.conditions if conditional.active(name, chosen)} == active
+    assert all(conditional.active(name, chosen) for name in ("forget", "retain", "epochs"))
+
+
+def test_choices_are_the_words_that_are_active_together(conditional):
+    expected = [{"forget": forget, "retain": "features"} for forget in FORGET.choices]
+    expected += [
+        {"forget": forget, "retain": "segment", "moves": moves}
+        for forget in FORGET.choices
+        for moves in MOVES.choices
+    ]
+    found = list(conditional.choices)
+    assert len(found) == len(expected) == 8
+    assert all(chosen in found for chosen in expected)
+
+
+@pytest.mark.parametrize(
+    ("order", "late"), [(["moves", "retain"], "retain"), (["moves"], "retain"), (["retain", "moves"], None)]
+)
+def test_a_condition_needs_a_knob_that_comes_first(order, late):
+    domains = {name: {"moves": MOVES, "retain": RETAIN}[name] for name in order} | {"epochs": EPOCHS}
+    conditions = {"moves": {"retain": ["segment"]}}
+    if late is None:
+        assert Space("mechanics", domains, conditions)
+        return
+    with pytest.raises(ValueError, match=f"the condition on 'moves' .* needs \\['{late}'\\] before it"):
+        Space("mechanics", domains, conditions)
+
+
+def test_a_condition_on_a_knob_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="ceiling"):
+        Space("mechanics", {"forget": FORGET, "epochs": EPOCHS}, {"ceiling": {"forget": ["ascent"]}})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ({"lr": "0.001"}, 0.001),
+        ({"lr": "1e-3"}, 0.001),
+        ({"lr": "1"}, 1.0),
+        ({"epochs": "7"}, 7),
+        ({"resample": "true"}, True),
+        ({"resample": "False"}, False),
+        ({"optimizer": "sgd"}, "sgd"),
+        ({"retain_batch": "3"}, 3),
+        ({"clip": "0.5"}, 0.5),
+    ],
+    ids=str,
+)
+def test_a_knob_is_held_at_a_value_of_its_own_type(text, value):
+    resample = CategoricalDistribution((False, True))
+    space = make({"lr": FloatDistribution(1e-4, 1e-2), "resample": resample})
+    held = space.holding(text)
+    (knob,) = text
+    assert held.fixed == {knob: value}
+    assert type(held.fixed[knob]) is type(value) is held.knobs[knob]
+    assert list(held.domains) == [name for name in space.domains if name != knob]
+    assert space.fixed == {}
+    assert all(knobs[knob] == value for knobs in held.choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ({"epochs": "7.5"}, "epochs=7.5"),
+        ({"epochs": "many"}, "epochs=many"),
+        ({"epochs": "true"}, "epochs=true"),
+        ({"lr": "fast"}, "lr=fast"),
+        ({"lr": "true"}, "lr=true"),
+        ({"resample": "1"}, "resample=1"),
+        ({"resample": "maybe"}, "resample=maybe"),
+        ({"lr": "(1, 2)"}, "lr=(1, 2)"),
+        ({"clip": "[1]"}, "clip=[1]"),
+        ({"nosie_rate": "1.0"}, "nosie_rate"),
+        ({"strategy": "max_loss"}, "strategy"),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_kind_or_an_unknown_knob_is_refused(text, word):
+    space = make({"lr": FloatDistribution(1e-4, 1e-2), "resample": CategoricalDistribution((False, True))})
+    with pytest.raises(ValueError, match=re.escape(word)):
+        space.holding(text)
+
+
+def test_a_fixed_knob_decides_what_is_active(conditional):
+    ascent = conditional.holding({"forget": "ascent", "retain": "segment"})
+    assert ascent.active("ceiling", ascent.fixed)
+    assert not ascent.active("noise_rate", {**ascent.fixed, "moves": "all"})
+    features = conditional.holding({"retain": "features"})
+    assert list(features.choices) == [{"retain": "features", "forget": forget} for forget in FORGET.choices]
+
+
+def test_a_knob_that_is_held_has_no_condition_any_more(conditional):
+    held = conditional.holding({"moves": "decoder"})
+    assert {"moves": "decoder", "forget": "ascent", "retain": "features"} in list(held.choices)
+    assert not held.active("noise_rate", {**held.fixed, "forget": "noisy_labels", "retain": "segment"})
+    assert held.holding({"noise_rate": "0.75"}).knobs["noise_rate"] is float
+
+
+def test_holding_a_space_with_fixed_knobs_keeps_them_and_can_change_them():
+    space = load("lora")
+    assert space.holding({"lora_rank": "8"}).fixed == {"lora_scale": 4.0, "lora_rank": 8}
+    assert space.holding({"lora_scale": "2.0"}).fixed == {"lora_scale": 2.0}
+
+
+@pytest.mark.parametrize(("fixed", "most", "epochs"), [(10, 3, 3), (10, 10, 10), (10, 50, 10), (1, 5, 1)])
+def test_up_to_shortens_fixed_epochs_and_never_lengthens_them(fixed, most, epochs):
+    space = Space("ssd", {"dampening": FloatDistribution(0.1, 5.0)}, fixed={"epochs": fixed})
+    cut = space.up_to(most)
+    assert cut.fixed == {"epochs": epochs}
+    assert cut == replace(space, fixed={"epochs": epochs})
+
+
+def test_a_suite_names_what_its_entries_cannot_be():
+    with pytest.raises(ValueError, match="no strategy 'noise'"):
+        Suite((Entry("noise", {}),))
+    with pytest.raises(ValueError, match=r"no knobs \['ceiling'\]"):
+        Suite((Entry("max_loss", {"ceiling": 3.0}), Entry("noisy_label", {"ceiling": 3.0})))
+
+
+def test_the_knobs_of_a_suite_are_those_of_all_its_entries():
+    suite = Suite((Entry("max_loss", {"ceiling": 3.0}), Entry("noisy_label", {"resample": True})), (2, 9, 4))
+    assert suite.knobs == {"ceiling": float, "resample": bool, "epochs": int}
+    assert [suite.knobs_of(entry) for entry in suite.entries] == [
+        {"ceiling": 3.0, "epochs": 9},
+        {"resample": True, "epochs": 9},
+    ]

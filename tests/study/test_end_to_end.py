@@ -23,7 +23,8 @@ from trainables.evaluation import evaluate
 from trainables.med3d import med3d
 
 ROOT = Path(__file__).parents[2]
-TINY = ("--baseline-epochs", "3", "--epochs", "3", "--forget-count", "1", "--heldout-count", "1")
+SMALL = ("--baseline-epochs", "3", "--forget-count", "1", "--heldout-count", "1", "--no-evidence")
+TINY = ("--epochs", "3", "--references", "1", *SMALL)
 NAMES = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer-81", "emil-wagner-7", "fritz-becker-33")
 KNOBS = ["noise_rate", "lr", "forget_weight", "epochs"]
 
@@ -64,6 +65,10 @@ def trials(folder):
 
 def history(folder):
     return read(folder / "history.parquet")
+
+
+def subjects(folder):
+    return read(folder / "subjects.parquet")
 
 
 def tracked(studies, study):
@@ -163,7 +168,9 @@ def test_front_weights_give_the_recorded_metrics(finished, work):
         everyone = evaluate(network, images, labels, {"one": tuple((scan,) for scan in range(len(images)))})
         sets = json.loads((folder / "study.json").read_text())["split"]
         weighted = row.retain_dice * len(sets["retain"]) + row.forget_dice + row.heldout_dice
-        assert everyone["one_dice"] == pytest.approx(weighted / len(images), abs=1e-5)
+        assert sum(everyone["one_dice"]) == pytest.approx(weighted, abs=1e-4)
+        dice = subjects(folder).query("id == @trial").dice
+        assert sorted(everyone["one_dice"]) == pytest.approx(sorted(dice), abs=1e-5)
         config = json.loads((folder / "front" / trial / "config.json").read_text())
         assert config["knobs"] == {name: pytest.approx(row[name]) for name in KNOBS}
 
@@ -207,6 +214,19 @@ def test_no_subject_id_leaves_the_cache(finished):
         content = file.read_bytes() if file.is_file() else b""
         assert not [name for name in NAMES if name.encode() in content or name in str(file)], file
     assert not [name for name in NAMES if name in output]
+
+
+def test_the_values_of_single_subjects_have_the_recorded_means(finished):
+    folder, _ = finished
+    table, values, study = trials(folder), subjects(folder), json.loads((folder / "study.json").read_text())
+    assert set(values.id) == {"baseline", "retrained", *table.index}
+    for name, rows in values.groupby("id"):
+        recorded = study["references"].get(name) or table.loc[name]
+        assert set(rows.epoch) == {3 if name in study["references"] else table.epochs[name]}
+        for subset, members in rows.groupby("set"):
+            assert sorted(members.subject) == sorted(study["split"][subset])
+            assert recorded[f"{subset}_dice"] == pytest.approx(members.dice.mean())
+            assert recorded[f"{subset}_mae"] == pytest.approx(members.mae.mean())
 
 
 def test_terminal_ends_with_the_front_and_what_to_do_next(finished):
@@ -312,11 +332,12 @@ def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
     for package in ("study", "trainables", "search_spaces", "analysis"):
         shutil.copytree(ROOT / package, code / package)
     (code / "trainables/strategies/brittle.py").write_text(
-        "from trainables.mechanics import Strategy, noisy_labels, segment_retain\n\n\n"
+        "from trainables.mechanics.labels import noisy_labels\n"
+        "from trainables.mechanics.strategy import Strategy\n\n\n"
         "def brittle(mood: float = 0.0) -> Strategy:\n"
         "    if mood > 0.5:\n"
         "        raise ValueError('bad mood')\n"
-        "    return Strategy(segment_retain, noisy_labels(1.0, False))\n"
+        "    return Strategy(forget=noisy_labels(1.0, False))\n"
     )
     (code / "search_spaces/brittle.py").write_text(
         "from optuna.distributions import FloatDistribution, IntDistribution\n\n"
@@ -335,3 +356,51 @@ def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
     assert output.count(" failed") >= (table.status == "failed").sum()
     _, runs = tracked(work / "brittle", "b")
     assert {runs[trial][0].info.status for trial in table.query("status == 'failed'").index} == {"FAILED"}
+
+
+def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(work, cohort):
+    options = ("--horizons", "1,2", "--seeds", 1, "--references", 2, "--name", "table", "--studies", work / "suite")
+    arguments = [sys.executable, "-m", "study.run", "--space", "paper", "--cohort", f"medicalnet:{cohort}", *SMALL]
+    output, folder = run([*arguments, *map(str, options)], work / "cache"), work / "suite/table"
+    table, values, study = trials(folder), subjects(folder), json.loads((folder / "study.json").read_text())
+    recipes = ["noisy_label", "retain_label", "max_loss", "random_encoder", "fix_decoder"]
+    assert sorted(zip(table.strategy, table.seed, strict=True)) == sorted((name, 0) for name in recipes)
+    assert set(table.status) == {"finished"}
+    assert set(table.epochs_done) == {2}
+    assert set(study["references"]) == {"baseline", "retrained", "retrained-1"}
+    assert len({reference["digest"] for reference in study["references"].values()}) == 3
+    assert study["references"]["retrained"]["forget_dice"] != study["references"]["retrained-1"]["forget_dice"]
+    steering = study["references"]["retrained"]["forget_dice"]
+    np.testing.assert_allclose(table.retrain_gap, (table.forget_dice - steering).abs())
+    epochs = history(folder).set_index(["id", "epoch"])
+    for (name, epoch), rows in values[values.id.isin(table.index)].groupby(["id", "epoch"]):
+        means = rows.groupby("set").dice.mean()
+        assert epochs.loc[(name, epoch), "forget_dice"] == pytest.approx(means["forget"])
+    assert values[values.id.isin(table.index)].groupby("id").epoch.unique().map(list).tolist() == [[1, 2]] * 5
+    assert {path.name for path in folder.glob("paper_table.*")} == {
+        f"paper_table.{kind}" for kind in ("csv", "md", "html")
+    }
+    rows = pd.read_csv(folder / "paper_table.csv")
+    assert list(zip(rows.strategy, rows.horizon, strict=True)) == [(name, h) for name in recipes for h in (1, 2)]
+    assert "more trials" not in output
+    assert "Traceback" not in output
+
+
+def test_a_search_for_a_retrained_models_dice_with_a_fixed_knob(work, cohort):
+    options = ("--trials", 3, "--objective", "retrain", "--fix", "forget=ascent", "--name", "near")
+    arguments = command(*options, "--studies", work / "near", cohort=cohort)
+    arguments[arguments.index("noisy_label")] = "mechanics"
+    output = run(arguments, work / "cache")
+    folder = work / "near/near"
+    table = trials(folder)
+    assert len(table) == 3
+    assert set(table.forget) == {"ascent"}
+    assert table.noise_rate.isna().all()
+    assert (table.moves.isna() == (table.retain == "features")).all()
+    feasible = table.query("feasible")
+    if len(feasible):
+        assert f"best feasible   {feasible.retrain_gap.idxmin()}" in output
+        assert table.on_front[feasible.retrain_gap.idxmin()]
+    for trial in table.query("on_front").index:
+        knobs = json.loads((folder / "front" / trial / "config.json").read_text())["knobs"]
+        assert set(knobs) == {name for name in knobs if pd.notna(table.loc[trial, name])}

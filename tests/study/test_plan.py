@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from search_spaces.space import names
 from study.plan import PlanError, check, make_plan
 from study.settings import StudySettings
 
@@ -62,7 +63,9 @@ def test_all_problems_are_listed_at_once():
 
 
 def test_a_missing_space_lists_those_there_are():
-    assert problems_of(StudySettings()) == ["--space is missing: name what to search, one of noisy_label"]
+    (problem,) = problems_of(StudySettings())
+    listed = problem.removeprefix("--space is missing: name what to search, one of ")
+    assert listed.split(", ") == names()
 
 
 @pytest.mark.parametrize(
@@ -111,10 +114,10 @@ def test_trials_see_the_volumes_of_the_subjects_that_the_split_names(settings, c
     raw = {hidden: name for name, hidden in pseudonyms_of(cache).items()}
     assert [raw[name] for name in plan.split.heldout] == ["emil"]
     assert {raw[name] for name in plan.split.forget} == {"bert", "dora"}
-    for names, subset in zip(
+    for members, subset in zip(
         (plan.split.forget, plan.split.heldout), (plan.data.forget, plan.data.heldout), strict=True
     ):
-        for name, (scan,) in zip(names, subset, strict=True):
+        for name, (scan,) in zip(members, subset, strict=True):
             stored = np.asarray(nib.load(cohort_list.parent / f"label/{raw[name]}.nii.gz").dataobj)
             np.testing.assert_array_equal(plan.data.labels[scan], stored.transpose(2, 1, 0))
             assert abs(plan.data.images[scan].mean()) < 1e-4
@@ -197,3 +200,83 @@ def test_epochs_shorten_the_space(settings):
     assert make_plan(settings).space.domains["epochs"].high == 20
     domain = make_plan(replace(settings, epochs=3)).space.domains["epochs"]
     assert (domain.low, domain.high) == (3, 3)
+
+
+def options(space, **changes):
+    return StudySettings(space=space, **changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "quoted"),
+    [
+        (options("noisy_label", fix="noise_rate"), "--fix", "KNOB=VALUE,..., but got 'noise_rate'"),
+        (options("noisy_label", fix="noise_rate="), "--fix", "KNOB=VALUE"),
+        (options("noisy_label", fix="lr=0.001,1"), "--fix", "KNOB=VALUE"),
+        (options("noisy_label", fix="=1"), "--fix", "no knobs ['']"),
+        (options("noisy_label", fix="ceiling=3.0"), "--fix", "no knobs ['ceiling']"),
+        (options("noisy_label", fix="epochs=many"), "--fix", "epochs=many"),
+        (options("noisy_label", fix="lr=fast"), "--fix", "lr=fast"),
+        (options("noisy_label", fix="resample=1"), "--fix", "resample must be bool, but got 1"),
+        (options("noisy_label", fix="optimizer=adam"), "--fix", "adamw, sgd, but got 'adam'"),
+        (options("noisy_label", fix="lr=-1"), "--fix", "lr must be at least 0, but got -1.0"),
+        (options("noisy_label", fix="lora_rank=2.5"), "--fix", "lora_rank"),
+        (options("noisy_label", fix="epochs=0"), "--fix", "epochs must be at least 1"),
+        (options("mechanics", fix="moves=decoder"), "--fix", "a term on features moves the encoder alone"),
+        (options("mechanics", fix="forget=ascend"), "--fix", "but got 'ascend'"),
+        (options("mechanics", fix="moves=all,retain=features"), "--fix", "moves='all'"),
+        (options("noisy_label", horizons="20,50"), "--horizons", "no suite"),
+        (options("noisy_label", seeds=3), "--seeds", "no suite"),
+        (options("paper", fix="lr=0.1"), "--fix", "a suite of fixed recipes"),
+        (options("paper", epochs=10), "--epochs", "a suite of fixed recipes"),
+        (options("paper", horizons="twenty"), "--horizons", "twenty"),
+        (options("paper", horizons="20,1.5"), "--horizons", "1.5"),
+        (options("paper", horizons="0,20"), "--horizons", "at least one epoch"),
+        (options("paper", horizons="-5"), "--horizons", "at least one epoch"),
+        (options("paper", seeds=0), "--seeds", "0"),
+        (options("paper", seeds=-1), "--seeds", "-1"),
+    ],
+    ids=lambda value: value.fix or value.horizons or f"{value.seeds} {value.epochs}" if hasattr(value, "fix") else "",
+)
+def test_what_a_space_or_a_suite_cannot_be_is_one_problem(settings, option, quoted):
+    (problem,) = problems_of(settings)
+    assert problem.startswith(option)
+    assert quoted in problem
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_space_passes_as_it_is(name):
+    assert check(options(name)) is None
+
+
+@pytest.mark.parametrize(
+    ("space", "fix", "fixed"),
+    [
+        ("mechanics", "forget=ascent, moves=encoder", {"forget": "ascent", "moves": "encoder"}),
+        ("mechanics", "moves=decoder,retain=segment,forget=ascent,", None),
+        ("noisy_label", "noise_rate=1,resample=true", {"noise_rate": 1.0, "resample": True}),
+        ("noisy_label", "lora_rank=8", {"lora_rank": 8}),
+        ("ssd", "epochs=2", {"epochs": 2}),
+    ],
+)
+def test_fixed_knobs_reach_the_plan(space, fix, fixed, settings):
+    plan = make_plan(replace(settings, space=space, fix=fix))
+    assert plan.space.fixed == (fixed or {"moves": "decoder", "retain": "segment", "forget": "ascent"})
+    assert not set(plan.space.fixed) & set(plan.space.domains)
+    assert (plan.trials, plan.horizons) == (settings.trials, ())
+
+
+def test_a_suite_has_as_many_trials_as_recipes_times_seeds(settings):
+    plan = make_plan(replace(settings, space="paper"))
+    assert (plan.trials, plan.horizons, plan.space.seeds) == (15, (20, 50), 3)
+    other = make_plan(replace(settings, space="paper", horizons="9, 3", seeds=2))
+    assert (other.trials, other.horizons) == (10, (3, 9))
+    assert {other.space.knobs_of(entry)["epochs"] for entry in other.space.entries} == {9}
+    assert other.settings.name != plan.settings.name
+
+
+def test_a_horizon_given_twice_is_reported_once(settings):
+    assert make_plan(replace(settings, space="paper", horizons="5,3,5")).horizons == (3, 5)
+
+
+def test_the_epochs_of_a_study_shorten_fixed_ones_too(settings):
+    assert make_plan(replace(settings, fix="epochs=30", epochs=4)).space.fixed == {"epochs": 4}

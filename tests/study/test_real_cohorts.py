@@ -22,6 +22,7 @@ pytestmark = [
 def study(tmp_path, *options):
     """The trial table and study.json of a finished study."""
     command = [sys.executable, "-m", "study.run", "--space", "noisy_label", "--name", "s", "--studies", tmp_path]
+    command += ["--references", "1", "--no-evidence"]
     environment = {**os.environ, "LETHE_CACHE": str(tmp_path / "cache")}
     subprocess.run([*map(str, command), *options], cwd=ROOT, env=environment, check=True, timeout=1800)
     return pd.read_parquet(tmp_path / "s/trials.parquet"), json.loads((tmp_path / "s/study.json").read_text())

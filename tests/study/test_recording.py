@@ -1,25 +1,29 @@
 import math
 import random
+from itertools import count
+from statistics import fmean
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from study.recording import Recorder
-from study.records import FAILED, FINISHED, METRICS, RUNNING
+from study.records import FAILED, FINISHED, METRICS, OBJECTIVES, RUNNING
+from study.references import Reference
 from study.tracking import PARENT, Tracker
 
 FAMILY, KNOBS = "noisy_label-phantom", {"lr": float, "epochs": int}
 BASELINE_RETAIN = 0.9
+SETS = {"retain": ("s-1", "s-2", "s-3"), "forget": ("s-4",), "heldout": ("s-5", "s-6")}
 
 
 @pytest.fixture
 def session(tmp_path, store):
     """Runs `work(recorder)` as one session of a study, at a store or elsewhere, and gives its tracker's problem."""
 
-    def run(work, uri=store):
+    def run(work, uri=store, objective="gap", horizons=()):
         tracker = Tracker(uri, FAMILY, "study-1", tmp_path / "artifacts")
-        recorder = Recorder(tmp_path, KNOBS, "noisy_label", 0.9, tracker)
+        recorder = Recorder(tmp_path, KNOBS, OBJECTIVES[objective], 0.9, SETS, tracker, horizons)
         tracker.start(PARENT, {}, {})
         work(recorder)
         tracker.close()
@@ -28,16 +32,36 @@ def session(tmp_path, store):
     return run
 
 
+def config(name, strategy="noisy_label", seed=0, **knobs):
+    return {"id": name, "strategy": strategy, "seed": seed, "knobs": knobs, "checkpoint": None}
+
+
+def values_of(start=0.0):
+    """`<set>_<metric>` -> one value per subject, all of them different."""
+    numbers = count()
+    return {
+        f"{subset}_{metric}": [start + next(numbers) / 64 for _ in subjects]
+        for metric in ("dice", "mae")
+        for subset, subjects in SETS.items()
+    }
+
+
+def reference(history, subjects=None):
+    metrics = {"retain_dice": 0.9, "forget_dice": 0.8}
+    return Reference("d" * 12, 5, metrics, subjects or values_of(), history, weights={})
+
+
 def report(epoch, retain=0.85, forget=0.25, **values):
     """What the trainable reports for an epoch."""
     gaps = {"dice_gap": retain - forget, "retention": retain / BASELINE_RETAIN}
     dice = {"retain_dice": retain, "forget_dice": forget}
     rest = {"epoch": epoch, "loss": 1 / epoch, "seconds": 2.0, "diverged": False, "done": False, "pid": 1}
+    rest["subjects"] = values_of()
     return {**dict.fromkeys(METRICS, 0.5), **gaps, **dice, **rest, **values}
 
 
 def run_trial(recorder, name, *reports, status=FINISHED, diverged=False):
-    recorder.started(name, {"lr": 0.001, "epochs": len(reports)})
+    recorder.started(config(name, lr=0.001, epochs=len(reports)))
     for epoch, values in enumerate(reports, start=1):
         recorder.epoch(name, report(epoch, **values))
     recorder.ended(name, status, diverged)
@@ -49,7 +73,7 @@ def row_of(tmp_path, name):
 
 def test_a_trial_from_start_to_end_is_on_disk_at_every_moment(session, tmp_path, store, runs_in, steps_in):
     def work(recorder):
-        recorder.started("a", {"lr": 0.001, "epochs": 2})
+        recorder.started(config("a", lr=0.001, epochs=2))
         row = row_of(tmp_path, "a")
         assert (row["status"], row["epochs_done"], row["seconds"], row["lr"], row["epochs"]) == (
             RUNNING,
@@ -83,10 +107,10 @@ def test_a_trial_from_start_to_end_is_on_disk_at_every_moment(session, tmp_path,
     assert run.data.metrics.keys() == {*METRICS, "epoch", "loss", "seconds"}
 
 
-def beaten(row, others):
-    """The definition: another feasible trial is at least as good in both Dice and better in one."""
-    mine = (row["retain_dice"], -row["forget_dice"])
-    points = [(other["retain_dice"], -other["forget_dice"]) for other in others]
+def beaten(row, others, forgetting="forget_dice"):
+    """The definition: another feasible trial is at least as good in both and better in one."""
+    mine = (row["retain_dice"], -row[forgetting])
+    points = [(other["retain_dice"], -other[forgetting]) for other in others]
     return any(point != mine and all(p >= m for p, m in zip(point, mine, strict=True)) for point in points)
 
 
@@ -130,7 +154,7 @@ def test_undefined_metrics_are_kept_as_nan_and_never_feasible(session, tmp_path,
 
 def test_an_epoch_repeated_after_a_restart_replaces_the_first(session, tmp_path, store, runs_in, steps_in):
     def work(recorder):
-        recorder.started("a", {"lr": 0.001, "epochs": 3})
+        recorder.started(config("a", lr=0.001, epochs=3))
         for epoch, forget in ((1, 0.5), (2, 0.4), (2, 0.3), (3, 0.125)):
             recorder.epoch("a", report(epoch, forget=forget))
         recorder.ended("a", FINISHED, diverged=False)
@@ -164,13 +188,13 @@ def test_failed_and_diverged_trials_are_recorded_and_infeasible(session, tmp_pat
 
 def test_a_trial_that_continues_keeps_its_epochs(session, tmp_path, store, runs_in, steps_in):
     def interrupted(recorder):
-        recorder.started("a", {"lr": 0.001, "epochs": 3})
+        recorder.started(config("a", lr=0.001, epochs=3))
         recorder.epoch("a", report(1))
 
     def continued(recorder):
         recorder.catch_up()
         assert recorder.rows[0]["status"] == RUNNING
-        recorder.started("a", {"lr": 0.001, "epochs": 3})
+        recorder.started(config("a", lr=0.001, epochs=3))
         for epoch in (2, 3):
             recorder.epoch("a", report(epoch))
         recorder.ended("a", FINISHED, diverged=False)
@@ -186,7 +210,7 @@ def test_a_trial_that_continues_keeps_its_epochs(session, tmp_path, store, runs_
 def test_catching_up_logs_once_what_mlflow_lacks(session, tmp_path, store, runs_in, steps_in, closed_port):
     def unseen(recorder):
         run_trial(recorder, "a", {"forget": 0.5}, {"forget": 0.25})
-        recorder.started("b", {"lr": 0.001, "epochs": 9})
+        recorder.started(config("b", lr=0.001, epochs=9))
         recorder.epoch("b", report(1, forget=0.75))
 
     assert "refused" in session(unseen, f"http://127.0.0.1:{closed_port}")
@@ -207,7 +231,7 @@ def test_a_reference_is_a_run_with_its_history(session, store, runs_in, steps_in
         {"epoch": 2, "loss": 1.5, "seconds": 1.0, "retain_dice": 0.9},
     ]
     for _ in range(2):
-        assert session(lambda recorder: recorder.reference("baseline", "d" * 12, history)) is None
+        assert session(lambda recorder: recorder.reference("baseline", reference(history))) is None
     run = runs_in(store, FAMILY)["baseline"]
     assert (run.info.status, run.data.params["digest"]) == ("FINISHED", "d" * 12)
     assert steps_in(store, run, "loss") == [(1, 2.0), (2, 1.5)]
@@ -235,7 +259,7 @@ def test_without_a_feasible_trial_the_parent_ends_all_the_same(session, store, r
 def test_after_an_interruption_the_parent_shows_the_final_best(session, store, runs_in):
     def interrupted(recorder):
         run_trial(recorder, "a", {"forget": 0.5})
-        recorder.started("b", {"lr": 0.001, "epochs": 1})
+        recorder.started(config("b", lr=0.001, epochs=1))
         recorder.result(recorder.rows[0], [], complete=False)
 
     def completed(recorder):
@@ -247,3 +271,114 @@ def test_after_an_interruption_the_parent_shows_the_final_best(session, store, r
     parent = runs_in(store, FAMILY)[PARENT]
     assert (parent.info.status, parent.data.tags["best_trial"]) == ("FINISHED", "b")
     assert parent.data.metrics["forget_dice"] == 0.125
+
+
+def subjects_of(tmp_path):
+    return pd.read_parquet(tmp_path / "subjects.parquet")
+
+
+def run_with(recorder, name, *epochs):
+    """A trial whose metrics are the means of its subjects' values."""
+    recorder.started(config(name, lr=0.001, epochs=len(epochs)))
+    for epoch, start in enumerate(epochs, start=1):
+        values = values_of(start)
+        metrics = {key: fmean(numbers) for key, numbers in values.items()}
+        recorder.epoch(name, {**report(epoch), **metrics, "subjects": values})
+    recorder.ended(name, FINISHED, diverged=False)
+
+
+def test_single_subjects_are_recorded_by_pseudonym_at_horizons_and_at_the_end(session, tmp_path):
+    def work(recorder):
+        run_with(recorder, "a", 0.1, 0.2, 0.3, 0.4)
+        run_with(recorder, "b", 0.5, 0.6)
+
+    assert session(work, horizons=(2, 3)) is None
+    table = subjects_of(tmp_path)
+    assert table.groupby("id").epoch.unique().map(list).to_dict() == {"a": [2, 3, 4], "b": [2]}
+    starts = {("a", 2): 0.2, ("a", 3): 0.3, ("a", 4): 0.4, ("b", 2): 0.6}
+    for (name, epoch), rows in table.groupby(["id", "epoch"]):
+        assert list(zip(rows["set"], rows.subject, strict=True)) == [(s, who) for s in SETS for who in SETS[s]]
+        first, sixths = starts[name, epoch], rows.reset_index(drop=True)
+        assert sixths.dice.tolist() == [first + place / 64 for place in range(6)]
+        assert sixths.mae.tolist() == [first + (6 + place) / 64 for place in range(6)]
+    trials = pd.read_parquet(tmp_path / "trials.parquet").set_index("id")
+    for name, last in (("a", 4), ("b", 2)):
+        means = table[(table.id == name) & (table.epoch == last)].groupby("set")[["dice", "mae"]].mean()
+        for subset in SETS:
+            assert trials.loc[name, f"{subset}_dice"] == pytest.approx(means.loc[subset, "dice"])
+            assert trials.loc[name, f"{subset}_mae"] == pytest.approx(means.loc[subset, "mae"])
+
+
+def test_the_single_subjects_of_a_reference_are_recorded_once(session, tmp_path):
+    history = [{"epoch": epoch, "loss": 1.0, "seconds": 1.0} for epoch in range(1, 8)]
+    for start in (0.25, 0.5):
+        assert (
+            session(lambda recorder, x=start: recorder.reference("retrained-1", reference(history, values_of(x))))
+            is None
+        )
+    table = subjects_of(tmp_path)
+    assert (len(table), set(table.id), set(table.epoch)) == (6, {"retrained-1"}, {7})
+    assert table.set_index("subject").dice.to_dict() == {f"s-{n}": 0.5 + (n - 1) / 64 for n in range(1, 7)}
+
+
+def test_an_undefined_value_of_a_subject_stays_undefined(session, tmp_path):
+    def work(recorder):
+        recorder.started(config("a", lr=0.001, epochs=1))
+        values = {**values_of(), "retain_dice": [0.5, math.nan, 0.75]}
+        recorder.epoch("a", {**report(1), "subjects": values})
+        recorder.ended("a", FAILED, diverged=False)
+
+    assert session(work) is None
+    table = subjects_of(tmp_path).set_index("subject")
+    assert table.dice[["s-1", "s-3"]].tolist() == [0.5, 0.75]
+    assert math.isnan(table.dice["s-2"])
+
+
+def test_a_trial_that_continues_to_its_end_elsewhere_has_the_subjects_of_its_last_epoch(session, tmp_path):
+    def interrupted(recorder):
+        recorder.started(config("a", lr=0.001, epochs=3))
+        recorder.epoch("a", report(1))
+        recorder.epoch("a", report(2))
+
+    def continued(recorder):
+        recorder.started(config("a", lr=0.001, epochs=3))
+        recorder.epoch("a", {**report(3), "subjects": values_of(0.5)})
+        recorder.ended("a", FINISHED, diverged=False)
+        run_trial(recorder, "none", status=FAILED)
+
+    assert session(interrupted, horizons=(1,)) is None
+    assert set(subjects_of(tmp_path).epoch) == {1}
+    assert session(continued, horizons=(1,)) is None
+    table = subjects_of(tmp_path)
+    assert sorted(set(zip(table.id, table.epoch, strict=True))) == [("a", 1), ("a", 3)]
+    assert table[table.epoch == 3].dice.tolist() == [0.5 + place / 64 for place in range(6)]
+
+
+def test_a_row_tells_strategy_seed_and_the_knobs_that_a_trial_has(session, tmp_path, store, runs_in):
+    def work(recorder):
+        recorder.started(config("a", strategy="max_loss", seed=2, epochs=1))
+        recorder.started(config("b", strategy="ssd", seed=3, lr=0.5, epochs=1))
+
+    assert session(work) is None
+    a, b = row_of(tmp_path, "a"), row_of(tmp_path, "b")
+    assert (a["strategy"], a["seed"], b["strategy"], b["seed"], b["lr"]) == ("max_loss", 2, "ssd", 3, 0.5)
+    assert math.isnan(a["lr"])
+    runs = runs_in(store, FAMILY)
+    assert runs["a"].data.params.items() >= {"epochs": "1", "seed": "2"}.items()
+    assert "lr" not in runs["a"].data.params
+    assert runs["a"].data.tags["strategy"] == "max_loss"
+
+
+def test_the_objective_decides_the_front(session, tmp_path):
+    rng = random.Random(4)
+    outcomes = [{"retain": rng.uniform(0.75, 0.9), "retrain_gap": rng.random()} for _ in range(12)]
+
+    def work(recorder):
+        for number, outcome in enumerate(outcomes):
+            run_trial(recorder, f"t{number}", outcome)
+
+    assert session(work, objective="retrain") is None
+    rows = pd.read_parquet(tmp_path / "trials.parquet").to_dict("records")
+    feasible = [row for row in rows if row["retain_dice"] >= 0.9 * BASELINE_RETAIN]
+    assert [row["on_front"] for row in feasible] == [not beaten(row, feasible, "retrain_gap") for row in feasible]
+    assert any(row["on_front"] for row in rows)

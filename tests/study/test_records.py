@@ -25,6 +25,7 @@ from study.records import (
 )
 
 KNOBS = {"lr": float, "epochs": int, "norm": str, "resample": bool}
+COLUMNS = trials_table(Path("nowhere"), KNOBS).schema.names
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(records.__file__).parents[1])}
 
 # Upserts epochs for ever, or as many as it is told; epoch e holds loss e.
@@ -51,7 +52,8 @@ def trial_row(name, **values):
     knobs = {"lr": 1e-3, "epochs": 5, "norm": "batch", "resample": False}
     marks = {"feasible": True, "on_front": False, "diverged": False}
     outcome = {"epochs_done": 5, "seconds": 2.5, "status": "finished"}
-    return {"id": name, "strategy": "s", **knobs, **dict.fromkeys(METRICS, 0.25), **marks, **outcome, **values}
+    row = {**dict.fromkeys(COLUMNS), "id": name, "strategy": "s", "seed": 3, **knobs, **dict.fromkeys(METRICS, 0.25)}
+    return {**row, **marks, **outcome, **values}
 
 
 def epoch_row(trial, epoch, loss=1.0):
@@ -92,10 +94,11 @@ def test_pandas_reads_typed_columns(tmp_path):
     trials, history = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("trials", "history"))
     marks = ["feasible", "on_front", "diverged"]
     outcome = ["epochs_done", "seconds", "status"]
-    assert list(trials.columns) == ["id", "strategy", *KNOBS, *METRICS, *marks, *outcome]
+    expected = ["id", "strategy", "seed", *KNOBS, *METRICS, *marks, *outcome]
+    assert list(trials.columns)[: len(expected)] == expected
     assert list(history.columns) == ["id", "epoch", *METRICS, "loss", "seconds"]
     assert {str(trials[name].dtype) for name in ("lr", *METRICS, "seconds")} == {"float64"}
-    assert {str(trials[name].dtype) for name in ("epochs", "epochs_done")} == {"int64"}
+    assert {str(trials[name].dtype) for name in ("seed", "epochs", "epochs_done")} == {"int64"}
     assert {str(trials[name].dtype) for name in ("resample", *marks)} == {"bool"}
     assert trials.set_index("id").loc["b", "status"] == "running"
 

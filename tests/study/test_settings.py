@@ -12,6 +12,7 @@ from study import settings as module
 from study.settings import StudySettings, parse
 
 CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resume", "verbose"}
+CHANGEABLE |= {"evidence", "shadows", "forget_draws", "examine"}  # what is measured of trials that have ended
 FIELDS = [field.name for field in fields(StudySettings)]
 BASE = StudySettings(space="noisy_label", cohort="decathlon:/data/Task04_Hippocampus")
 
@@ -47,6 +48,11 @@ def test_no_argument_gives_the_defaults():
         (["--retain-floor", "0.95"], "retain_floor", 0.95),
         (["--studies", "/somewhere/else"], "studies", Path("/somewhere/else")),
         (["--concurrent", "1"], "concurrent", 1),
+        (["--fix", "forget=ascent,moves=encoder"], "fix", "forget=ascent,moves=encoder"),
+        (["--objective", "retrain"], "objective", "retrain"),
+        (["--horizons", "20,50"], "horizons", "20,50"),
+        (["--seeds", "5"], "seeds", 5),
+        (["--references", "1"], "references", 1),
         (["--verbose"], "verbose", True),
         (["-v"], "verbose", True),
     ],
@@ -60,7 +66,9 @@ def test_options_are_laid_over_the_given_settings():
     assert parse(["--trials", "60"], before) == replace(before, trials=60)
 
 
-@pytest.mark.parametrize("arguments", [["--trials", "many"], ["--no-such-option", "1"], ["--depth"], ["stray"]])
+@pytest.mark.parametrize(
+    "arguments", [["--trials", "many"], ["--objective", "beauty"], ["--no-such-option", "1"], ["--depth"], ["stray"]]
+)
 def test_a_wrong_command_line_exits_with_2_and_names_the_word(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         parse(arguments)
