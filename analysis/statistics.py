@@ -19,6 +19,8 @@ def sign_flip(differences: np.ndarray) -> float:
     Args:
         differences: (N,), without NaN; N >= 1.
     """
+    if len(differences) < 2:
+        return 1.0  # of one unit, both signs are as extreme
     found = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", vectorized=False, n_resamples=_MOST_EXACT, rng=0
     )

@@ -9,7 +9,6 @@ import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 
 from study.records import (
-    EVIDENCE,
     OBJECTIVES,
     Objective,
     Table,
@@ -120,7 +119,7 @@ def _tables(folder: Path, knobs: Mapping[str, type]) -> list[pd.DataFrame]:
 
 def _frame(table: Table) -> pd.DataFrame:
     frame = pa.Table.from_pylist(table.rows, table.schema).to_pandas()
-    marks = [field.name for field in table.schema if field.type == pa.bool_() and field.name not in EVIDENCE]
+    marks = [name for name in ("feasible", "on_front", "diverged") if name in frame]
     return frame.assign(**{name: frame[name].eq(True) for name in marks})
 
 

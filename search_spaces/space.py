@@ -61,6 +61,8 @@ class Space:
                 f"the space of {self.strategy!r} must search `epochs` with an IntDistribution, or fix it"
             )
         order = [*self.fixed, *self.domains]
+        if set(self.conditions) - set(order):
+            raise ValueError(f"the space of {self.strategy!r} has conditions on knobs that it does not search")
         for knob, others in self.conditions.items():
             late = [other for other in others if other not in order[: order.index(knob)]]
             if late:

@@ -203,13 +203,16 @@ def _space(settings: StudySettings) -> Space | Suite:
     """
     space = spaces.load(settings.space)
     if isinstance(space, Suite):
-        horizons = tuple(sorted(int(part) for part in _listed(settings.horizons))) or space.horizons
-        if min(horizons) < 1:
-            raise ValueError("a horizon is at least one epoch")
+        given = _listed(settings.horizons)
+        if not all(part.isdecimal() and int(part) for part in given):
+            raise ValueError(f"must be numbers of epochs, as in 20,50, but got {settings.horizons!r}")
+        horizons = tuple(sorted({int(part) for part in given})) or space.horizons
         return replace(space, horizons=horizons, seeds=settings.seeds or space.seeds)
     pairs = [part.partition("=") for part in _listed(settings.fix)]
     if not all(equals and value for _, equals, value in pairs):
         raise ValueError(f"must be KNOB=VALUE,..., but got {settings.fix!r}")
+    if len({name.strip() for name, _, _ in pairs}) < len(pairs):
+        raise ValueError(f"a knob is held at one value, but got {settings.fix!r}")
     space = space.holding({name.strip(): value.strip() for name, _, value in pairs})
     return space if settings.epochs is None else space.up_to(settings.epochs)
 

@@ -1,13 +1,14 @@
 """How weights are moved: the optimisation settings that fits and unlearning trials share."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-OPTIMIZERS = ("adamw", "sgd")
-BATCH_NORMS = ("train", "frozen")
-SCHEDULES = ("constant", "warmup", "cosine", "until_floor")
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+NotNegative = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class Recipe:
     """An optimiser for a number of epochs; one epoch is one pass over the retain scans.
 
@@ -33,36 +34,20 @@ class Recipe:
         lora_scale: what multiplies the adapters' matrix, the usual alpha / rank.
 
     Raises:
-        ValueError: for a word that is not one of these or a number out of range, with all problems found.
+        pydantic.ValidationError: a ValueError, for a value of another kind, a word that is not one of these or a
+            number out of range, with all problems found.
     """
 
-    epochs: int = 20
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
-    retain_batch: int = 2
-    forget_batch: int = 1
-    optimizer: str = "adamw"
-    clip: float = 0.0
-    batch_norm: str = "train"
-    lr_warmup: int = 0
-    forget_schedule: str = "constant"
-    schedule_epochs: int = 5
-    lora_rank: int = 0
-    lora_scale: float = 4.0
-
-    def __post_init__(self) -> None:
-        legal = {"optimizer": OPTIMIZERS, "batch_norm": BATCH_NORMS, "forget_schedule": SCHEDULES}
-        least = {"epochs": 1, "retain_batch": 1, "forget_batch": 1, "schedule_epochs": 1}
-        least |= dict.fromkeys(("lr", "weight_decay", "clip", "lr_warmup", "lora_rank"), 0)
-        problems = [
-            f"{name} must be one of {', '.join(words)}, but got {getattr(self, name)!r}"
-            for name, words in legal.items()
-            if getattr(self, name) not in words
-        ]
-        problems += [
-            f"{name} must be at least {low}, but got {getattr(self, name)!r}"
-            for name, low in least.items()
-            if not getattr(self, name) >= low
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+    epochs: Annotated[int, Field(ge=1)] = 20
+    lr: NotNegative = 1e-3
+    weight_decay: NotNegative = 1e-2
+    retain_batch: Annotated[int, Field(ge=1)] = 2
+    forget_batch: Annotated[int, Field(ge=1)] = 1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    clip: NotNegative = 0.0
+    batch_norm: Literal["train", "frozen"] = "train"
+    lr_warmup: Annotated[int, Field(ge=0)] = 0
+    forget_schedule: Literal["constant", "warmup", "cosine", "until_floor"] = "constant"
+    schedule_epochs: Annotated[int, Field(ge=1)] = 5
+    lora_rank: Annotated[int, Field(ge=0)] = 0
+    lora_scale: NotNegative = 4.0

@@ -3,11 +3,12 @@
 Source: Chundawat et al. 2023, "Can Bad Teaching Induce Forgetting?", arXiv 2205.08096.
 """
 
+from trainables.mechanics.ranges import Positive, Weight
 from trainables.mechanics.strategy import Strategy
 from trainables.mechanics.teachers import follow_baseline, follow_incompetent
 
 
-def bad_teacher(forget_weight: float = 1.0, temperature: float = 1.0) -> Strategy:
+def bad_teacher(forget_weight: Weight = 1.0, temperature: Positive = 1.0) -> Strategy:
     """KL(competent teacher || student) on the retain batch, KL(incompetent teacher || student) on the forget batch.
 
     Args:

@@ -4,10 +4,11 @@ Source: Kurmanji et al. 2023, arXiv 2302.09880, section 5 (NegGrad+); Liu et al.
 """
 
 from trainables.mechanics.labels import segment_retain, segmentation_ascent
+from trainables.mechanics.ranges import Share
 from trainables.mechanics.strategy import Strategy
 
 
-def gradient_difference(retain_weight: float = 0.95) -> Strategy:
+def gradient_difference(retain_weight: Share = 0.95) -> Strategy:
     """retain_weight * loss of the retain batch - (1 - retain_weight) * loss of the forget batch.
 
     Args:

@@ -3,10 +3,11 @@
 import math
 
 from trainables.mechanics.labels import ascent
+from trainables.mechanics.ranges import Positive, Weight
 from trainables.mechanics.strategy import Strategy
 
 
-def max_loss(forget_weight: float = 0.1, ceiling: float = math.inf) -> Strategy:
+def max_loss(forget_weight: Weight = 0.1, ceiling: Positive = math.inf) -> Strategy:
     """Minus the cross-entropy of the forget batch, cross-entropy + Dice on the retain batch.
 
     Args:

@@ -6,6 +6,7 @@ The five published strategies (arXiv 2402.00351, 2606.16180) are five of its com
 import math
 
 from trainables.mechanics import features, labels, scopes
+from trainables.mechanics.ranges import Fraction, Positive, Weight
 from trainables.mechanics.strategy import Strategy
 
 FORGET_LABELS = ("noisy_labels", "retain_labels", "ascent")
@@ -18,9 +19,9 @@ def mechanics(
     forget: str = "noisy_labels",
     retain: str = "segment",
     moves: str = "",
-    forget_weight: float = 1.0,
-    noise_rate: float = 1.0,
-    ceiling: float = math.inf,
+    forget_weight: Weight = 1.0,
+    noise_rate: Fraction = 1.0,
+    ceiling: Positive = math.inf,
     image: str = "normal",
     resample: bool = False,
 ) -> Strategy:

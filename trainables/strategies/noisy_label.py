@@ -1,10 +1,11 @@
 """Noisy Label (arXiv 2402.00351, 2606.16180): the forget subjects are taught random labels."""
 
 from trainables.mechanics.labels import noisy_labels
+from trainables.mechanics.ranges import Fraction, Weight
 from trainables.mechanics.strategy import Strategy
 
 
-def noisy_label(noise_rate: float = 1.0, forget_weight: float = 1.0, resample: bool = False) -> Strategy:
+def noisy_label(noise_rate: Fraction = 1.0, forget_weight: Weight = 1.0, resample: bool = False) -> Strategy:
     """Cross-entropy against noisy labels on the forget batch, cross-entropy + Dice on the retain batch.
 
     Args:

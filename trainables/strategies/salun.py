@@ -8,12 +8,13 @@ from torch import Tensor
 
 from trainables.mechanics.gradients import gradients
 from trainables.mechanics.labels import noisy_labels
+from trainables.mechanics.ranges import Fraction, Weight
 from trainables.mechanics.step import Setting
 from trainables.mechanics.strategy import Strategy
 
 
 def salun(
-    saliency: float = 0.5, noise_rate: float = 1.0, forget_weight: float = 1.0, resample: bool = False
+    saliency: Fraction = 0.5, noise_rate: Fraction = 1.0, forget_weight: Weight = 1.0, resample: bool = False
 ) -> Strategy:
     """Noisy Label under a mask of the baseline's weights with the largest gradients on the forget subjects.
 

@@ -6,11 +6,12 @@ Source: Foster et al. 2024, arXiv 2308.07707, equations 5 and 6.
 import torch
 
 from trainables.mechanics.gradients import gradients
+from trainables.mechanics.ranges import Positive
 from trainables.mechanics.step import Setting
 from trainables.mechanics.strategy import Strategy
 
 
-def ssd(selection: float = 10.0, dampening: float = 1.0) -> Strategy:
+def ssd(selection: Positive = 10.0, dampening: Positive = 1.0) -> Strategy:
     """Multiply each weight whose importance to the forget subjects is `selection` times that to all, or more.
 
     Importance is the diagonal of the empirical Fisher information, one scan a batch. The recipe's settings play

@@ -9,7 +9,7 @@ from monai.metrics import compute_dice
 from torch.nn import functional as F
 
 from trainables.cohorts.cohort import IGNORED
-from trainables.metrics.dice import dice
+from trainables.metrics.dice import dice, dice_by_class
 
 X = IGNORED
 
@@ -71,3 +71,22 @@ def test_rules_for_absent_classes_and_ignored_voxels(reference, prediction, expe
     labels = torch.tensor(reference, dtype=torch.uint8).view(1, 2, 2, 1)
     probabilities = F.one_hot(torch.tensor(prediction).view(1, 2, 2, 1), 3).movedim(-1, 1) * 0.5 + 0.5 / 3
     assert dice(probabilities, labels).item() == pytest.approx(expected, nan_ok=True)
+
+
+def test_each_class_by_itself_as_by_counting():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(4, size=(3, 4, 5, 6)).astype(np.uint8)
+    labels[0][labels[0] == 2] = 0
+    labels[rng.random(labels.shape) < 0.2] = IGNORED
+    probabilities = rng.dirichlet(np.ones(4), size=labels.shape)
+    probabilities[0, ..., 2] = 0  # the first scan has class 2 neither in reference nor in prediction
+    found = dice_by_class(torch.from_numpy(np.moveaxis(probabilities, -1, 1)), torch.from_numpy(labels))
+    expected = np.full((3, 3), math.nan)
+    for scan in range(3):
+        counts = labels[scan] != IGNORED
+        for one in (1, 2, 3):
+            p, r = probabilities[scan].argmax(-1)[counts] == one, labels[scan][counts] == one
+            if p.any() or r.any():
+                expected[scan, one - 1] = 2 * (p & r).sum() / (p.sum() + r.sum())
+    assert np.isnan(expected).sum() == 1
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)

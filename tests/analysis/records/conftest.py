@@ -1,0 +1,129 @@
+"""A small suite with two recipes, written through study.records as a study writes it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.tables import load_study
+from study.records import (
+    EVIDENCE,
+    METRICS,
+    references_table,
+    sequence_table,
+    subjects_table,
+    trials_table,
+    write_json,
+)
+
+KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
+SETS = {"retain": ("r1", "r2", "r3"), "forget": ("f1", "f2"), "heldout": ("h1", "h2")}
+LEVELS = {"retain": 0.85, "forget": 0.3, "heldout": 0.6}
+TRIALS = (  # id, strategy, seed, status, epochs done
+    ("n0", "noisy_label", 0, "finished", 4),
+    ("m0", "max_loss", 0, "finished", 4),
+    ("n1", "noisy_label", 1, "finished", 4),
+    ("m1", "max_loss", 1, "finished", 3),  # diverged
+    ("n2", "noisy_label", 2, "finished", 4),
+    ("m2", "max_loss", 2, "running", 2),
+)
+REFERENCES = ("baseline", "retrained", "retrained-1")
+RECORD = {
+    "name": "suite-phantom",
+    "space": "paper",
+    "settings": {"retain_floor": 0.9, "objective": "gap", "forget_draws": 0},
+    "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
+    "references": {
+        "baseline": {"digest": "b", "retain_dice": 0.88, "forget_dice": 0.87, "heldout_dice": 0.62},
+        "retrained": {"digest": "r", "retain_dice": 0.86, "forget_dice": 0.61, "heldout_dice": 0.6},
+    },
+    "suite": {
+        "horizons": [2, 4],
+        "seeds": 3,
+        "entries": [
+            {
+                "strategy": "noisy_label",
+                "knobs": {},
+                "published": {"4": {"retain_dice": 0.7576, "forget_dice": 0.0613}},
+            },
+            {"strategy": "max_loss", "knobs": {}, "published": {}},
+        ],
+    },
+    "selection": {
+        "steering_references": [],
+        "report_references": ["retrained", "retrained-1"],
+        "steering_heldout": [],
+        "report_heldout": ["h1", "h2"],
+        "warnings": [],
+    },
+    "split": {name: list(subjects) for name, subjects in SETS.items()} | {"steering": []},
+    "cohort": {"digest": "c0ffee", "classes": ["background", "tissue", "lesion"]},
+    "published": {},
+    "versions": {"torch": "2"},
+    "commit": "abc",
+}
+
+
+def subject_rows():
+    rng = np.random.default_rng(0)
+    networks = [(id, epoch, 0.01 * epoch) for id, *_, done in TRIALS for epoch in sorted({2, done})]
+    networks += [(id, 60, 0.0) for id in REFERENCES]
+    for id, epoch, gain in networks:
+        for subset, subjects in SETS.items():
+            for subject in subjects:
+                level = LEVELS[subset] if id not in REFERENCES else 0.87 if id == "baseline" else 0.62
+                dice = float(np.clip(level + gain + rng.normal(0, 0.05), 0, 1))
+                mae = float(0.3 - dice / 4 + rng.normal(0, 0.01))
+                yield {"id": id, "epoch": epoch, "set": subset, "subject": subject, "dice": dice, "mae": mae}
+
+
+def trial_rows(folder):
+    empty = dict.fromkeys(trials_table(folder, KNOBS).schema.names)
+    for id, strategy, seed, status, done in TRIALS:
+        row = {**empty, "id": id, "strategy": strategy, "seed": seed, "lr": 1e-3, "epochs": 4, "status": status}
+        row |= {"epochs_done": done, "seconds": 1.0, **dict.fromkeys(METRICS, 0.5)}
+        row |= {"feasible": id == "n0", "on_front": id == "n0", "diverged": id == "m1"}
+        yield row | ({"noise_rate": 0.9} if strategy == "noisy_label" else {})
+
+
+@pytest.fixture
+def values():
+    """(id, epoch, subject) -> Dice and mean absolute error."""
+    return {(row["id"], row["epoch"], row["subject"]): (row["dice"], row["mae"]) for row in subject_rows()}
+
+
+@pytest.fixture
+def record():
+    return RECORD
+
+
+@pytest.fixture
+def suite_folder(tmp_path):
+    """Writes the study; `change` alters a subject row, `trial` a trial row, keywords study.json."""
+
+    def write(change=lambda row: row, trial=lambda row: row, requests=(), **record) -> Path:
+        folder = tmp_path / "study"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / "study.json", RECORD | record)
+        trials_table(folder, KNOBS).upsert(trial(row) for row in trial_rows(folder))
+        subjects_table(folder).upsert(change(row) for row in subject_rows())
+        table = references_table(folder)
+        empty = dict.fromkeys(table.schema.names)
+        table.upsert({**empty, "id": name, "digest": name, "seed": 0, "forget_dice": 0.6} for name in REFERENCES)
+        if requests:
+            sequence_table(folder).upsert(requests)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def suite_study(suite_folder):
+    return lambda *given, **changes: load_study(suite_folder(*given, **changes))
+
+
+@pytest.fixture
+def found():
+    """Evidence of a network that was examined."""
+    evidence = dict.fromkeys(EVIDENCE, 0.5) | {"remembers": False, "over_forgets": True, "streisand": False}
+    return evidence | {"evidence": "0a1b2c", "relearn_steps": float("inf"), "lira_auc": None, "lira_auc_low": None}

@@ -1,0 +1,237 @@
+"""What measurements mean: networks drawn so that the conclusion is known, and columns computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from analysis.evidence import Examined, Shadows, conclude, warnings
+from analysis.membership import comparisons
+from study.records import EVIDENCE, references_table
+
+
+def scores(dice, loss=None, confidence=None, features=None):
+    """Of subjects with two foreground classes, whose mean is the Dice."""
+    dice, rng = np.asarray(dice, float), np.random.default_rng(len(dice))
+    return {
+        "dice": dice,
+        "class_dice": np.stack([dice - 0.05, dice + 0.05], 1),
+        "cross_entropy": 1 - dice if loss is None else np.asarray(loss, float),
+        "confidence": np.clip(dice, 0.01, 0.99) if confidence is None else np.asarray(confidence, float),
+        "features": rng.normal(size=(len(dice), 4)) if features is None else features,
+    }
+
+
+def network(forget, heldout=(0.62, 0.68, 0.65, 0.7, 0.6, 0.66), steps=7.0, resurfaced=0.6, **distances):
+    return Examined(scores(forget), scores(heldout), steps, resurfaced, distances)
+
+
+def retrained(mean, seed, count=6):
+    rng = np.random.default_rng(seed)
+    return mean + 0.005 * rng.normal() + np.array([-0.05, 0.04, 0.0, 0.03, -0.02, 0.01])[:count]
+
+
+@pytest.fixture
+def references():
+    """Three retrained networks whose forget Dice is about 0.65."""
+    return {
+        name: network(retrained(0.65, seed), steps=5.0 + seed, resurfaced=0.5 + seed / 10, other=seed / 10)
+        for seed, name in enumerate(("retrained", "retrained-1", "retrained-2"))
+    }
+
+
+def test_a_network_with_the_baselines_scores_remembers(references):
+    found = conclude(network(np.full(6, 0.92), steps=0.0), references)
+    assert found["remembers"] is True
+    assert found["over_forgets"] is False
+    assert found["streisand"] is False
+    assert found["loss_auc"] == found["dice_auc"] == 1
+    assert found["equivalence_p"] > 0.99
+    assert found["relearn_steps"] == 0
+
+
+def test_networks_of_the_references_distribution_are_seldom_flagged():
+    flagged, equivalent = [], []
+    for trial in range(120):
+        drawn = [network(retrained(0.65, (trial, number), 3), [0.6, 0.7, 0.65]) for number in range(4)]
+        found = conclude(drawn[0], {str(number): one for number, one in enumerate(drawn[1:])})
+        flagged.append(found["remembers"] or found["over_forgets"])
+        equivalent.append(found["equivalence_p"] < 0.05)
+    assert 0 < np.mean(flagged) < 0.11  # 5 % are expected
+    assert np.mean(equivalent) > 0.95
+
+
+def test_a_network_far_below_over_forgets_and_gives_the_forgotten_away(references):
+    found = conclude(network([0.02, 0.05, 0.0, 0.01, 0.03, 0.04]), references)
+    assert found["remembers"] is False
+    assert found["over_forgets"] is True
+    assert found["streisand"] is True
+    assert found["streisand_p"] == pytest.approx(1 / math.comb(12, 6))
+    assert found["loss_auc"] == found["dice_auc"] == 0
+    clean = conclude(network(retrained(0.65, 9)), references)
+    assert clean["streisand"] is False
+    assert clean["streisand_p"] > 0.05
+
+
+def test_the_columns_by_hand(references):
+    mine = network([0.7, 0.6, 0.8, 0.5, 0.9, 0.65], steps=3.0, resurfaced=0.4, a=0.1, b=0.3)
+    found = conclude(mine, references)
+    means = [other.forget["dice"].mean() for other in references.values()]
+    half = stats.t(2).ppf(0.975) * np.std(means, ddof=1) * math.sqrt(4 / 3)
+    assert (found["retrained_low"], found["retrained_high"]) == pytest.approx(
+        (np.mean(means) - half, np.mean(means) + half)
+    )
+    by_subject = mine.forget["dice"] - np.mean([other.forget["dice"] for other in references.values()], axis=0)
+    assert found["subject_gap"] == pytest.approx(max(abs(by_subject)))
+    assert found["class_gap"] == pytest.approx(abs(by_subject.mean()))  # both classes are as far off
+    one_sided = (
+        stats.ttest_1samp(by_subject, shift, alternative=side).pvalue
+        for shift, side in ((-0.02, "greater"), (0.02, "less"))
+    )
+    assert found["equivalence_p"] == pytest.approx(max(one_sided))
+    truth = [1] * 6 + [0] * 6
+    dice = np.concatenate([mine.forget["dice"], mine.heldout["dice"]])
+    assert found["dice_auc"] == pytest.approx(roc_auc_score(truth, dice))
+    assert found["loss_auc"] == pytest.approx(roc_auc_score(truth, dice))  # the loss here is 1 - Dice
+    assert found["dice_auc_low"] < found["dice_auc"] < found["dice_auc_high"]
+    assert (found["relearn_steps"], found["resurfaced_dice"]) == (3, 0.4)
+    assert found["relearn_steps_retrained"] == pytest.approx(6)
+    assert found["resurfaced_dice_retrained"] == pytest.approx(0.6)
+    assert found["activation_distance"] == pytest.approx(0.2)
+    assert found["activation_distance_retrained"] == pytest.approx(0.1)
+
+
+def test_the_class_gap_is_that_of_the_class_farthest_off(references):
+    mine = network(retrained(0.65, 5))
+    shifted = mine.forget["class_dice"] + [0.1, -0.3]
+    found = conclude(mine._replace(forget={**mine.forget, "class_dice": shifted}), references)
+    expected = shifted.mean(0) - np.mean(
+        [other.forget["class_dice"].mean(0) for other in references.values()], axis=0
+    )
+    assert found["class_gap"] == pytest.approx(abs(expected[1]))
+
+
+def test_a_loss_attack_needs_no_dice_gap(references):
+    mine = network(np.full(6, 0.65))
+    mine = mine._replace(forget=scores(mine.forget["dice"], loss=np.full(6, 0.1)))
+    found = conclude(mine, references)
+    assert found["loss_auc"] == 1
+    assert found["dice_auc"] == pytest.approx(np.mean([other < 0.65 for other in mine.heldout["dice"]]) + 0.5 / 6)
+
+
+def test_features_that_tell_the_two_apart_are_probed(references):
+    mine = network(retrained(0.65, 4))
+    features = np.random.default_rng(0).normal(size=(6, 4)) + 20
+    assert (
+        conclude(mine._replace(forget=scores(mine.forget["dice"], features=features)), references)["probe_auc"] == 1
+    )
+
+
+@pytest.fixture
+def shadows():
+    """Twenty shadow networks that half of the time had each of six forget and six held-out subjects."""
+    rng = np.random.default_rng(1)
+    difficulty = rng.normal(0, 1, (12, 1))
+    had = rng.permuted(np.tile([True, False], (12, 10)), axis=1)
+    confidence = 1 / (1 + np.exp(-(difficulty + 3 * had + rng.normal(0, 0.3, had.shape))))
+    worlds = Shadows(np.where(had, confidence, np.nan), np.where(had, np.nan, confidence), confidence / 1e3)
+    return worlds, difficulty[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("shift", "lira", "rmia"), [(3, (1, 1), (0.85, 1)), (0, (0.1, 0.9), (0.1, 0.9)), (-3, (0, 0.2), (0, 0.2))]
+)
+def test_attacks_with_shadows_see_members_under_unequal_difficulty(references, shadows, shift, lira, rmia):
+    worlds, difficulty = shadows
+    logits = difficulty + np.repeat([shift, 0], 6) + np.random.default_rng(2).normal(0, 0.3, 12)
+    confidence = 1 / (1 + np.exp(-logits))
+    loss = -np.log(confidence / 1e3)
+    forget, heldout = (scores(np.full(6, 0.65), loss[part], confidence[part]) for part in (slice(6), slice(6, 12)))
+    found = conclude(Examined(forget, heldout, 5.0, 0.6, {}), references, worlds)
+    for name, (least, most) in (("lira_auc", lira), ("rmia_auc", rmia)):
+        assert least <= found[name] <= most
+        assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
+
+
+def test_further_draws_are_pooled(references):
+    rng = np.random.default_rng(3)
+    draws = [comparisons(rng.normal(1, 1, 6), rng.normal(0, 1, 6)) for _ in range(5)]
+    found = conclude(network(retrained(0.65, 8)), references, draws=draws)
+    assert found["pooled_auc"] == pytest.approx(np.mean(draws))
+    assert found["pooled_auc_low"] < found["pooled_auc"] < found["pooled_auc_high"]
+
+
+def test_too_few_references_conclude_nothing(references):
+    for few in ({}, {"retrained": references["retrained"]}):
+        found = conclude(network(np.full(6, 0.92), a=0.2), few)
+        assert found["remembers"] is None
+        assert found["over_forgets"] is None
+        assert math.isnan(found["retrained_low"])
+        assert math.isnan(found["subject_gap"]) == (not few)
+        assert found["loss_auc"] == 1
+
+
+@pytest.mark.parametrize(("forget", "heldout"), [(1, 1), (1, 3), (3, 1)])
+def test_a_single_subject_on_a_side_is_concluded_on_too(forget, heldout):
+    few = {str(seed): network(retrained(0.65, seed, forget), [0.6] * heldout) for seed in range(3)}
+    found = conclude(network([0.1] * forget, [0.6] * heldout), few)
+    assert found["over_forgets"] is True
+    assert found["loss_auc"] == 0
+    assert found["streisand_p"] == pytest.approx(1 / math.comb(forget + heldout, forget))
+    assert math.isnan(found["probe_auc"])
+
+
+def test_undefined_dice_is_passed_over(references):
+    mine = network([0.7, np.nan, 0.8, 0.5, 0.9, 0.65])
+    found = conclude(mine, references)
+    assert found["subject_gap"] < 0.5
+    assert math.isfinite(found["equivalence_p"])
+    assert math.isfinite(found["streisand_p"])
+    nothing = conclude(network(np.full(6, np.nan)), references)
+    assert nothing["remembers"] is False
+    assert math.isnan(nothing["streisand_p"])
+    assert nothing["streisand"] is False
+
+
+def test_never_relearned_is_infinite(references):
+    found = conclude(network(retrained(0.65, 3), steps=math.inf), references)
+    assert found["relearn_steps"] == math.inf
+    never = {name: one._replace(relearn_steps=math.inf) for name, one in references.items()}
+    assert conclude(network(retrained(0.65, 3)), never)["relearn_steps_retrained"] == math.inf
+
+
+def test_every_column_is_documented_and_stored(references, shadows, tmp_path):
+    draws = [comparisons(np.ones(6), np.zeros(6))]
+    found = conclude(network(retrained(0.65, 7), a=0.1), references, shadows[0], draws) | {"evidence": "0a1b2c"}
+    assert found.keys() == EVIDENCE.keys()
+    table = references_table(tmp_path)
+    empty = dict.fromkeys(table.schema.names)
+    table.upsert([{**empty, "id": "full", **found}, {**empty, "id": "few", **conclude(network([0.5, 0.6]), {})}])
+    full, few = references_table(tmp_path).rows
+    assert {name: full[name] for name in found} == pytest.approx(found)
+    assert few["remembers"] is None
+    assert few["lira_auc"] is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ((3, 4, 1, 0), ["3 forget with 4 held-out", "1 retrained reference"]),
+        ((3, 4, 0, 0), ["3 forget with 4 held-out", "no prediction interval"]),
+        ((12, 9, 3, 0), ["12 forget with 9 held-out", "3 retrained references"]),
+        ((10, 10, 4, 0), ["4 retrained references"]),
+        ((10, 10, 5, 0), []),
+    ],
+)
+def test_weak_evidence_is_warned_of(numbers, told):
+    found = warnings(*numbers)
+    assert len(found) == len(told)
+    assert all(words in line for words, line in zip(told, found, strict=True))
+
+
+def test_further_draws_are_recommended_unless_given():
+    (without,), (given,) = warnings(3, 3, 5, 0), warnings(3, 3, 5, 8)
+    assert "--forget-draws" in without
+    assert "--forget-draws" not in given

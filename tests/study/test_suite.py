@@ -1,0 +1,161 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from search_spaces.space import Entry, Suite
+from study.engine import _search
+from study.plan import make_plan
+from study.records import FAILED, FINISHED, RUNNING, TrialConfig, trials_table
+from study.search import Unfinished
+from study.suite import SuiteSearch, suite_trials
+from trainables.trainable import STATE_FILE
+
+BASELINE = "b" * 12
+SUITE = Suite(
+    (Entry("noisy_label", {"lr": 1e-3, "noise_rate": 1.0}), Entry("max_loss", {"lr": 3e-4}), Entry("finetune", {})),
+    horizons=(2, 5),
+    seeds=2,
+)
+KNOBS = {  # of each recipe, written out
+    "noisy_label": {"lr": 1e-3, "noise_rate": 1.0, "epochs": 5},
+    "max_loss": {"lr": 3e-4, "epochs": 5},
+    "finetune": {"epochs": 5},
+}
+ORDER = [(strategy, seed) for seed in (7, 8) for strategy in KNOBS]
+IDS = [TrialConfig(strategy, KNOBS[strategy], seed, BASELINE).signature for strategy, seed in ORDER]
+
+
+def configs_of(search):
+    """All that a search suggests until it ends."""
+    found = []
+    while (config := search.suggest(f"ray-{len(found)}")) != "FINISHED":
+        found.append(config)
+    return found
+
+
+def ended_and_unfinished(ended=(), unfinished=()):
+    """A search that starts from these records."""
+    return SuiteSearch(suite_trials(SUITE, 7, BASELINE), ended, unfinished)
+
+
+def test_a_suite_is_every_recipe_with_every_seed_a_round_at_a_time():
+    trials = suite_trials(SUITE, 7, BASELINE)
+    assert [(trial.strategy, trial.seed) for trial in trials] == ORDER
+    assert [trial.signature for trial in trials] == IDS
+    assert len(set(IDS)) == 6
+    assert all(trial.knobs == KNOBS[trial.strategy] for trial in trials)
+
+
+def test_more_seeds_add_trials_behind_and_another_baseline_changes_all():
+    more = [trial.signature for trial in suite_trials(replace(SUITE, seeds=4), 7, BASELINE)]
+    assert more[:6] == IDS
+    assert len(set(more)) == 12
+    assert not {trial.signature for trial in suite_trials(SUITE, 7, "c" * 12)} & set(IDS)
+
+
+def test_a_search_suggests_each_trial_once_in_order_and_ends():
+    search = ended_and_unfinished()
+    assert not search.exhausted
+    configs = configs_of(search)
+    assert [config["id"] for config in configs] == IDS
+    assert configs[1] == {
+        "id": IDS[1],
+        "strategy": "max_loss",
+        "knobs": KNOBS["max_loss"],
+        "seed": 7,
+        "checkpoint": None,
+    }
+    assert search.exhausted
+    assert search.suggest("again") == "FINISHED"
+
+
+def test_results_change_nothing():
+    search = ended_and_unfinished()
+    search.suggest("ray-0")
+    search.on_trial_complete("ray-0", error=True)
+    search.suggest("ray-1")
+    search.on_trial_complete("ray-1", {"dice_gap": 0.5})
+    assert [config["id"] for config in configs_of(search)] == IDS[2:]
+
+
+def test_what_has_ended_is_left_out_and_what_has_not_goes_on_from_its_checkpoint(tmp_path):
+    unfinished = [Unfinished(IDS[3], {}, tmp_path / "state.pt"), Unfinished(IDS[1], {}, None)]
+    configs = configs_of(ended_and_unfinished([IDS[0], IDS[4]], unfinished))
+    assert [config["id"] for config in configs] == [IDS[1], IDS[2], IDS[3], IDS[5]]
+    assert [config["checkpoint"] for config in configs] == [None, None, str(tmp_path / "state.pt"), None]
+    assert ended_and_unfinished(IDS).exhausted
+
+
+# What a resume reads: the trial table and the state files that a session left behind.
+
+
+def rows_after(plan, statuses):
+    """The trial table's rows for the suite's or space's first trials, as a new session reads them."""
+    table = trials_table(plan.settings.studies, plan.space.knobs)
+    empty = dict.fromkeys(table.schema.names)
+    table.upsert([{**empty, **row, "retention": 0.95, "dice_gap": 0.5, "diverged": False} for row in statuses])
+    return trials_table(plan.settings.studies, plan.space.knobs).rows
+
+
+def state_file(storage: Path, session, trial, number, whole=True):
+    path = storage / f"session-{session}/{trial}/checkpoint_{number:06d}/{STATE_FILE}"
+    path.parent.mkdir(parents=True)
+    torch.save({"epoch": number}, path)
+    if not whole:
+        path.write_bytes(path.read_bytes()[:-60])
+    return str(path)
+
+
+@pytest.fixture
+def plan(settings):
+    settings.studies.mkdir()
+    return make_plan(replace(settings, space="paper", horizons="2,3", seeds=2))
+
+
+def test_a_suite_resumes_from_its_tables_and_state_files(plan, tmp_path):
+    trials = suite_trials(plan.space, plan.settings.seed, BASELINE)
+    assert len(trials) == plan.trials == 10
+    statuses = [FINISHED, FAILED, RUNNING, RUNNING, RUNNING]
+    rows = rows_after(
+        plan,
+        [
+            {"id": trial.signature, "strategy": trial.strategy, "seed": trial.seed, **trial.knobs, "status": status}
+            for trial, status in zip(trials, statuses, strict=False)
+        ],
+    )
+    ids = [trial.signature for trial in trials]
+    state_file(tmp_path, 1, ids[2], 1)
+    newest = state_file(tmp_path, 2, ids[2], 2)
+    broken = state_file(tmp_path, 1, ids[3], 0)
+    state_file(tmp_path, 1, ids[3], 1, whole=False)
+    configs = configs_of(_search(plan, BASELINE, rows, tmp_path))
+    assert [config["id"] for config in configs] == ids[2:]
+    assert [config["checkpoint"] for config in configs] == [newest, broken, *[None] * 6]
+    assert [config["knobs"] for config in configs] == [trial.knobs for trial in trials[2:]]
+
+
+def test_a_conditional_space_resumes_from_its_tables_and_state_files(settings, tmp_path):
+    settings.studies.mkdir()
+    plan = make_plan(replace(settings, space="mechanics", fix="retain=segment", objective="retrain"))
+    first = _search(plan, BASELINE, [], tmp_path)
+    configs = [first.suggest(f"ray-{number}") for number in range(6)]
+    statuses = [FINISHED, RUNNING, FAILED, FINISHED, RUNNING, FINISHED]
+    rows = rows_after(
+        plan,
+        [
+            {"id": config["id"], "strategy": "mechanics", "seed": 0, **config["knobs"], "status": status}
+            | {"retrain_gap": 0.25}
+            for config, status in zip(configs, statuses, strict=True)
+        ],
+    )
+    assert any(value is None for row in rows for name, value in row.items() if name in plan.space.knobs)
+    state = state_file(tmp_path, 1, configs[4]["id"], 3)
+    search = _search(plan, BASELINE, rows, tmp_path)
+    told = [trial.params for trial in search._ot_study.trials if trial.state.is_finished()]
+    expected = [{n: v for n, v in configs[k]["knobs"].items() if n != "retain"} for k in (0, 2, 3, 5)]
+    assert told == expected
+    suggested = [search.suggest(f"again-{number}") for number in range(2)]
+    assert suggested == [configs[1], {**configs[4], "checkpoint": state}]
+    assert search.suggest("new")["id"] not in {config["id"] for config in configs}
