@@ -19,6 +19,7 @@ from study.shadows import other_forget_set, shadow_fits, shadow_split, worlds
 from study.view import StudyView
 from study.weights import recipe_of, trial_weights
 from trainables.cohorts.cache import cache_dir
+from trainables.data import Sets, Subset
 from trainables.evidence.examination import Examination, examine, scores_after, scores_of
 from trainables.evidence.scores import Scores
 from trainables.seeds import seed_for
@@ -55,60 +56,89 @@ def gather_evidence(
     due = [name for name in [*references, *trials] if recorder.evidence(name) != state]
     if not due:
         return
-    fits, depth, targets = shadow_fits(plan), plan.settings.depth, plan.data.forget + plan.data.heldout
+    fits = shadow_fits(plan)
     shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener)
-    data = ray.put(plan.data)
+    tasks = _Tasks(plan, resources, references, shadows)
     report = selection(plan).report_references
-    others = ray.put({name: references[name].weights for name in report})
-    target = RELEARNED * references[BASELINE].metrics["forget_dice"]
-    seed, lr = seed_for(plan.settings.seed, "relearning"), plan.settings.baseline_lr
+    examinations = {name: tasks.examine(name, trials.get(name)) for name in dict.fromkeys([*report, *due])}
+    plain = tasks.score_shadows()
+    unlearned = {name: tasks.unlearn_shadows(trials[name]) for name in due if name in trials}
+    draws = {name: tasks.draw_others(trials[name]) for name in due if name in trials}
 
-    weights = {name: ray.put(reference.weights) for name, reference in {**references, **shadows}.items()}
-    for name in due:
-        if name in trials:
-            weights[name] = ray.put(trial_weights(plan, references, resources, trials[name]))
-    examinations = {
-        name: resources.task(examine, data, weights[name], others, depth, target, lr, seed)
-        for name in dict.fromkeys([*report, *due])
-    }
-    before = [resources.task(scores_of, data, weights[name], depth, targets) for name in fits]
-    after, draws = {}, {}
-    for name in due:
-        if name in trials:
-            recipe = recipe_of(plan, references, trials[name])
-            after[name] = [
-                resources.task(
-                    scores_after, data, weights[shadow], depth, shadow_split(plan.data, fit.taught), recipe, targets
-                )
-                for shadow, fit in fits.items()
-            ]
-            drawn = [
-                other_forget_set(plan.data, seed_for(plan.settings.seed, f"forget draw/{number}"))
-                for number in range(plan.settings.forget_draws)
-            ]
-            draws[name] = [
-                resources.task(
-                    scores_after, data, weights[BASELINE], depth, sets, recipe, sets.forget + plan.data.heldout
-                )
-                for sets in drawn
-            ]
-
+    targets, members = plan.data.forget + plan.data.heldout, len(plan.data.forget)
     advance = view.begin("evidence", len(due))
     for number, name in enumerate(due, 1):
         try:
-            compared = {other: _examined(ray.get(examinations[other])) for other in report if other != name}
             mine = _examined(ray.get(examinations[name]))
-            plain = ray.get(before)
-            world = worlds(targets, fits, plain, ray.get(after.get(name, before))) if fits else None
-            pooled = [_loss_attack(scores, len(plan.data.forget)) for scores in ray.get(draws.get(name, []))]
+            compared = {other: _examined(ray.get(examinations[other])) for other in report if other != name}
+            after = ray.get(unlearned.get(name, plain))
+            world = worlds(targets, fits, ray.get(plain), after) if fits else None
+            pooled = [_loss_attack(scores, members) for scores in ray.get(draws.get(name, []))]
         except ray.exceptions.RayError as error:
             reason = str(error).strip().rpartition("\n")[2]
             view.line(f"{name}  [red]no evidence: {escape(reason)}[/red]")
         else:
-            found = conclude(mine, compared, world, pooled)
             _write_details(plan, name, mine, compared)
-            recorder.gathered(name, {**found, "evidence": state})
+            recorder.gathered(name, {**conclude(mine, compared, world, pooled), "evidence": state})
         advance(number)
+
+
+class _Tasks:
+    """The Ray tasks of the evidence, and what they share in the object store."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        resources: Resources,
+        references: Mapping[str, Reference],
+        shadows: Mapping[str, Reference],
+    ):
+        self._plan, self._resources, self._references = plan, resources, references
+        self._data, self._depth = ray.put(plan.data), plan.settings.depth
+        self._weights = {name: ray.put(network.weights) for name, network in {**references, **shadows}.items()}
+        report = selection(plan).report_references
+        self._report = ray.put({name: references[name].weights for name in report})
+
+    def examine(self, name: str, trial: Mapping[str, Any] | None) -> ray.ObjectRef:
+        """The measurements of a reference or a trial."""
+        settings, baseline = self._plan.settings, self._references[BASELINE]
+        target, seed = RELEARNED * baseline.metrics["forget_dice"], seed_for(settings.seed, "relearning")
+        weights: Any = self._weights.get(name)
+        if trial is not None:
+            weights = trial_weights(self._plan, self._references, self._resources, trial)
+        return self._resources.task(
+            examine, self._data, weights, self._report, self._depth, target, settings.baseline_lr, seed
+        )
+
+    def score_shadows(self) -> list[ray.ObjectRef]:
+        """The scores of the forget and held-out subjects under every shadow."""
+        targets = self._plan.data.forget + self._plan.data.heldout
+        return [
+            self._resources.task(scores_of, self._data, self._weights[name], self._depth, targets)
+            for name in shadow_fits(self._plan)
+        ]
+
+    def unlearn_shadows(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
+        """The same after every shadow has unlearned those that it had by the trial's recipe."""
+        targets = self._plan.data.forget + self._plan.data.heldout
+        return [
+            self._after(name, shadow_split(self._plan.data, fit.taught), trial, targets)
+            for name, fit in shadow_fits(self._plan).items()
+        ]
+
+    def draw_others(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
+        """The scores of other forget sets and the held-out subjects after the baseline has unlearned the former."""
+        drawn = [
+            other_forget_set(self._plan.data, seed_for(self._plan.settings.seed, f"forget draw/{number}"))
+            for number in range(self._plan.settings.forget_draws)
+        ]
+        return [self._after(BASELINE, sets, trial, sets.forget + self._plan.data.heldout) for sets in drawn]
+
+    def _after(self, network: str, sets: Sets, trial: Mapping[str, Any], subset: Subset) -> ray.ObjectRef:
+        recipe = recipe_of(self._plan, self._references, trial)
+        return self._resources.task(
+            scores_after, self._data, self._weights[network], self._depth, sets, recipe, subset
+        )
 
 
 def asked(plan: Plan) -> set[str]:

@@ -1,11 +1,13 @@
 """The final weights of a trial: kept, where it is on the front, else computed again from its record."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from study.plan import Plan, make_plan
@@ -27,19 +29,19 @@ def recipe_of(plan: Plan, references: Mapping[str, Reference], row: Mapping[str,
 
 def trial_weights(
     plan: Plan, references: Mapping[str, Reference], resources: Resources, row: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
-    """A finished trial's weights, from the study's front or by running it again (on the CPU, bit for bit the same).
+) -> ray.ObjectRef:
+    """A finished trial's weights, in the object store or on their way there.
 
-    Raises:
-        ray.exceptions.RayError: the trial failed when it ran again.
+    They come from the study's front or, where they were not kept or the file is damaged, from running the trial again
+    (on the CPU, bit for bit the same).
     """
     kept = front_weights(plan.settings.folder, row["id"])
-    if kept.exists():
-        return load_file(kept)
+    with contextlib.suppress(OSError, SafetensorError):
+        return ray.put(load_file(kept))
     recipe = recipe_of(plan, references, row)
     baseline = references[BASELINE].weights
     sets = Sets(plan.data.retain, plan.data.forget, plan.data.heldout)
-    return ray.get(resources.task(weights_after, plan.data, baseline, plan.settings.depth, sets, recipe))
+    return resources.task(weights_after, plan.data, baseline, plan.settings.depth, sets, recipe)
 
 
 def front_weights(folder: Path, trial: str) -> Path:
@@ -62,6 +64,6 @@ def weights_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any
         references = fit_networks(
             plan, fits, fit_digests(plan, fits), cache_dir(), resources, lambda name, report: None
         )
-        return trial_weights(plan, references, resources, row)
+        return ray.get(trial_weights(plan, references, resources, row))
     finally:
         ray.shutdown()
