@@ -59,11 +59,11 @@ def conclude(
         draws: (N, M) comparisons of the loss attack for each further draw of forget subjects.
     """
     forget, heldout = examined.forget, examined.heldout
-    of_references = np.array([np.nanmean(other.forget["dice"]) for other in retrained.values()])
+    of_references = np.array([_defined_mean(other.forget["dice"]) for other in retrained.values()])
     low, high = prediction_interval(of_references)
-    mean = float(np.nanmean(forget["dice"]))
+    mean = _defined_mean(forget["dice"])
     found: dict[str, Any] = {"retrained_low": low, "retrained_high": high}
-    known = bool(np.isfinite(low))
+    known = bool(np.isfinite(low) and np.isfinite(mean))
     found |= {"remembers": mean > high if known else None, "over_forgets": mean < low if known else None}
     found |= _retrain_gaps(examined, retrained)
     found |= _auc("loss", membership.comparisons(-forget["cross_entropy"], -heldout["cross_entropy"]))
@@ -140,6 +140,11 @@ def _auc(name: str, compared: np.ndarray) -> dict[str, float]:
 
 def _bounds(name: str, found: tuple[float, float, float]) -> dict[str, float]:
     return {f"{name}{end}": value for end, value in zip(("", "_low", "_high"), found, strict=True)}
+
+
+def _defined_mean(values: np.ndarray) -> float:
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else np.nan
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -48,7 +48,10 @@ def suite_table(study: StudyData) -> pd.DataFrame:
                 continue
             row = {"strategy": entry["strategy"], "horizon": horizon}
             row |= with_bounds(metric_intervals(study, values))
-            row |= {"seeds": values["id"].nunique(), "diverged": int((chosen["epochs_done"] < horizon).sum())}
+            row |= {
+                "seeds": values["id"].nunique(),
+                "diverged": int(chosen["epochs_done"].between(1, horizon - 1).sum()),
+            }
             row |= _published(entry["published"].get(str(horizon), {}))
             rows.append(row)
     return pd.DataFrame(rows)

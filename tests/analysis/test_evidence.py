@@ -155,6 +155,16 @@ def test_attacks_with_shadows_see_members_under_unequal_difficulty(references, s
         assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
 
 
+def test_rmia_compares_with_the_held_out_subjects_only(references, shadows):
+    worlds, _ = shadows
+    loss = np.random.default_rng(4).uniform(7, 9, 12)
+    forget, heldout = (scores(np.full(6, 0.65), loss[part]) for part in (slice(6), slice(6, 12)))
+    found = conclude(Examined(forget, heldout, 5.0, 0.6, {}), references, worlds)
+    ratios = np.exp(-loss) / worlds.likelihood.mean(1)
+    shares = [np.mean([ratios[x] >= ratios[z] for z in range(6, 12) if z != x]) for x in range(12)]
+    assert found["rmia_auc"] == pytest.approx(roc_auc_score([1] * 6 + [0] * 6, shares))
+
+
 def test_further_draws_are_pooled(references):
     rng = np.random.default_rng(3)
     draws = [comparisons(rng.normal(1, 1, 6), rng.normal(0, 1, 6)) for _ in range(5)]
@@ -190,7 +200,7 @@ def test_undefined_dice_is_passed_over(references):
     assert math.isfinite(found["equivalence_p"])
     assert math.isfinite(found["streisand_p"])
     nothing = conclude(network(np.full(6, np.nan)), references)
-    assert nothing["remembers"] is False
+    assert nothing["remembers"] is None
     assert math.isnan(nothing["streisand_p"])
     assert nothing["streisand"] is False
 

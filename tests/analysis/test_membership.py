@@ -116,6 +116,12 @@ def test_rmia_as_by_a_loop():
         np.testing.assert_allclose(found, expected)
 
 
+def test_rmia_counts_an_equal_ratio_as_outdone_at_gamma_1_only():
+    target, shadows = np.full(3, 0.5), np.full((3, 2), 0.25)
+    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2])), [1, 1, 1])
+    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2]), 1.01), [0, 0, 0])
+
+
 def test_rmia_never_compares_a_subject_with_itself():
     target, shadows = np.array([0.9, 0.1, 0.5]), np.full((3, 2), 0.5)
     np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2])), [1, 0, 1])

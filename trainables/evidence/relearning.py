@@ -30,7 +30,7 @@ def steps_to_relearn(network: SegmentationNetwork, data: TrialData, target: floa
     alone = replace(data, retain=data.forget, heldout=(), steering=())
     size = min(_BATCH, len(scans(data.forget)))
     steps = math.ceil(len(scans(data.forget)) / size)
-    recipe = Recipe(epochs=math.ceil(MOST_STEPS / steps), lr=lr, retain_batch=size)
+    recipe = Recipe(epochs=max(1, MOST_STEPS // steps), lr=lr, retain_batch=size)
     loop = Unlearning(copy.deepcopy(network), alone, Strategy(), recipe, seed)
     if loop.evaluate()["forget_dice"] >= target:
         return 0.0

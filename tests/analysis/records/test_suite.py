@@ -140,6 +140,16 @@ def test_sign_flips_pair_subjects_and_seeds(suite_study, values):
         assert row["p_holm"] == row["p"]  # one pair
 
 
+def test_recipes_are_paired_by_the_seed_not_by_their_place(suite_study, values):
+    study = suite_study(trial=lambda row: row | {"status": "running"} if row["id"] == "n0" else row)
+    tests = suite_tests(study)
+    row = tests[(tests["metric"] == "forget_dice") & (tests["horizon"] == 2)].iloc[0]
+    assert row["units"] == 2  # n1 and m1; n2 and m0 have no partner
+    assert row["difference"] == pytest.approx(
+        fmean(values["n1", 2, one][0] - values["m1", 2, one][0] for one in FORGET)
+    )
+
+
 def test_p_values_are_corrected_over_the_pairs_of_a_horizon_and_metric(suite_study, record):
     entries = [{"strategy": name, "knobs": {}, "published": {}} for name in ("noisy_label", "max_loss", "finetune")]
     study = suite_study(
