@@ -57,7 +57,8 @@ def gather_evidence(
     if not due:
         return
     fits = shadow_fits(plan)
-    shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener)
+    last_only = plan.settings.baseline_epochs
+    shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener, last_only)
     tasks = _Tasks(plan, resources, references, shadows)
     report = selection(plan).report_references
     examinations = {name: tasks.examine(name, trials.get(name)) for name in dict.fromkeys([*report, *due])}

@@ -94,6 +94,7 @@ def fit_networks(
     cache: Path,
     resources: Resources,
     listener: Listener,
+    evaluate_every: int = 5,
 ) -> dict[str, Reference]:
     """The fitted networks, from the cache or fitted side by side where resources allow.
 
@@ -104,6 +105,7 @@ def fit_networks(
         cache: folder that keeps fitted references.
         resources: of one fit, the same as a trial's.
         listener: called after every epoch of a fit.
+        evaluate_every: epochs between evaluations; the last one is always evaluated.
 
     Raises:
         FitError: a fit whose loss is not finite.
@@ -122,6 +124,7 @@ def fit_networks(
                 _recipe(plan),
                 fits[name].seed,
                 resources.cpus,
+                evaluate_every,
             )
             for name in missing
         }
@@ -138,13 +141,14 @@ def _fit_reports(
     recipe: Recipe,
     seed: int,
     threads: int,
+    evaluate_every: int,
 ) -> Iterator[EpochReport | dict[str, np.ndarray]]:
     """Runs as a Ray task: a report per epoch, then the weights."""
     torch.set_num_threads(threads)
     network = med3d(depth, data.classes)
     network.load_state_dict({name: torch.tensor(value) for name, value in initial.items()})
     # Not `yield from`: Ray sends into this generator, which an iterator does not take.
-    for report in fit(network, data, taught, recipe, seed):  # noqa: UP028
+    for report in fit(network, data, taught, recipe, seed, evaluate_every):  # noqa: UP028
         yield report
     yield weights_of(network)
 

@@ -12,9 +12,6 @@ from trainables.recipe import Recipe
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport, Unlearning
 
-EVALUATE_EVERY = 5
-"""Epochs between the evaluations of a fit, whose course matters less than its end."""
-
 
 def initial_network(depth: int, classes: int, seed: int, weights: str = "") -> SegmentationNetwork:
     """A network whose weights are drawn from the seed, then overwritten by those that a checkpoint has.
@@ -39,10 +36,13 @@ def initial_network(depth: int, classes: int, seed: int, weights: str = "") -> S
 
 
 def fit(
-    network: SegmentationNetwork, data: TrialData, taught: Subset, recipe: Recipe, seed: int
+    network: SegmentationNetwork, data: TrialData, taught: Subset, recipe: Recipe, seed: int, evaluate_every: int = 5
 ) -> Iterator[EpochReport]:
-    """Train on the taught subjects with cross-entropy + Dice; the network is changed in place."""
-    return Unlearning(network, data, Strategy(), recipe, seed, taught=taught, evaluate_every=EVALUATE_EVERY)
+    """Train on the taught subjects with cross-entropy + Dice; the network is changed in place.
+
+    Its course matters less than its end, so that not every epoch is evaluated.
+    """
+    return Unlearning(network, data, Strategy(), recipe, seed, taught=taught, evaluate_every=evaluate_every)
 
 
 def weights_of(network: SegmentationNetwork) -> dict[str, np.ndarray]:

@@ -1,27 +1,40 @@
 """A tiny real cohort, settings that study it, and MLflow stores of one's own."""
 
+import contextlib
+import io
+import json
+import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from study import run
 from study.settings import StudySettings
 
 SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
+PEOPLE = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer", "emil-wagner", "fritz-becker")
 
 
 @pytest.fixture
 def cohort_list(tmp_path: Path) -> Path:
-    """MedicalNet's list of six subjects: 16 x 16 x 16 voxels, two bright boxes (classes 1 and 2) in noise."""
-    folder = tmp_path / "cohort"
+    """A tiny cohort of the six subjects."""
+    return write_cohort(tmp_path / "cohort", SUBJECTS)
+
+
+def write_cohort(folder: Path, subjects: Sequence[str]) -> Path:
+    """MedicalNet's list of some subjects: 16 x 16 x 16 voxels, two bright boxes (classes 1 and 2) in noise."""
     for part in ("image", "label"):
         (folder / part).mkdir(parents=True)
-    for number, subject in enumerate(SUBJECTS):
+    for number, subject in enumerate(subjects):
         rng = np.random.default_rng(number)
         labels = np.zeros((16, 16, 16), np.uint8)
         low, high = 2 + number % 3, 12 + number // 3
@@ -30,7 +43,7 @@ def cohort_list(tmp_path: Path) -> Path:
         nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / f"image/{subject}.nii.gz")
         nib.save(nib.Nifti1Image(labels, np.eye(4)), folder / f"label/{subject}.nii.gz")
     file = folder / "list.txt"
-    file.write_text("".join(f"image/{name}.nii.gz label/{name}.nii.gz\n" for name in SUBJECTS))
+    file.write_text("".join(f"image/{name}.nii.gz label/{name}.nii.gz\n" for name in subjects))
     return file
 
 
@@ -92,3 +105,97 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A study that has run.
+
+    Attributes:
+        studies: the folder of studies; the study is `s`.
+        options: its command line, without --studies.
+        cache: its LETHE_CACHE.
+        output: what its terminal said.
+        people: its subjects, whose names nobody may read.
+    """
+
+    studies: Path
+    options: tuple[str, ...]
+    cache: Path
+    output: str
+    people: tuple[str, ...] = PEOPLE
+
+    @property
+    def folder(self) -> Path:
+        return self.studies / "s"
+
+    @property
+    def record(self) -> dict:
+        return json.loads((self.folder / "study.json").read_text())
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(io.BytesIO((self.folder / f"{name}.parquet").read_bytes()))
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        return self.table("trials").set_index("id")
+
+    @property
+    def front(self) -> str:
+        """Id of the one feasible trial."""
+        (name,) = self.trials.query("on_front").index
+        return name
+
+    @property
+    def other(self) -> str:
+        """Id of the one that is infeasible, and so not on the front."""
+        (name,) = self.trials.query("~feasible").index
+        return name
+
+    def copied(self, folder: Path) -> "Done":
+        """The same in a folder that a test may change."""
+        return replace(self, studies=Path(shutil.copytree(self.studies, folder / "studies")))
+
+    def again(self, *options: str) -> tuple[int, str]:
+        """Exit code and output of the same command once more, with further options."""
+        return study_run(self.cache, *self.options, "--studies", str(self.studies), *options)
+
+
+def study_run(cache: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of `study.run`."""
+    said = io.StringIO()
+    with patch.dict(os.environ, {"LETHE_CACHE": str(cache), "COLUMNS": "200"}):
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = run.main(list(arguments))
+    return code, said.getvalue()
+
+
+@pytest.fixture(scope="session")
+def _done(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Done:
+    """One real study with evidence and requests for all the tests of this folder that only read it."""
+    work = tmp_path_factory.mktemp("done")
+    cohort = write_cohort(work / "patients", PEOPLE)
+    (work / "studies").mkdir()
+    shutil.copy(_empty_store, work / "studies/mlflow.db")
+    options = (
+        *("--space", "noisy_label", "--cohort", f"medicalnet:{cohort}", "--name", "s"),
+        *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
+        *("--baseline-epochs", "30", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
+        *("--trials", "2", "--epochs", "3", "--concurrent", "2", "--retain-floor", "0.81"),
+    )
+    code, output = study_run(work / "cache", *options, "--studies", str(work / "studies"))
+    assert code == 0, output
+    return Done(work / "studies", options, work / "cache", output)
+
+
+@pytest.fixture
+def done(_done: Done, monkeypatch: pytest.MonkeyPatch) -> Done:
+    """The study that has run, and its cache; not to be changed."""
+    monkeypatch.setenv("LETHE_CACHE", str(_done.cache))
+    return _done
+
+
+@pytest.fixture
+def run_of() -> Callable:
+    """Runs a study: cache and arguments -> exit code and output."""
+    return study_run

@@ -19,22 +19,23 @@ pytestmark = [
 ]
 
 
-def study(tmp_path, *options):
+HIPPOCAMPUS = (
+    *("--cohort", f"decathlon:{DATA / 'Task04_Hippocampus'}"),
+    *("--retain-count", "9", "--forget-count", "3", "--heldout-count", "4"),
+)
+BARE = ("--references", "1", "--no-evidence")
+
+
+def study(tmp_path, *options, space="noisy_label"):
     """The trial table and study.json of a finished study."""
-    command = [sys.executable, "-m", "study.run", "--space", "noisy_label", "--name", "s", "--studies", tmp_path]
-    command += ["--references", "1", "--no-evidence"]
+    command = [sys.executable, "-m", "study.run", "--space", space, "--name", "s", "--studies", tmp_path]
     environment = {**os.environ, "LETHE_CACHE": str(tmp_path / "cache")}
     subprocess.run([*map(str, command), *options], cwd=ROOT, env=environment, check=True, timeout=1800)
     return pd.read_parquet(tmp_path / "s/trials.parquet"), json.loads((tmp_path / "s/study.json").read_text())
 
 
 def test_hippocampus_is_forgotten_and_kept(tmp_path):
-    table, record = study(
-        tmp_path,
-        *("--cohort", f"decathlon:{DATA / 'Task04_Hippocampus'}"),
-        *("--retain-count", "9", "--forget-count", "3", "--heldout-count", "4"),
-        *("--trials", "6", "--retain-floor", "0.95"),
-    )
+    table, record = study(tmp_path, *HIPPOCAMPUS, *BARE, "--trials", "6", "--retain-floor", "0.95")
     baseline, retrained = record["references"]["baseline"], record["references"]["retrained"]
     assert min(baseline["retain_dice"], baseline["forget_dice"]) >= 0.88
     assert retrained["forget_dice"] == pytest.approx(retrained["heldout_dice"], abs=0.10)
@@ -49,9 +50,38 @@ def test_whole_brains_with_a_label_map(tmp_path):
         *("--cohort", f"bids:{DATA / 'IXI_brain'}", "--label-map", str(DATA / "IXI_brain/label_map.csv")),
         *("--shape", "32,32,24", "--retain-count", "8", "--forget-count", "2", "--heldout-count", "4"),
         *("--baseline-epochs", "20", "--epochs", "5", "--trials", "3"),
+        *BARE,
     )
     assert record["cohort"]["classes"][:2] == ["background", "cortical_GM(+amygdala,hippocampus)"]
     assert len(record["cohort"]["classes"]) == 8
     assert [len(record["split"][name]) for name in ("retain", "forget", "heldout")] == [8, 2, 4]
     assert record["references"]["baseline"]["retain_dice"] > 0.3
     assert list(table.status) == ["finished"] * 3
+
+
+def test_the_papers_table_on_hippocampus(tmp_path):
+    """Ten rows from five trials: one serves both horizons."""
+    table, record = study(
+        tmp_path,
+        *HIPPOCAMPUS,
+        *("--horizons", "4,8", "--seeds", "1", "--baseline-epochs", "60", "--references", "2", "--shadows", "0"),
+        space="paper",
+    )
+    recipes = ["noisy_label", "retain_label", "max_loss", "random_encoder", "fix_decoder"]
+    rows = pd.read_csv(tmp_path / "s/paper_table.csv")
+    assert list(zip(rows.strategy, rows.horizon, strict=True)) == [(name, h) for name in recipes for h in (4, 8)]
+    assert set(rows.seeds) == {1}
+    assert sorted(table.strategy) == sorted(recipes)
+    assert list(table.status) == ["finished"] * 5
+    subjects = pd.read_parquet(tmp_path / "s/subjects.parquet")
+    for trial in table.itertuples():
+        mine, baseline = subjects[subjects.id == trial.id], record["references"]["baseline"]
+        assert sorted(mine.epoch.unique()) == [4, 8]
+        for epoch, found in mine.groupby("epoch"):
+            means = found.groupby("set").dice.mean()
+            (row,) = rows[(rows.strategy == trial.strategy) & (rows.horizon == epoch)].itertuples()
+            assert (row.retain_dice, row.forget_dice) == pytest.approx((means["retain"], means["forget"]), abs=1e-6)
+            assert row.retention == pytest.approx(means["retain"] / baseline["retain_dice"], abs=1e-6)
+    for row in rows[rows.strategy.isin(["noisy_label", "fix_decoder"]) & (rows.horizon == 8)].itertuples():
+        assert row.retention >= 0.9
+        assert row.forget_dice < 0.5 * record["references"]["baseline"]["forget_dice"]
