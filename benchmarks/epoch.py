@@ -19,15 +19,15 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from study.plan import make_plan
 from study.settings import StudySettings
 from trainables.data import TrialData, scans
+from trainables.device import default_device
 from trainables.fitting import initial_network, weights_of
 from trainables.losses import cross_entropy, segmentation_loss
-from trainables.mechanics import corrupt
+from trainables.mechanics.labels import corrupt
 from trainables.med3d import SegmentationNetwork, upsample
 from trainables.metrics.dice import dice
 from trainables.metrics.mae import mae
 from trainables.recipe import Recipe
 from trainables.trainable import UnlearningTrial
-from trainables.unlearning import default_device
 
 
 @dataclass
@@ -90,6 +90,8 @@ def main(options: Options) -> None:
     baseline = {
         "depth": options.depth,
         "weights": weights_of(network),
+        "digest": "benchmark",
+        "retain_floor": 0.9,
         "baseline_retain_dice": 1.0,
         "retrained_forget_dice": 1.0,
     }

@@ -22,10 +22,10 @@ from study.plan import make_plan
 from study.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.phantom.writing import parse_spec, phantom_folder
+from trainables.device import default_device, shared_tensor
 from trainables.fitting import initial_network
 from trainables.losses import segmentation_loss
 from trainables.med3d import upsample
-from trainables.unlearning import default_device, shared_tensor
 
 
 @dataclass
