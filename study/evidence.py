@@ -12,7 +12,7 @@ from analysis.membership import comparisons
 from study.plan import Plan
 from study.recording import Recorder
 from study.records import FINISHED, digest_of, write_json
-from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks
+from study.references import BASELINE, Fit, FitError, Listener, Reference, fit_digests, fit_networks
 from study.resources import Resources
 from study.selection import selection
 from study.shadows import other_forget_set, shadow_fits, shadow_split, worlds
@@ -58,8 +58,12 @@ def gather_evidence(
         return
     fits = shadow_fits(plan)
     last_only = plan.settings.baseline_epochs
-    shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener, last_only)
-    tasks = _Tasks(plan, resources, references, shadows)
+    try:
+        shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener, last_only)
+    except FitError as error:
+        view.line(f"[red]no attacks with shadow networks: {escape(str(error))}[/red]")
+        fits, shadows = {}, {}
+    tasks = _Tasks(plan, resources, references, shadows, fits)
     report = selection(plan).report_references
     examinations = {name: tasks.examine(name, trials.get(name)) for name in dict.fromkeys([*report, *due])}
     plain = tasks.score_shadows()
@@ -75,12 +79,13 @@ def gather_evidence(
             after = ray.get(unlearned.get(name, plain))
             world = worlds(targets, fits, ray.get(plain), after) if fits else None
             pooled = [_loss_attack(scores, members) for scores in ray.get(draws.get(name, []))]
-        except ray.exceptions.RayError as error:
+            found = conclude(mine, compared, world, pooled)
+        except Exception as error:  # whatever a measurement meets, the study's results are there and must be shown
             reason = str(error).strip().rpartition("\n")[2]
             view.line(f"{name}  [red]no evidence: {escape(reason)}[/red]")
         else:
             _write_details(plan, name, mine, compared)
-            recorder.gathered(name, {**conclude(mine, compared, world, pooled), "evidence": state})
+            recorder.gathered(name, {**found, "evidence": state})
         advance(number)
 
 
@@ -93,8 +98,9 @@ class _Tasks:
         resources: Resources,
         references: Mapping[str, Reference],
         shadows: Mapping[str, Reference],
+        fits: Mapping[str, Fit],
     ):
-        self._plan, self._resources, self._references = plan, resources, references
+        self._plan, self._resources, self._references, self._fits = plan, resources, references, fits
         self._data, self._depth = ray.put(plan.data), plan.settings.depth
         self._weights = {name: ray.put(network.weights) for name, network in {**references, **shadows}.items()}
         report = selection(plan).report_references
@@ -116,7 +122,7 @@ class _Tasks:
         targets = self._plan.data.forget + self._plan.data.heldout
         return [
             self._resources.task(scores_of, self._data, self._weights[name], self._depth, targets)
-            for name in shadow_fits(self._plan)
+            for name in self._fits
         ]
 
     def unlearn_shadows(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
@@ -124,7 +130,7 @@ class _Tasks:
         targets = self._plan.data.forget + self._plan.data.heldout
         return [
             self._after(name, shadow_split(self._plan.data, fit.taught), trial, targets)
-            for name, fit in shadow_fits(self._plan).items()
+            for name, fit in self._fits.items()
         ]
 
     def draw_others(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:

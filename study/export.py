@@ -137,44 +137,26 @@ def _preprocessing(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The study command that runs this one trial again."""
+    """The study command that runs this trial again: alone, or among those of its suite."""
     defaults, given = StudySettings().plain(), record["settings"]
     knobs = {name: row[name] for name in record["knobs"] if row[name] is not None}
-    apart = {
-        "name",
-        "studies",
-        "resume",
-        "verbose",
-        "tracking_uri",
-        "concurrent",
-        "trials",
-        "fix",
-        "epochs",
-        "examine",
-    }
-    apart |= {"horizons", "seeds", "space"}
+    apart = {"name", "studies", "resume", "verbose", "tracking_uri", "examine"}
+    words = ["python -m study.run"]
+    if not record["suite"]:
+        fix = ",".join(f"{name}={value}" for name, value in knobs.items())
+        words += [f"--space {row['strategy']}", f"--fix {shlex.quote(fix)}", "--trials 1"]
+        apart |= {"space", "fix", "epochs", "trials"}
     options = {
         field.name: given[field.name]
         for field in fields(StudySettings)
         if field.name not in apart and given[field.name] != defaults[field.name]
     }
-    fix = ",".join(
-        f"{name}={int(value) if record['knobs'][name] == 'int' else value}" for name, value in knobs.items()
-    )
-    words = [
-        "python -m study.run",
-        f"--space {row['strategy']}",
-        f"--fix {shlex.quote(fix)}",
-        "--trials 1 --concurrent 1",
-    ]
     words += [
         f"--no-{name.replace('_', '-')}"
         if value is False
         else f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in options.items()
     ]
-    if row["seed"] != given["seed"]:
-        words.append(f"# the trial's own seed was {row['seed']}")
     return " ".join(words)
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from study.plan import Plan
 from study.records import Table, sequence_table
-from study.references import BASELINE, STEERING, Fit, Listener, Reference, fit_digests, fit_networks
+from study.references import BASELINE, STEERING, Fit, FitError, Listener, Reference, fit_digests, fit_networks
 from study.resources import Resources
 from study.view import StudyView
 from study.weights import recipe_of
@@ -44,7 +44,11 @@ def follow_requests(
     if {(row["step"], row["trial"]) for row in table.rows} >= {(step, trial["id"]) for step in steps}:
         return
     recipe, depth = recipe_of(plan, references, trial), plan.settings.depth
-    retrained = _retrained(plan, references, resources, listener)
+    try:
+        retrained = _retrained(plan, references, resources, listener)
+    except FitError as error:
+        view.line(f"[red]requests not followed: {escape(str(error))}[/red]")
+        return
     data, before = ray.put(plan.data), ray.put(references[BASELINE].weights)
     advance = view.begin("requests", len(plan.requests))
     previous = before

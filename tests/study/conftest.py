@@ -164,9 +164,9 @@ class Done:
 def study_run(cache: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and output of `study.run`."""
     said = io.StringIO()
-    with patch.dict(os.environ, {"LETHE_CACHE": str(cache), "COLUMNS": "200"}):
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            code = run.main(list(arguments))
+    environment = patch.dict(os.environ, {"LETHE_CACHE": str(cache), "COLUMNS": "200"})
+    with environment, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = run.main(list(arguments))
     return code, said.getvalue()
 
 

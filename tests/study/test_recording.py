@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from study.recording import Recorder
-from study.records import FAILED, FINISHED, METRICS, OBJECTIVES, RUNNING
+from study.records import EVIDENCE, FAILED, FINISHED, METRICS, OBJECTIVES, RUNNING
 from study.references import Reference
 from study.tracking import PARENT, Tracker
 
@@ -382,3 +382,108 @@ def test_the_objective_decides_the_front(session, tmp_path):
     feasible = [row for row in rows if row["retain_dice"] >= 0.9 * BASELINE_RETAIN]
     assert [row["on_front"] for row in feasible] == [not beaten(row, feasible, "retrain_gap") for row in feasible]
     assert any(row["on_front"] for row in rows)
+
+
+FOUND = {
+    **dict.fromkeys(EVIDENCE),
+    **{"remembers": False, "streisand": True, "loss_auc": 0.75, "loss_auc_low": math.nan, "relearn_steps": math.inf},
+    "evidence": "settings-1",
+}
+LOGGED = {"remembers": 0.0, "streisand": 1.0, "loss_auc": 0.75}
+
+
+def references_of(tmp_path):
+    return pd.read_parquet(tmp_path / "references.parquet").set_index("id")
+
+
+def evidence_in(store, runs):
+    return {
+        name: {key: run.data.metrics[key] for key in EVIDENCE if key in run.data.metrics}
+        for name, run in runs.items()
+    }
+
+
+def test_a_reference_is_a_row_with_its_final_metrics(session, tmp_path):
+    history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
+
+    def work(recorder):
+        for name in ("baseline", "retrained"):
+            recorder.reference(name, reference(history))
+
+    for _ in range(2):
+        assert session(work) is None
+    table = references_of(tmp_path)
+    assert table.index.tolist() == ["baseline", "retrained"]
+    assert (table.digest == "d" * 12).all()
+    assert table.loc["baseline", ["seed", "retain_dice", "forget_dice"]].tolist() == [5, 0.9, 0.8]
+    assert table[["heldout_dice", *EVIDENCE]].isna().all(axis=None)
+    assert not {"dice_gap", "retention"} & set(table)
+
+
+def test_evidence_is_recorded_of_whom_it_was_gathered_and_logged_as_metrics(session, tmp_path, store, runs_in):
+    history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
+
+    def work(recorder):
+        for name in ("baseline", "retrained"):
+            recorder.reference(name, reference(history))
+        for name in ("a", "b"):
+            run_trial(recorder, name, {})
+        assert [recorder.evidence(name) for name in ("baseline", "a", "nobody")] == [None] * 3
+        recorder.gathered("a", FOUND)
+        recorder.gathered("retrained", {**FOUND, "loss_auc": 0.5})
+        assert [recorder.evidence(name) for name in ("retrained", "a", "b")] == ["settings-1", "settings-1", None]
+
+    assert session(work) is None
+    for table, examined, other, auc in (
+        (pd.read_parquet(tmp_path / "trials.parquet").set_index("id"), "a", "b", 0.75),
+        (references_of(tmp_path), "retrained", "baseline", 0.5),
+    ):
+        row = table.loc[examined]
+        assert (row.loss_auc, row.relearn_steps, row.remembers, row.streisand) == (auc, math.inf, False, True)
+        assert row[["loss_auc_low", "over_forgets", "lira_auc"]].isna().all()
+        assert table.loc[other, list(EVIDENCE)].isna().all()
+        assert table.retain_dice.notna().all()
+    logged = evidence_in(store, runs_in(store, FAMILY))
+    assert (logged["a"], logged["retrained"]) == (LOGGED, {**LOGGED, "loss_auc": 0.5})
+    assert logged["b"] == logged["baseline"] == {}
+
+
+def test_evidence_outlives_later_sessions(session, tmp_path):
+    history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
+
+    def first(recorder):
+        recorder.reference("baseline", reference(history))
+        run_trial(recorder, "a", {"forget": 0.5})
+        for name in ("a", "baseline"):
+            recorder.gathered(name, FOUND)
+
+    def second(recorder):
+        recorder.reference("baseline", reference(history))
+        recorder.catch_up()
+        run_trial(recorder, "b", {"forget": 0.25})
+        assert recorder.evidence("a") == recorder.evidence("baseline") == "settings-1"
+
+    assert session(first) is None
+    assert session(second) is None
+    assert row_of(tmp_path, "a").loss_auc == references_of(tmp_path).loss_auc["baseline"] == 0.75
+    assert pd.isna(row_of(tmp_path, "b")["evidence"])
+
+
+def test_catching_up_logs_the_evidence_that_mlflow_lacks(session, store, runs_in, closed_port):
+    history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
+
+    def unseen(recorder):
+        recorder.reference("baseline", reference(history))
+        run_trial(recorder, "a", {})
+        for name in ("a", "baseline"):
+            recorder.gathered(name, FOUND)
+
+    def later(recorder):  # as a session begins
+        recorder.reference("baseline", reference(history))
+        recorder.catch_up()
+
+    assert "refused" in session(unseen, f"http://127.0.0.1:{closed_port}")
+    assert session(later) is None
+    logged = evidence_in(store, runs_in(store, FAMILY))
+    assert logged["a"] == LOGGED
+    assert logged["baseline"] == LOGGED

@@ -145,3 +145,19 @@ def test_what_follows_a_failure_is_dropped_and_the_first_reason_kept(store, tmp_
     tracker.close()
     assert "gone.html" in tracker.problem
     assert "later" not in runs_in(store, FAMILY)[PARENT].data.tags
+
+
+def test_measurements_have_no_step_and_what_is_no_finite_number_is_left_out(track, store, runs_in, steps_in):
+    values = {"auc": 0.75, "steps": 3, "remembers": True, "exposed": False}
+    nothing = {"text": "abc", "none": None, "nan": float("nan"), "never": float("inf"), "below": -float("inf")}
+    track(("start", "t", {}, {}), ("measure", "t", nothing), ("measure", "t", {**values, **nothing}))
+    run = runs_in(store, FAMILY)["t"]
+    assert run.data.metrics == {"auc": 0.75, "steps": 3.0, "remembers": 1.0, "exposed": 0.0}
+    assert steps_in(store, run, "auc") == [(0, 0.75)]
+
+
+def test_a_later_measurement_is_the_one_that_counts_and_epochs_go_on_beside_it(track, store, runs_in, steps_in):
+    track(("start", "t", {}, {}), ("log", "t", [{"epoch": 1, "dice": 0.5}]), ("measure", "t", {"auc": 0.75}))
+    track(("measure", "t", {"auc": 0.25}), ("log", "t", [{"epoch": 1, "dice": 0.5}, {"epoch": 2, "dice": 0.75}]))
+    run = runs_in(store, FAMILY)["t"]
+    assert (run.data.metrics["auc"], steps_in(store, run, "dice")) == (0.25, [(1, 0.5), (2, 0.75)])
