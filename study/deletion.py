@@ -29,7 +29,7 @@ def read_requests(text: str) -> list[list[str]]:
         RequestError: with all problems of the list itself; whether the subjects exist is for the split to say.
     """
     path = Path(text)
-    looks_like_file = path.suffix in (".yaml", ".yml") or path.is_file()
+    looks_like_file = path.suffix in (".yaml", ".yml") or _is_file(path)
     requests = _from_file(path) if looks_like_file else [part.split(",") for part in text.split("/")]
     requests = [[name.strip() for name in request] for request in requests]
     problems = [
@@ -41,6 +41,14 @@ def read_requests(text: str) -> list[list[str]]:
     if problems:
         raise RequestError(problems)
     return requests
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a long list of ids is no name that a file could have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _from_file(path: Path) -> list[list[str]]:

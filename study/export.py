@@ -1,5 +1,6 @@
 """`python -m study.export`: the unlearned network of a study, with its model card and erasure report."""
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -13,6 +14,7 @@ import torch
 import tyro
 from rich.console import Console
 from rich.markup import escape
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from analysis.front import best_feasible
@@ -114,7 +116,7 @@ def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettin
 
 def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     kept = folder / "front" / row["id"] / "weights.safetensors"
-    if kept.exists():
+    with contextlib.suppress(OSError, SafetensorError):
         return load_file(kept)
     from study.weights import weights_again  # needs Ray and the cohort, which a kept trial does not
 

@@ -76,6 +76,7 @@ class Recorder:
             self._start_run(row)
             self._tracker.log(row["id"], [_numbers(epoch) for epoch in self.epochs if epoch["id"] == row["id"]])
             self._end_run(row)
+        for row in (*self.rows, *self.references):
             if row["evidence"]:
                 self._tracker.measure(row["id"], {column: row[column] for column in EVIDENCE})
 
@@ -98,7 +99,7 @@ class Recorder:
     def gathered(self, name: str, found: Mapping[str, Any]) -> None:
         """Record and log the evidence on a trial or a reference."""
         for table in (self._trials, self._references):
-            table.upsert([{**row, **found} for row in table.rows if row["id"] == name])
+            table.upsert([{**row, **dict.fromkeys(EVIDENCE), **found} for row in table.rows if row["id"] == name])
         self._tracker.measure(name, found)
 
     def started(self, config: Mapping[str, Any]) -> None:
