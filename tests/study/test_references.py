@@ -173,7 +173,7 @@ def test_a_fit_starts_from_the_given_weights_writes_to_nothing_shared_and_repeat
     for array in initial.values():
         array.setflags(write=False)  # as Ray hands them out
     taught, recipe = plan.data.retain, Recipe(epochs=1, lr=1e-30, weight_decay=0.0, retain_batch=4)
-    *reports, weights = _fit_reports(plan.data, initial, taught, 10, recipe, 0, 1)
+    *reports, weights = _fit_reports(plan.data, initial, taught, 10, recipe, 0, 1, 5)
     assert [report.epoch for report in reports] == [1]
     assert reports[0].metrics.keys() >= {"retain_dice", "forget_mae"}
     for name, _ in initial_network(10, plan.data.classes, seed=0).named_parameters():
