@@ -179,6 +179,6 @@ def test_a_fit_starts_from_the_given_weights_writes_to_nothing_shared_and_repeat
     for name, _ in initial_network(10, plan.data.classes, seed=0).named_parameters():
         np.testing.assert_allclose(weights[name], initial[name], rtol=0, atol=1e-29)  # such a rate moves nothing
     assert weights["encoder.bn1.num_batches_tracked"] == initial["encoder.bn1.num_batches_tracked"] + 1
-    again = list(_fit_reports(plan.data, initial, taught, 10, recipe, 0, 1))
+    again = list(_fit_reports(plan.data, initial, taught, 10, recipe, 0, 1, 5))
     assert (again[0].loss, again[0].metrics) == (reports[0].loss, reports[0].metrics)
     assert torch.get_num_threads() == 1
