@@ -1,5 +1,6 @@
 """Evidence of forgetting, gathered as Ray tasks once the trials are done: on every reference and front trial."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def gather_evidence(
         view: shows the progress.
         listener: hears the epochs of shadow fits.
     """
-    state = _state(plan, references)
+    started, state = time.monotonic(), _state(plan, references)
     trials = {row["id"]: row for row in recorder.rows if row["on_front"] or row["id"] in asked(plan)}
     due = [name for name in [*references, *trials] if recorder.evidence(name) != state]
     if not due:
@@ -87,6 +88,7 @@ def gather_evidence(
             _write_details(plan, name, mine, compared)
             recorder.gathered(name, {**found, "evidence": state})
         advance(number)
+    view.line(f"evidence on {len(due)} networks in {time.monotonic() - started:.0f} s")
 
 
 class _Tasks:

@@ -1,6 +1,9 @@
 import hashlib
 import json
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -65,6 +68,14 @@ def test_both_files_load_into_the_network_and_give_the_recorded_dice(done, expor
     assert list(content) == ["state_dict"]
     assert {f"module.{name}" for name in state} == set(content["state_dict"])
     assert {"conv1.weight", "layer4.0.conv1.weight", "conv_seg.6.weight"} <= set(state)
+
+
+def test_a_script_that_knows_medicalnets_layout_only_finds_the_same_dice(done, exported):
+    (cohort,) = (done.cache / "cohorts").glob(done.record["cohort"]["digest"] + "*")
+    script = Path(__file__).parents[1] / "medicalnet.py"
+    command = [sys.executable, script, exported / "model.pth", cohort / "images.npy", cohort / "labels.npy"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert sorted(map(float, output.split())) == pytest.approx(recorded(done, done.front), abs=1e-4)
 
 
 def test_the_report_is_strict_json_with_the_records_numbers(done, exported):
