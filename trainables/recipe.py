@@ -22,7 +22,7 @@ class Recipe:
         retain_batch: retain scans per step.
         forget_batch: forget scans per step, drawn in turn; they share the retain scans' forward pass.
         optimizer: `adamw`, or `sgd` with momentum 0.9.
-        clip: largest norm of a step's gradient over all weights; 0 leaves it alone (default from benchmarks/README.md).
+        clip: largest norm of a step's gradient over all weights; 0 leaves it alone (see benchmarks/README.md).
         batch_norm: `train` normalises by the batch's statistics and updates the running ones; `frozen` uses the
             baseline's and leaves them.
         lr_warmup: epochs over which the learning rate rises linearly, step by step.
