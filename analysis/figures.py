@@ -51,7 +51,7 @@ def pareto_figure(study: StudyData) -> go.Figure:
         dots = [dot for dot in data.dots if dot.kind == kind]
         _add_points(figure, f"{kind} ({len(dots)})", dots, marker)
     if data.best is not None:
-        name, signed = _VALUES[study.objective.metric], study.objective.sign > 0
+        name, signed = _VALUES[study.objective.best.column], study.objective.best.sign > 0
         _add_points(figure, f"best: {name.lower()} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
     figure.add_annotation(
         text="<b>↖ better</b>",
@@ -73,7 +73,7 @@ def history_figure(study: StudyData) -> go.Figure:
     count = max(len(study.trials), 1)
     figure.update_layout(margin_t=50)
     figure.update_xaxes(title="Trial", range=[0.5, count + 0.5], dtick=1 if count <= _EVERY_TICK else None)
-    figure.update_yaxes(title=_VALUES[study.objective.metric])
+    figure.update_yaxes(title=_VALUES[study.objective.best.column])
     for kind, marker in _DOTS.items():
         dots = [dot for dot in data.dots if dot.kind == kind]
         figure.add_scatter(
@@ -85,7 +85,7 @@ def history_figure(study: StudyData) -> go.Figure:
             text=[dot.hover for dot in dots],
             hoverinfo="text",
         )
-    rises, values = best_so_far(data.dots, study.objective.sign)
+    rises, values = best_so_far(data.dots, study.objective.best.sign)
     figure.add_scatter(
         x=[*rises, count] if rises else [],
         y=[*values, values[-1]] if rises else [],

@@ -6,63 +6,63 @@ from typing import Any
 
 import numpy as np
 
+from study.constraints import Constraint, violations
 from study.records import FINISHED, Objective
 
 
-def pareto_front(retain: np.ndarray, forget: np.ndarray, eligible: np.ndarray) -> np.ndarray:
-    """Mark the eligible points that no other eligible point beats: retain Dice up, forgetting's measure down.
+def pareto_front(scores: np.ndarray) -> np.ndarray:
+    """Mark the points that no other point beats.
 
-    Sorted by that measure, a point is on the front if its retain Dice is the largest among its equals in the measure
-    and larger than that of all before them. Exact duplicates stay together; a NaN is never on the front.
+    A point beats another if it is at least as good in every column and better in one. Exact duplicates stay together;
+    a point with a NaN is never on the front.
 
     Args:
-        retain: (N,) retain Dice.
-        forget: (N,) forget Dice, or another measure of forgetting that is better when smaller.
-        eligible: (N,) bool, the points that count.
+        scores: (N, K), larger is better in each column.
 
     Returns:
         (N,) bool.
     """
-    (points,) = np.nonzero(eligible & np.isfinite(retain) & np.isfinite(forget))
-    points = points[np.lexsort((-retain[points], forget[points]))]
-    kept, forgotten = retain[points], forget[points]
-    best = np.concatenate(([-np.inf], np.maximum.accumulate(kept)))
-    equals = np.searchsorted(forgotten, forgotten)  # where each point's group of equal forget Dice begins
-    on_front = np.zeros(len(retain), bool)
-    on_front[points] = (kept == kept[equals]) & (kept > best[equals])
+    (points,) = np.nonzero(np.isfinite(scores).all(1))
+    order = points[np.lexsort(-scores[points].T[::-1])]  # whoever beats a point comes before it
+    leading: list[int] = []
+    for point in order:
+        others = scores[leading]
+        beaten = (others >= scores[point]).all(1) & (others > scores[point]).any(1)
+        if not beaten.any():
+            leading.append(point)
+    on_front = np.zeros(len(scores), bool)
+    on_front[leading] = True
     return on_front
 
 
-def mark(rows: Iterable[Mapping[str, Any]], retain_floor: float, objective: Objective) -> list[dict[str, Any]]:
+def mark(
+    rows: Iterable[Mapping[str, Any]], constraints: Sequence[Constraint], objective: Objective
+) -> list[dict[str, Any]]:
     """The trial rows with `feasible` and `on_front` set.
 
     Args:
         rows: trial rows; a metric may be NaN or None.
-        retain_floor: the least retention of a feasible trial, a fraction of the baseline's retain Dice. A trial
-            that has not finished, has diverged or has no retention is not feasible.
-        objective: names the measure of forgetting.
+        constraints: what a feasible trial meets. One that has not finished, or has diverged, is not feasible.
+        objective: its front's goals.
     """
     rows = list(rows)
-    feasible = np.array([_feasible(row, retain_floor) for row in rows], bool)
-    retain, forget = (
-        np.array([_number(row[name]) for row in rows]) for name in ("retain_dice", objective.forgetting)
-    )
-    on_front = pareto_front(retain, forget, feasible)
+    feasible = np.array([_feasible(row, constraints) for row in rows], bool)
+    scores = np.array([[goal.score(row) for goal in objective.front] for row in rows])
+    scores = scores.reshape(len(rows), len(objective.front))
+    on_front = pareto_front(np.where(feasible[:, None], scores, np.nan))
     return [
         {**row, "feasible": bool(keeps), "on_front": bool(leads)}
         for row, keeps, leads in zip(rows, feasible, on_front, strict=True)
     ]
 
 
-def best_feasible(rows: Sequence[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
+def best_feasible(rows: Iterable[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
     """The feasible trial with the largest score, the first of equals; None if there is none."""
     feasible = [row for row in rows if row["feasible"] and math.isfinite(objective.score(row))]
     return max(feasible, key=objective.score, default=None)
 
 
-def _feasible(row: Mapping[str, Any], retain_floor: float) -> bool:
-    return row["status"] == FINISHED and not row["diverged"] and _number(row["retention"]) >= retain_floor
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _feasible(row: Mapping[str, Any], constraints: Sequence[Constraint]) -> bool:
+    if row["status"] != FINISHED or row["diverged"]:
+        return False
+    return all(violation <= 0 for violation in violations(constraints, row).values())

@@ -105,7 +105,7 @@ def _dot(number: int, row: dict[str, Any], study: StudyData) -> Dot:
     settings = [f"{name} = {numbers.knob(row[name])}" for name in study.knobs if not _missing(row[name])]
     name = f"<b>trial {number}: {row['id']}</b>, {row['strategy']}, {kind}"
     hover = "<br>".join([name, *values, *settings])
-    forgetting, value = row[study.objective.forgetting], row[study.objective.metric]
+    forgetting, value = row[study.objective.forgetting], row[study.objective.best.column]
     return Dot(number, row["id"], kind, forgetting, row["retain_dice"], value, hover)
 
 

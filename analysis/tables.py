@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 
-from study.records import (
-    OBJECTIVES,
-    Objective,
+from study.constraints import Constraint, parse
+from study.records import OBJECTIVES, Objective
+from study.tables import (
     Table,
     history_table,
     references_table,
@@ -34,6 +34,7 @@ class StudyData(NamedTuple):
         space: the search space's file name.
         objective: of the search.
         retain_floor: the least retention of a feasible trial.
+        constraints: what a feasible trial meets, the retain floor included.
         knobs: the searched knobs and the names of their types.
         trials: one row per trial, in the order in which they began; columns as in study.records. A metric that is
             not there yet is NaN, a mark that is not there yet is False.
@@ -53,6 +54,7 @@ class StudyData(NamedTuple):
     space: str
     objective: Objective
     retain_floor: float
+    constraints: list[Constraint]
     knobs: dict[str, str]
     trials: pd.DataFrame
     history: pd.DataFrame
@@ -88,6 +90,7 @@ def load_study(folder: Path) -> StudyData:
             space=study["space"],
             objective=OBJECTIVES[study["settings"]["objective"]],
             retain_floor=float(study["settings"]["retain_floor"]),
+            constraints=[parse(text) for text in study["constraints"]],
             knobs=knobs,
             trials=trials,
             history=history,
@@ -118,7 +121,7 @@ def _tables(folder: Path, knobs: Mapping[str, type]) -> list[pd.DataFrame]:
 
 
 def _frame(table: Table) -> pd.DataFrame:
-    frame = pa.Table.from_pylist(table.rows, table.schema).to_pandas()
+    frame = table.read().to_pandas()
     marks = [name for name in ("feasible", "on_front", "diverged") if name in frame]
     return frame.assign(**{name: frame[name].eq(True) for name in marks})
 

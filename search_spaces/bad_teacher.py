@@ -15,4 +15,5 @@ SPACE = Space(
         "forget_weight": FloatDistribution(0.1, 2.0, log=True),
         "epochs": IntDistribution(3, 20),
     },
+    first=[{"temperature": 1.0, "lr": 1e-4, "forget_weight": 1.0, "epochs": 10}],
 )

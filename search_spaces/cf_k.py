@@ -14,4 +14,5 @@ SPACE = Space(
         "lr": FloatDistribution(1e-4, 3e-3, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"k": 1, "lr": 1e-3, "epochs": 10}],
 )

@@ -14,4 +14,5 @@ SPACE = Space(
         "lr": FloatDistribution(1e-4, 3e-2, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"optimizer": "sgd", "lr": 0.01, "epochs": 10}],
 )

@@ -16,4 +16,5 @@ SPACE = Space(
         "forget_weight": FloatDistribution(0.05, 2.0, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"image": "normal", "lr": 3e-4, "forget_weight": 1.0, "epochs": 20}],
 )

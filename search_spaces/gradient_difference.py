@@ -14,4 +14,5 @@ SPACE = Space(
         "lr": FloatDistribution(3e-5, 1e-3, log=True),
         "epochs": IntDistribution(3, 20),
     },
+    first=[{"retain_weight": 0.95, "lr": 3e-4, "epochs": 10}],
 )

@@ -1,6 +1,6 @@
 """Noisy Label through low-rank adapters on the convolutions; published rank 8, scale 32 / 8.
 
-Source: Hu et al. 2022, arXiv 2106.09685. `--fix lora_rank=8` gives adapters to any other space.
+Source: Hu et al. 2022, arXiv 2106.09685. `--set lora_rank=8` gives adapters to any other space.
 """
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -17,4 +17,5 @@ SPACE = Space(
         "epochs": IntDistribution(5, 20),
     },
     fixed={"lora_scale": 4.0},
+    first=[{"lora_rank": 8, "noise_rate": 1.0, "lr": 1e-3, "forget_weight": 1.0, "epochs": 20}],
 )

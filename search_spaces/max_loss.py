@@ -16,4 +16,5 @@ SPACE = Space(
         "forget_weight": FloatDistribution(0.01, 1.0, log=True),
         "epochs": IntDistribution(3, 20),
     },
+    first=[{"ceiling": 10.0, "lr": 3e-4, "forget_weight": 0.1, "epochs": 20}],
 )

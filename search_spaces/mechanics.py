@@ -10,6 +10,9 @@ from search_spaces.space import Space
 _ON_LABELS = ["noisy_labels", "retain_labels", "ascent"]
 _ON_FEATURES = ["random_features", "noise_image", "retain_features", "feature_ascent"]
 
+_LABELS = {"lr": 1e-3, "forget_weight": 1.0, "epochs": 20}
+_FEATURES = {"lr": 3e-4, "epochs": 20}
+
 SPACE = Space(
     strategy="mechanics",
     domains={
@@ -29,4 +32,11 @@ SPACE = Space(
         "ceiling": {"forget": ["ascent", "feature_ascent"]},
         "image": {"forget": ["noise_image"]},
     },
+    first=[
+        {"forget": "noisy_labels", "retain": "segment", "moves": "all", "noise_rate": 1.0, **_LABELS},
+        {"forget": "retain_labels", "retain": "segment", "moves": "all", **_LABELS},
+        {"forget": "ascent", "retain": "segment", "moves": "all", "ceiling": 10.0, **_FEATURES, "forget_weight": 0.1},
+        {"forget": "random_features", "retain": "features", **_FEATURES, "forget_weight": 0.25},
+        {"forget": "noise_image", "retain": "features", "image": "normal", **_FEATURES, "forget_weight": 1.0},
+    ],
 )

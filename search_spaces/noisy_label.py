@@ -17,5 +17,6 @@ SPACE = Space(
         "forget_weight": FloatDistribution(0.1, 2.0, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"noise_rate": 1.0, "lr": 1e-3, "forget_weight": 1.0, "epochs": 20}],
     published=Published(0.7576, 0.0613, "arXiv 2606.16180, Noisy Label, 50 epochs, MRBrainS18"),
 )

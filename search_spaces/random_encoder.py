@@ -14,4 +14,5 @@ SPACE = Space(
         "forget_weight": FloatDistribution(0.05, 2.0, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"lr": 3e-4, "forget_weight": 0.25, "epochs": 20}],
 )

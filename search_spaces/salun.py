@@ -16,4 +16,5 @@ SPACE = Space(
         "forget_weight": FloatDistribution(0.1, 2.0, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"saliency": 0.5, "noise_rate": 1.0, "lr": 1e-3, "forget_weight": 1.0, "epochs": 10}],
 )

@@ -18,4 +18,5 @@ SPACE = Space(
         "epochs": IntDistribution(5, 20),
     },
     conditions={"schedule_epochs": {"forget_schedule": ["warmup", "cosine"]}},
+    first=[{"forget_schedule": "constant", "lr_warmup": 0, "lr": 1e-3, "forget_weight": 1.0, "epochs": 20}],
 )

@@ -16,4 +16,5 @@ SPACE = Space(
         "lr": FloatDistribution(1e-4, 2e-3, log=True),
         "epochs": IntDistribution(5, 20),
     },
+    first=[{"alpha": 0.5, "gamma": 0.99, "max_epochs": 2, "lr": 5e-4, "epochs": 10}],
 )

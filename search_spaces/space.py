@@ -1,7 +1,8 @@
 """What a study runs: a search space, or a suite of fixed recipes; and how one is found by its name."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from itertools import product
@@ -15,7 +16,9 @@ import search_spaces
 from trainables import strategies
 from trainables.recipe import Recipe
 
-_NOT_SPACES = {"space"}
+_NOT_SPACES = {"space", "narrowing"}
+
+_COUNTED = 100_000
 
 Knob = float | int | str | bool
 
@@ -36,11 +39,12 @@ class Space:
     Attributes:
         strategy: file name of the preset in trainables/strategies.
         domains: knob -> distribution; a knob is a keyword of the preset or a field of the recipe, and `epochs`
-            is always one of them, or fixed.
+            (whole numbers) is always one of them, or fixed.
         conditions: knob -> other knob -> the values of the other at which the first is searched; where one of them
             has another value, or is not searched itself, the preset's default holds. The other comes first in
             `domains`.
         fixed: knobs that every trial shares.
+        first: published configurations, tried before the search; those that lie in the domains.
         published: the point of the strategy's paper, drawn beside the front.
 
     Raises:
@@ -52,14 +56,13 @@ class Space:
     domains: Mapping[str, BaseDistribution]
     conditions: Mapping[str, Mapping[str, Iterable[Knob]]] = field(default_factory=dict)
     fixed: Mapping[str, Knob] = field(default_factory=dict)
+    first: Sequence[Mapping[str, Knob]] = ()
     published: Published | None = None
 
     def __post_init__(self) -> None:
-        _check_knobs(self.strategy, [*self.domains, *self.fixed])
-        if not (isinstance(self.domains.get("epochs"), IntDistribution) or "epochs" in self.fixed):
-            raise ValueError(
-                f"the space of {self.strategy!r} must search `epochs` with an IntDistribution, or fix it"
-            )
+        _check_knobs(self.strategy, [*self.domains, *self.fixed, *(name for knobs in self.first for name in knobs)])
+        if not ("epochs" in self.fixed or self.knobs.get("epochs") is int):
+            raise ValueError(f"the space of {self.strategy!r} must search `epochs` in whole numbers, or fix it")
         order = [*self.fixed, *self.domains]
         if set(self.conditions) - set(order):
             raise ValueError(f"the space of {self.strategy!r} has conditions on knobs that it does not search")
@@ -82,40 +85,86 @@ class Space:
         return all(other in chosen and chosen[other] in values for other, values in others.items())
 
     @property
+    def size(self) -> int | None:
+        """How many configurations there are; None if they cannot be counted, or not in reasonable time."""
+        values = {name: _values(domain) for name, domain in self.domains.items()}
+        finite = {name: found for name, found in values.items() if found is not None}
+        if len(finite) < len(values) or math.prod(map(len, finite.values())) > _COUNTED:
+            return None
+        if not self.conditions:
+            return math.prod(map(len, finite.values()))
+        return len({tuple(chosen.items()) for chosen in self._combinations(finite)})
+
+    @property
+    def longest(self) -> int:
+        """Epochs of the longest trial."""
+        values = _values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
+        assert values is not None  # __post_init__ has seen to it
+        return int(max(values))
+
+    @property
+    def starts(self) -> list[dict[str, Knob]]:
+        """The published configurations, with what is fixed; those that lie in the domains."""
+        return [chosen for knobs in self.first if self.contains(chosen := {**knobs, **self.fixed})]
+
+    def contains(self, knobs: Mapping[str, Any]) -> bool:
+        """Whether a configuration lies in the domains and agrees with what is fixed."""
+        if any(name in knobs and knobs[name] != value for name, value in self.fixed.items()):
+            return False
+        chosen = {**self.fixed, **{name: knobs[name] for name in self.domains if knobs.get(name) is not None}}
+        return all(
+            name in chosen and _lies_in(chosen[name], domain)
+            for name, domain in self.domains.items()
+            if self.active(name, chosen)
+        )
+
+    @property
     def choices(self) -> Iterator[dict[str, Knob]]:
         """Every combination of the fixed knobs and the words (categories) that are searched."""
-        words = {name: domain for name, domain in self.domains.items() if isinstance(domain, CategoricalDistribution)}
+        words = {
+            name: domain.choices
+            for name, domain in self.domains.items()
+            if isinstance(domain, CategoricalDistribution)
+        }
         seen = []
-        for values in product(*(domain.choices for domain in words.values())):
-            chosen = dict(self.fixed)
-            for name, value in zip(words, values, strict=True):
-                if self.active(name, chosen) and isinstance(value, Knob):
-                    chosen[name] = value
+        for chosen in self._combinations(words):
             if chosen not in seen:
                 seen.append(chosen)
                 yield chosen
 
-    def holding(self, values: Mapping[str, str]) -> "Space":
-        """The same space with some knobs fixed at these values, given as text.
+    @property
+    def corners(self) -> Iterator[dict[str, Knob]]:
+        """Each of the choices with the lowest, then with the highest value of every number searched with it."""
+        for chosen in self.choices:
+            for end in ("low", "high"):
+                numbers = {
+                    name: getattr(domain, end) for name, domain in self.domains.items() if hasattr(domain, end)
+                }
+                yield {**chosen, **{name: value for name, value in numbers.items() if self.active(name, chosen)}}
 
-        Raises:
-            ValueError: for a knob that the strategy does not take, or a value of another kind than the domain's.
-        """
-        fixed = {name: _read(name, text, self.domains.get(name)) for name, text in values.items()}
-        _check_knobs(self.strategy, fixed)
-        left = {name: domain for name, domain in self.domains.items() if name not in fixed}
-        conditions = {name: others for name, others in self.conditions.items() if name not in fixed}
-        return replace(self, domains=left, conditions=conditions, fixed={**self.fixed, **fixed})
+    def _combinations(self, values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Knob]]:
+        """Every combination of values of some knobs, without those that are not active in it."""
+        for combination in product(*values.values()):
+            chosen = dict(self.fixed)
+            for name, value in zip(values, combination, strict=True):
+                if self.active(name, chosen):
+                    chosen[name] = value
+            yield chosen
 
     def up_to(self, epochs: int) -> "Space":
         """The same space with at most this many epochs a trial; its own lower end gives way if it must."""
+        first = [{**knobs, "epochs": min(int(knobs.get("epochs", epochs)), epochs)} for knobs in self.first]
         if "epochs" in self.fixed:
-            return replace(self, fixed={**self.fixed, "epochs": min(int(self.fixed["epochs"]), epochs)})
+            return replace(self, fixed={**self.fixed, "epochs": min(int(self.fixed["epochs"]), epochs)}, first=first)
         domain = self.domains["epochs"]
-        assert isinstance(domain, IntDistribution)
-        low = min(domain.low, epochs)
-        shorter = IntDistribution(low, epochs - (epochs - low) % domain.step, log=domain.log, step=domain.step)
-        return replace(self, domains={**self.domains, "epochs": shorter})
+        if isinstance(domain, CategoricalDistribution):
+            kept = [value for value in domain.choices if isinstance(value, int) and value <= epochs] or [epochs]
+            shorter: BaseDistribution = CategoricalDistribution(kept)
+        else:
+            assert isinstance(domain, IntDistribution)
+            low = min(domain.low, epochs)
+            shorter = IntDistribution(low, epochs - (epochs - low) % domain.step, log=domain.log, step=domain.step)
+        return replace(self, domains={**self.domains, "epochs": shorter}, first=first)
 
 
 @dataclass(frozen=True)
@@ -211,24 +260,28 @@ def _check_knobs(strategy: str, given: Iterable[str]) -> None:
         raise ValueError(f"strategy {strategy!r} has no knobs {unknown}; it has {sorted(known)}")
 
 
-def _read(name: str, text: str, domain: BaseDistribution | None) -> Knob:
-    """A knob's value from the command line: of its domain's kind, or a literal, or a word."""
-    value: Any
-    try:
-        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(domain, FloatDistribution) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, Knob) or (
-        domain is not None and type(value) is not type(domain.to_external_repr(_lowest(domain)))
-    ):
-        raise ValueError(f"{name}={text}: not a value of {name}, which is searched in {domain}")
-    return value
-
-
 def _modules(path: "list[str]") -> list[str]:
     return sorted(module.name for module in iter_modules(path))
+
+
+def _values(domain: BaseDistribution) -> Sequence[Any] | None:
+    """Every value of a domain, or None if it is continuous."""
+    if isinstance(domain, CategoricalDistribution):
+        return domain.choices
+    if isinstance(domain, IntDistribution):
+        return range(domain.low, domain.high + 1, domain.step)
+    assert isinstance(domain, FloatDistribution)
+    if domain.step is None:
+        return None
+    steps = round((domain.high - domain.low) / domain.step)
+    return [domain.low + number * domain.step for number in range(steps + 1)]
+
+
+def _lies_in(value: Any, domain: BaseDistribution) -> bool:
+    try:
+        return bool(domain._contains(domain.to_internal_repr(value)))
+    except ValueError:  # of another kind, or a word that is not searched
+        return False
 
 
 def _lowest(domain: BaseDistribution) -> float:

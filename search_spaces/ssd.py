@@ -15,4 +15,5 @@ SPACE = Space(
         "dampening": FloatDistribution(0.1, 5.0, log=True),
     },
     fixed={"epochs": 1},
+    first=[{"selection": 10.0, "dampening": 1.0}],
 )

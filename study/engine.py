@@ -1,46 +1,46 @@
-"""The engine: Ray Tune runs the trials, a callback hands every event to the recorder and the view."""
+"""The engine: Ray Tune runs the trials of a study, as many sessions of it as it takes."""
 
-import shutil
+import errno
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray import PlacementGroupID, tune
+from ray.exceptions import OutOfMemoryError
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
-from rich.markup import escape
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
-from analysis.console import best_line
-from analysis.front import best_feasible
 from search_spaces.space import Suite
+from study.events import Events, Stop
+from study.interrupts import Interrupts
 from study.plan import Plan
 from study.recording import Recorder
-from study.records import FAILED, FINISHED, OBJECTIVES, RUNNING, write_json
+from study.records import RUNNING
 from study.references import BASELINE, STEERING, Reference
 from study.resources import Resources
-from study.search import StudySearch, Unfinished
-from study.suite import SuiteSearch, suite_trials
+from study.search.searcher import StudySearch, Unfinished
+from study.search.stopping import Halving
+from study.search.suite import SuiteSearch, suite_trials
+from study.search.warm_start import earlier_trials
 from study.view import StudyView
-from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial
+from trainables.trainable import STATE_FILE, UnlearningTrial
+
+_OFF = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder writes, once
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # study/interrupts.py catches signals
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of all trials, for a restore that studies do not use
+}
+"""What Tune would do beside running trials."""
 
 _MOST_RETRIES = 2
 """Of a trial whose process dies or raises; each continues from the trial's newest checkpoint."""
 
 
-def run_trials(
-    plan: Plan, references: dict[str, Reference], resources: Resources, recorder: Recorder, view: StudyView
-) -> bool:
-    """Run trials until the study has as many as its settings ask for, or there are no others.
-
-    Returns:
-        Whether that was reached; False after Ctrl-C.
-    """
-    ended = [row for row in recorder.rows if row["status"] != RUNNING]
-    remaining = plan.trials - len(ended)
-    if remaining <= 0:
-        return True
-    storage = plan.settings.folder.absolute() / "tune"
-    search = _search(plan, references[BASELINE].digest, recorder.rows, storage)
+def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources: Resources) -> Any:
+    """What Tune runs as a trial: it starts from the baseline and shares the cohort with all others."""
     baseline = {
         "depth": plan.settings.depth,
         "weights": references[BASELINE].weights,
@@ -50,12 +50,68 @@ def run_trials(
         "retrained_forget_dice": references[STEERING].metrics["forget_dice"],
     }
     trainable = tune.with_parameters(UnlearningTrial, data=plan.data, baseline=baseline, threads=resources.cpus)
-    Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+    return tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
+
+
+def run_trials(
+    plan: Plan,
+    trainable: Any,
+    baseline: str,
+    concurrent: int,
+    recorder: Recorder,
+    view: StudyView,
+    interrupts: Interrupts,
+) -> bool:
+    """Run trials until the study has as many as its settings ask for, or there are no others.
+
+    Args:
+        plan: what to search, for what, and where the records are.
+        trainable: of Tune, with its resources; it reports what UnlearningTrial does.
+        baseline: digest of the baseline reference.
+        concurrent: trials at a time.
+        recorder: takes what happens, and knows what has happened.
+        view: shows it.
+        interrupts: has been entered.
+
+    Returns:
+        Whether that was reached; False after a signal.
+
+    Raises:
+        OSError: the disk is full.
+        StorageError: the Optuna storage cannot hold this study.
+    """
+    os.environ.update(_OFF)
+    crowded: set[str] = set()
+    storage = plan.settings.folder.absolute() / "tune"
+    while recorder.ended_trials < plan.trials:
+        search = _search(plan, baseline, recorder.rows, storage, crowded, view)
+        events = Events(plan, recorder, view, search, _halving(plan, recorder), crowded)
+        interrupts.told = events.interrupt
+        try:
+            _tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events).fit()
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            for group in placement_group_table():  # Tune has left its trials where they were
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
+            events.on_host_memory(error.__cause__)
+        else:
+            if events.full_disk:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return search.exhausted or recorder.ended_trials >= plan.trials
+        finally:
+            interrupts.told = None
+    return True
+
+
+def _tuner(trainable: Any, trials: int, concurrent: int, storage: Path, events: Events) -> Tuner:
+    return Tuner(
+        trainable,
         tune_config=TuneConfig(
-            search_alg=search,
-            num_samples=remaining,
-            max_concurrent_trials=resources.concurrent,
+            search_alg=events.search,
+            scheduler=events.halving,
+            num_samples=trials,
+            max_concurrent_trials=concurrent,
             reuse_actors=True,
             trial_dirname_creator=_trial_folder,
         ),
@@ -63,116 +119,73 @@ def run_trials(
             name=_next_session(storage),
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=_MOST_RETRIES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
-            callbacks=[_Events(plan, recorder, view)],
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[events],
+            stop=Stop(events),
             verbose=0,
         ),
-    ).fit()
-    ended = [row for row in recorder.rows if row["status"] != RUNNING]
-    return search.exhausted or len(ended) >= plan.trials
+    )
 
 
-def _search(plan: Plan, baseline: str, rows: list[dict[str, Any]], storage: Path) -> StudySearch | SuiteSearch:
+def _search(
+    plan: Plan,
+    baseline: str,
+    rows: list[dict[str, Any]],
+    storage: Path,
+    crowded: set[str],
+    view: StudyView,
+) -> StudySearch | SuiteSearch:
     """What suggests the trials that are left, given the rows of those that began."""
-    ended = [row for row in rows if row["status"] != RUNNING]
+    settings, space = plan.settings, plan.space
     unfinished = [
-        Unfinished(row["id"], {name: row[name] for name in plan.space.knobs}, newest_state(storage, row["id"]))
+        Unfinished(name, {knob: row[knob] for knob in space.knobs}, newest_state(storage, name), name in crowded)
         for row in rows
-        if row["status"] == RUNNING
+        if row["status"] == RUNNING and (name := row["id"])
     ]
-    if isinstance(plan.space, Suite):
-        trials = suite_trials(plan.space, plan.settings.seed, baseline)
-        return SuiteSearch(trials, [row["id"] for row in ended], unfinished)
-    objective = OBJECTIVES[plan.settings.objective]
-    floor = plan.settings.retain_floor
-    return StudySearch(plan.space, objective, baseline, plan.settings.seed, floor, ended, unfinished)
+    if isinstance(space, Suite):
+        ended = [row["id"] for row in rows if row["status"] != RUNNING]
+        return SuiteSearch(suite_trials(space, settings.seed, baseline), ended, unfinished)
+    earlier = earlier_trials(plan) if settings.warm_start else []
+    if earlier:
+        view.line(f"the search has learned from {len(earlier)} trials of {settings.warm_start}")
+    return StudySearch(
+        space,
+        plan.objective,
+        plan.constraints,
+        baseline,
+        settings.seed,
+        settings.sampler,
+        rows,
+        unfinished,
+        space.starts if settings.enqueue else (),
+        earlier,
+        settings.optuna_storage or None,
+        settings.name,
+    )
 
 
-class _Events(Callback):
-    """Tune's events, passed on in the order: record, checkpoint files, view."""
-
-    def __init__(self, plan: Plan, recorder: Recorder, view: StudyView):
-        self._plan, self._recorder, self._view = plan, recorder, view
-        self._front = plan.settings.folder / "front"
-        ended = sum(row["status"] != RUNNING for row in recorder.rows)
-        self._advance = view.begin("trials", plan.trials, ended)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks for a restore that studies do not use."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._recorder.started(trial.config)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._recorder.epoch(trial.config["id"], result)
-        self._view.running(trial.config["id"], result, trial.config["knobs"]["epochs"])
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if not trial.last_result.get("done"):
-            return  # interrupted: it stays `running` and a resume continues it
-        name = trial.config["id"]
-        assert trial.checkpoint is not None
-        keep_weights(self._front / name, Path(trial.checkpoint.path) / WEIGHTS_FILE, dict(trial.config))
-        self._end(name, FINISHED, trial.last_result["diverged"])
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._view.line(f"{trial.config['id']}  [yellow]tried again after: {_reason(trial)}[/yellow]")
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._recorder.started(trial.config)  # it may never have come that far
-        self._end(trial.config["id"], FAILED, diverged=False)
-        self._view.line(f"{' ' * 14}[red]{_reason(trial)}[/red] ({escape(str(trial.error_file))})")
-
-    def _end(self, name: str, status: str, diverged: bool) -> None:
-        self._recorder.ended(name, status, diverged)
-        rows = self._recorder.rows
-        on_front = {row["id"] for row in rows if row["on_front"]}
-        for folder in self._front.glob("*"):
-            if folder.name not in on_front:
-                shutil.rmtree(folder)
-        for folder in (self._plan.settings.folder / "tune").glob(f"*/{name}/checkpoint_*"):
-            shutil.rmtree(folder)
-        (row,) = (row for row in rows if row["id"] == name)
-        best = best_feasible(rows, OBJECTIVES[self._plan.settings.objective])
-        shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
-        self._view.ended(
-            name, _line(row, shown), f"best feasible: {best_line(best)}" if best else "no feasible trial yet"
-        )
-        self._advance(sum(row["status"] != RUNNING for row in rows))
+def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
+    if not plan.settings.early_stopping or isinstance(plan.space, Suite):
+        return None
+    reports = [{**epoch, "diverged": False} for row in recorder.rows for epoch in recorder.epochs(row["id"])]
+    return Halving(plan.objective, plan.constraints, plan.space.longest, plan.grace, reports)
 
 
 def newest_state(storage: Path, trial: str) -> Path | None:
-    """The newest complete state file of a trial in any session; a file whose writing was cut off is passed over."""
+    """The newest complete state file of a trial in any session; a file whose writing was cut off is passed over.
+
+    Sessions and checkpoints are numbered: no clock decides.
+    """
     found = storage.glob(f"*/{trial}/checkpoint_*/{STATE_FILE}")
-    for state in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+    for state in sorted(found, key=_numbers_of, reverse=True):
         if zipfile.is_zipfile(state):
             return state
     return None
 
 
-def keep_weights(folder: Path, weights: Path, config: dict[str, Any]) -> None:
-    """Copy a trial's final weights and configuration into the study's front."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(weights, folder / WEIGHTS_FILE)
-    write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
-
-
-def _line(row: dict[str, Any], name: str) -> str:
-    if row["status"] == FAILED:
-        return f"{name}  failed"
-    outcome = "diverged" if row["diverged"] else "feasible" if row["feasible"] else "infeasible"
-    return (
-        f"{name}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
-        f"  gap {row['dice_gap']:+.3f}  {row['epochs_done']} epochs, {row['seconds']:.0f} s"
-    )
-
-
-def _reason(trial: Trial) -> str:
-    """The last line of a failed trial's log."""
-    return escape(Path(trial.error_file).read_text().strip().rpartition("\n")[2])
+def _numbers_of(state: Path) -> tuple[int, int]:
+    session, checkpoint = state.parents[2].name, state.parent.name
+    return int(session.rpartition("-")[2]), int(checkpoint.rpartition("_")[2])
 
 
 def _trial_folder(trial: Trial) -> str:

@@ -20,9 +20,11 @@ from safetensors.torch import load_file, save_file
 from analysis.front import best_feasible
 from analysis.report import erasure_report, subjects_figure, write_report
 from analysis.tables import StudyData, StudyError, knob_types, load_study
-from study.records import FINISHED, replace_file, trials_table, write_json
+from study.constraints import violations
+from study.records import FINISHED, replace_file, write_json
 from study.run import BAD_INPUT
 from study.settings import StudySettings
+from study.tables import trials_table
 from trainables.folders import appearing
 from trainables.med3d import medicalnet_layout
 
@@ -107,8 +109,9 @@ def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettin
         if row is None:
             raise ExportError(f"study {study.name!r} has no feasible trial; give it more, or name one with --trial")
     if not (row["feasible"] or settings.allow_infeasible):
+        missed = [name for name, by in violations(study.constraints, row).items() if by > 0]
         raise ExportError(
-            f"trial {row['id']} is infeasible (retention {row['retention']:.3f}, floor {study.retain_floor:g});"
+            f"trial {row['id']} is infeasible ({'diverged' if row['diverged'] else 'misses ' + ', '.join(missed)});"
             " --allow-infeasible exports it all the same"
         )
     return row
@@ -142,23 +145,26 @@ def _command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """The study command that runs this trial again: alone, or among those of its suite."""
     defaults, given = StudySettings().plain(), record["settings"]
     knobs = {name: row[name] for name in record["knobs"] if row[name] is not None}
-    apart = {"name", "studies", "resume", "verbose", "tracking_uri", "examine"}
+    apart = {"name", "studies", "resume", "verbose", "explain", "tracking_uri", "optuna_storage", "examine"}
     words = ["python -m study.run"]
     if not record["suite"]:
-        fix = ",".join(f"{name}={value}" for name, value in knobs.items())
-        words += [f"--space {row['strategy']}", f"--fix {shlex.quote(fix)}", "--trials 1"]
-        apart |= {"space", "fix", "epochs", "trials"}
+        words += [f"--space {row['strategy']}", "--trials 1"]
+        words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in knobs.items()]
+        apart |= {"space", "knobs", "epochs", "trials"}
+        apart |= {"sampler", "enqueue", "warm_start", "early_stopping", "grace"}  # nothing is searched
     options = {
         field.name: given[field.name]
         for field in fields(StudySettings)
         if field.name not in apart and given[field.name] != defaults[field.name]
     }
-    words += [
-        f"--no-{name.replace('_', '-')}"
-        if value is False
-        else f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
-        for name, value in options.items()
-    ]
+    for name, value in options.items():
+        option = name.replace("_", "-")
+        if value is False:
+            words.append(f"--no-{option}")
+        else:
+            words += [
+                f"--{option} {shlex.quote(str(one))}" for one in (value if isinstance(value, list) else [value])
+            ]
     return " ".join(words)
 
 

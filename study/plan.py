@@ -7,9 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search_spaces import space as spaces
+from search_spaces.narrowing import narrow
 from search_spaces.space import Space, Suite
+from study.constraints import Constraint, ConstraintError
+from study.constraints import parse as parse_constraint
 from study.deletion import RequestError, read_requests
 from study.pseudonyms import owner_key, pseudonym
+from study.records import OBJECTIVES, Objective
+from study.search.samplers import problems as sampler_problems
 from study.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
@@ -49,10 +54,26 @@ class Plan:
     requests: tuple[tuple[int, ...], ...]
 
     @property
+    def objective(self) -> Objective:
+        """What the study searches for."""
+        return OBJECTIVES[self.settings.objective]
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        """What a feasible trial meets."""
+        return self.settings.constraints
+
+    @property
     def trials(self) -> int:
         """How many trials the study has in all."""
         suite = self.space
         return len(suite.entries) * suite.seeds if isinstance(suite, Suite) else self.settings.trials
+
+    @property
+    def grace(self) -> int:
+        """Epochs that early stopping leaves every trial."""
+        assert isinstance(self.space, Space)
+        return self.settings.grace or max(1, 3 * self.space.longest // 4)
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -112,6 +133,16 @@ def make_plan(settings: StudySettings) -> Plan:
     return Plan(settings, space, cohort, records, trial_data(cohort, split), places)
 
 
+def explained(settings: StudySettings) -> Space | Suite:
+    """What --explain prints: the space, changed as the settings say.
+
+    Raises:
+        PlanError: there is no such space, or no such change of it.
+    """
+    check(settings)
+    return _space(settings)
+
+
 def check(settings: StudySettings) -> tuple[int, int, int] | None:
     """Check the settings by themselves and return the shape that they ask for.
 
@@ -134,6 +165,7 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         "references",
         "baseline_epochs",
         "concurrent",
+        "grace",
         "forget_count",
         "heldout_count",
         "retain_count",
@@ -146,6 +178,13 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
             problems.append(f"--{name.replace('_', '-')} must be at least 0, but got {getattr(settings, name)}")
     if not 0 < settings.retain_floor <= 1:
         problems.append(f"--retain-floor must be in (0, 1], but got {settings.retain_floor}")
+    for text in settings.constraint:
+        try:
+            parse_constraint(text)
+        except ConstraintError as error:
+            problems.append(f"--constraint: {error}")
+    if settings.warm_start and not (settings.studies / settings.warm_start / "study.json").is_file():
+        problems.append(f"--warm-start: no study {settings.warm_start!r} in {settings.studies}")
     if not settings.baseline_lr > 0:
         problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
     if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():
@@ -174,25 +213,34 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
 
 
 def _space_problems(settings: StudySettings) -> list[str]:
-    """What is wrong with the options that change the space."""
+    """What is wrong with the options that change the space, or how it is searched."""
     suite = isinstance(spaces.load(settings.space), Suite)
-    needless = {"fix": suite, "epochs": suite, "horizons": not suite, "seeds": not suite}
+    defaults = StudySettings()
+    searching = ("knobs", "epochs", "sampler", "enqueue", "warm_start", "early_stopping", "grace", "optuna_storage")
+    needless = {**dict.fromkeys(searching, suite), **dict.fromkeys(("horizons", "seeds"), not suite)}
     kind = "a suite of fixed recipes" if suite else "no suite"
+    option = {"knobs": "set"}
     problems = [
-        f"--{name} says nothing about --space {settings.space}, which is {kind}"
+        f"--{option.get(name, name).replace('_', '-')} says nothing about --space {settings.space}, which is {kind}"
         for name, wrong in needless.items()
-        if wrong and getattr(settings, name)
+        if wrong and getattr(settings, name) != getattr(defaults, name)
     ]
     if problems:
         return problems
     try:
-        space = _space(settings)
+        epochs = settings.epochs if settings.epochs is None or settings.epochs > 0 else None  # told elsewhere
+        space = _space(replace(settings, epochs=epochs))
         if isinstance(space, Space):
-            for chosen in space.choices:
-                build(space.strategy, chosen)
+            for corner in space.corners:
+                build(space.strategy, corner)
     except ValueError as error:
-        return [f"--{'horizons' if suite else 'fix'}: {error}"]
-    return []
+        return [f"--{'horizons' if suite else 'set'}: {line}" for line in str(error).splitlines()]
+    if isinstance(space, Space):
+        objective = OBJECTIVES[settings.objective]
+        problems += [f"--sampler: {problem}" for problem in sampler_problems(settings.sampler, space)]
+        if settings.early_stopping and objective.multiple:
+            problems.append(f"--early-stopping compares one number, and --objective {settings.objective} has several")
+    return problems
 
 
 def _space(settings: StudySettings) -> Space | Suite:
@@ -208,12 +256,7 @@ def _space(settings: StudySettings) -> Space | Suite:
             raise ValueError(f"must be numbers of epochs, as in 20,50, but got {settings.horizons!r}")
         horizons = tuple(sorted({int(part) for part in given})) or space.horizons
         return replace(space, horizons=horizons, seeds=settings.seeds or space.seeds)
-    pairs = [part.partition("=") for part in _listed(settings.fix)]
-    if not all(equals and value for _, equals, value in pairs):
-        raise ValueError(f"must be KNOB=VALUE,..., but got {settings.fix!r}")
-    if len({name.strip() for name, _, _ in pairs}) < len(pairs):
-        raise ValueError(f"a knob is held at one value, but got {settings.fix!r}")
-    space = space.holding({name.strip(): value.strip() for name, _, value in pairs})
+    space = narrow(space, settings.knobs)
     return space if settings.epochs is None else space.up_to(settings.epochs)
 
 

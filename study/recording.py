@@ -1,28 +1,28 @@
 """What a study writes down: tables on disk first, then MLflow."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analysis.front import mark
+from study.constraints import Constraint
 from study.records import (
     EVIDENCE,
     FAILED,
     FINISHED,
     METRICS,
+    PRUNED,
     RUNNING,
     SUBJECT_METRICS,
     Objective,
-    history_table,
-    references_table,
-    subjects_table,
-    trials_table,
 )
 from study.references import Reference
+from study.tables import Table, history_table, references_table, subjects_table, trials_table
 from study.tracking import PARENT, Tracker
 
 _MARKS = ("feasible", "on_front")
-_MLFLOW_STATUS = {FINISHED: "FINISHED", FAILED: "FAILED", RUNNING: "KILLED"}
+_MLFLOW_STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED", RUNNING: "KILLED"}
 
 
 class Recorder:
@@ -33,7 +33,7 @@ class Recorder:
         folder: Path,
         knobs: Mapping[str, type],
         objective: Objective,
-        retain_floor: float,
+        constraints: Sequence[Constraint],
         subjects: Mapping[str, Sequence[str]],
         tracker: Tracker,
         horizons: Sequence[int] = (),
@@ -44,62 +44,81 @@ class Recorder:
             folder: of the study.
             knobs: those of any trial and the Python type of their values.
             objective: decides the front.
-            retain_floor: least retention of a feasible trial.
+            constraints: what a feasible trial meets.
             subjects: set -> pseudonyms of its subjects, in the order of the reported values.
             tracker: takes everything to MLflow.
             horizons: epochs after which single subjects are recorded, beside the last one.
         """
         self._trials, self._history = trials_table(folder, knobs), history_table(folder)
         self._subjects, self._references = subjects_table(folder), references_table(folder)
-        self._knobs, self._objective, self._floor = tuple(knobs), objective, retain_floor
+        self._knobs, self._objective, self._constraints = tuple(knobs), objective, constraints
         self._sets, self._tracker, self._horizons = subjects, tracker, horizons
+        self._trial_rows = {row["id"]: row for row in self._trials.rows}
+        self._reference_rows = {row["id"]: row for row in self._references.rows}
+        self._epochs: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._latest: dict[str, Mapping[str, Any]] = {}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The trial table."""
-        return self._trials.rows
+        return list(self._trial_rows.values())
 
     @property
     def references(self) -> list[dict[str, Any]]:
         """The table of references."""
-        return self._references.rows
+        return list(self._reference_rows.values())
 
     @property
-    def epochs(self) -> list[dict[str, Any]]:
-        """The history table."""
-        return self._history.rows
+    def ended_trials(self) -> int:
+        """Trials that nothing is left to do for."""
+        return sum(row["status"] != RUNNING for row in self._trial_rows.values())
+
+    def row(self, trial: str) -> dict[str, Any]:
+        """A trial's row."""
+        return self._trial_rows[trial]
+
+    def epochs(self, trial: str) -> list[dict[str, Any]]:
+        """A trial's rows of the history table, by epoch."""
+        rows: list[dict[str, Any]] = self._history.read(id=trial).sort_by("epoch").to_pylist()
+        return rows
 
     def catch_up(self) -> None:
-        """Log to MLflow what earlier sessions recorded but could not log."""
+        """Log to MLflow what it lacks of the records."""
+        history = self._history.read()
+        last = history.group_by("id").aggregate([("epoch", "max")]).to_pydict()
+        epochs = dict(zip(last["id"], last["epoch_max"], strict=True))
+        for row in self.references:
+            params = {"reference": row["id"], "digest": row["digest"]}
+            self._tracker.start(row["id"], params, {"status": FINISHED}, "FINISHED")
         for row in self.rows:
-            self._start_run(row)
-            self._tracker.log(row["id"], [_numbers(epoch) for epoch in self.epochs if epoch["id"] == row["id"]])
-            self._end_run(row)
-        for row in (*self.rows, *self.references):
+            self._tell_run(row, _MLFLOW_STATUS[row["status"]])
+        for row in (*self.references, *self.rows):
+            self._tracker.log_lacking(row["id"], epochs.get(row["id"], 0), partial(self._numbers, row["id"]))
             if row["evidence"]:
                 self._tracker.measure(row["id"], {column: row[column] for column in EVIDENCE})
 
+    def _numbers(self, trial: str) -> list[dict[str, Any]]:
+        return [_numbers(epoch) for epoch in self.epochs(trial)]
+
     def reference(self, name: str, reference: Reference) -> None:
-        """Record a reference and its single subjects, and log its history."""
-        empty = dict.fromkeys(EVIDENCE)
-        known = next((row for row in self._references.rows if row["id"] == name), empty)
+        """Record a reference, its single subjects and its history."""
+        known = self._reference_rows.get(name, dict.fromkeys(EVIDENCE))
         row = {**known, "id": name, "digest": reference.digest, "seed": reference.seed, **reference.metrics}
-        self._references.upsert([row])
-        self._record_subjects(name, int(reference.history[-1]["epoch"]), reference.subjects)
-        self._tracker.start(name, {"reference": name, "digest": reference.digest}, {"status": FINISHED})
-        self._tracker.log(name, reference.history)
-        self._tracker.end(name, "FINISHED")
+        if name not in self._reference_rows:
+            self._history.upsert({"id": name, **epoch} for epoch in reference.history)
+            self._record_subjects(name, int(reference.history[-1]["epoch"]), reference.subjects)
+        self._write(self._references, self._reference_rows, [row])
 
     def evidence(self, name: str) -> str | None:
         """The settings under which a trial's or reference's evidence was gathered; None without any."""
-        rows = [row for row in (*self.rows, *self._references.rows) if row["id"] == name]
-        return rows[0].get("evidence") if rows else None
+        row = self._trial_rows.get(name) or self._reference_rows.get(name) or {}
+        return row.get("evidence")
 
     def gathered(self, name: str, found: Mapping[str, Any]) -> None:
         """Record and log the evidence on a trial or a reference."""
-        for table in (self._trials, self._references):
-            table.upsert([{**row, **dict.fromkeys(EVIDENCE), **found} for row in table.rows if row["id"] == name])
+        for table, rows in ((self._trials, self._trial_rows), (self._references, self._reference_rows)):
+            if name in rows:
+                self._write(table, rows, [{**rows[name], **dict.fromkeys(EVIDENCE), **found}])
         self._tracker.measure(name, found)
 
     def started(self, config: Mapping[str, Any]) -> None:
@@ -109,50 +128,70 @@ class Recorder:
             config: `id`, `strategy`, `seed` and `knobs`.
         """
         trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self._knobs}
-        empty = dict.fromkeys((*METRICS, *_MARKS, "diverged", *EVIDENCE))
-        known = next((row for row in self.rows if row["id"] == trial), {"epochs_done": 0, "seconds": 0.0})
+        empty = dict.fromkeys((*METRICS, *_MARKS, "diverged", "problem", *EVIDENCE))
+        continued = trial in self._trial_rows
+        known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
         identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
         row = {**empty, **known, **identity, **knobs, "status": RUNNING}
-        self._trials.upsert([row])
-        self._start_run(row)
+        self._write(self._trials, self._trial_rows, [row])
+        if trial not in self._epochs:
+            self._epochs[trial] = {epoch["epoch"]: epoch for epoch in self.epochs(trial)} if continued else {}
+        self._tell_run(row, "RUNNING")
 
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
         row = {"id": trial, **{name: result[name] for name in ("epoch", *METRICS, "loss", "seconds")}}
         self._history.upsert([row])
+        self._epochs[trial][row["epoch"]] = row
         self._latest[trial] = result
         if result["epoch"] in self._horizons:
             self._record_subjects(trial, result["epoch"], result["subjects"])
         self._tracker.log(trial, [_numbers(row)])
 
-    def ended(self, trial: str, status: str, diverged: bool) -> None:
-        """A trial has finished or failed: its last epoch's metrics are its result, and the front may change."""
-        reports = [row for row in self.epochs if row["id"] == trial]
-        (row,) = (row for row in self.rows if row["id"] == trial)
+    def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> None:
+        """A trial is finished, pruned or failed: its last epoch's metrics are its result, and the front may change.
+
+        Args:
+            trial: its id.
+            status: FINISHED, PRUNED or FAILED.
+            diverged: whether its last loss was not finite.
+            problem: what went wrong with it.
+        """
+        reports = [report for _, report in sorted(self._epochs.pop(trial).items())]
         last = {name: reports[-1][name] for name in METRICS} if reports else {}
         seconds = sum(report["seconds"] for report in reports)
         if trial in self._latest:
             latest = self._latest.pop(trial)
             self._record_subjects(trial, latest["epoch"], latest["subjects"])
-        row = {**row, **last, "diverged": diverged, "epochs_done": len(reports), "seconds": seconds, "status": status}
-        before = {row["id"]: tuple(row[name] for name in _MARKS) for row in self.rows}
-        marked = mark([*(other for other in self.rows if other["id"] != trial), row], self._floor, self._objective)
-        self._trials.upsert(marked)
-        for row in marked:
+        row = {**self._trial_rows[trial], **last, "diverged": diverged, "epochs_done": len(reports)}
+        row |= {"seconds": seconds, "status": status, "problem": problem}
+        leading = [other for other in self._trial_rows.values() if other["on_front"] and other["id"] != trial]
+        marked = mark([*leading, row], self._constraints, self._objective)  # the others stay behind these
+        changed = [new for new in marked if new["id"] == trial or not new["on_front"]]
+        self._write(self._trials, self._trial_rows, changed)
+        for row in changed:
             if row["id"] == trial:
-                self._end_run(row)
-            elif tuple(row[name] for name in _MARKS) != before[row["id"]]:
+                self._tell_run(row, _MLFLOW_STATUS[status])
+            else:
                 self._tracker.tag(row["id"], {name: row[name] for name in _MARKS})
 
     def result(self, best: Mapping[str, Any] | None, files: Sequence[Path], complete: bool) -> None:
         """End the parent run with the best trial's metrics and the study's files."""
-        ended = sum(row["status"] != RUNNING for row in self.rows)
         if best is not None:
-            self._tracker.log(PARENT, [{"epoch": ended, **{name: best[name] for name in METRICS}}])
+            self._tracker.log(PARENT, [{"epoch": self.ended_trials, **{name: best[name] for name in METRICS}}])
             self._tracker.tag(PARENT, {"best_trial": best["id"]})
         for file in files:
             self._tracker.attach(PARENT, file)
         self._tracker.end(PARENT, "FINISHED" if complete else "KILLED")
+
+    def close(self) -> None:
+        """Merge what was appended to the tables."""
+        for table in (self._trials, self._history, self._subjects, self._references):
+            table.merge()
+
+    def _write(self, table: Table, kept: dict[str, dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
+        table.upsert(rows)
+        kept.update({row["id"]: row for row in rows})
 
     def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
         rows = [
@@ -163,14 +202,12 @@ class Recorder:
         ]
         self._subjects.upsert(rows)
 
-    def _start_run(self, row: Mapping[str, Any]) -> None:
-        outcome = {"id", "status", "epochs_done", "seconds", "diverged", *METRICS, *_MARKS, *EVIDENCE}
+    def _tell_run(self, row: Mapping[str, Any], status: str) -> None:
+        told = ("status", "diverged", *_MARKS)
+        outcome = {"id", "epochs_done", "seconds", "problem", *told, *METRICS, *EVIDENCE}
         knobs = {name: value for name, value in row.items() if name not in outcome and value is not None}
-        self._tracker.start(row["id"], knobs, {"strategy": row["strategy"], "status": row["status"]})
-
-    def _end_run(self, row: Mapping[str, Any]) -> None:
-        self._tracker.tag(row["id"], {name: row[name] for name in ("status", "diverged", *_MARKS)})
-        self._tracker.end(row["id"], _MLFLOW_STATUS[row["status"]])
+        tags = {name: row[name] for name in ("strategy", *told) if row[name] is not None}
+        self._tracker.start(row["id"], knobs, tags, status)
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:

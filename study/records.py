@@ -1,15 +1,14 @@
-"""The study's records on disk: study.json, trials.parquet and history.parquet (see docs/formats.md)."""
+"""What a study's records are made of: metrics, objectives, statuses, and the configuration of a trial."""
 
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 SUBJECT_METRICS = ("dice", "mae")
 """The metrics of a subject."""
@@ -35,40 +34,75 @@ EVIDENCE: dict[str, pa.DataType] = {
 """The evidence columns (docs/evidence.md), null where none was gathered; `evidence` stands for its settings."""
 
 
-class Objective(NamedTuple):
-    """What a study searches for, under the retain floor.
+class Goal(NamedTuple):
+    """A column of the trial table to make large (sign 1) or small (sign -1)."""
 
-    Attributes:
-        metric: the column that decides.
-        sign: 1 to maximise it, -1 to minimise it.
-        forgetting: the column that stands for forgetting on the front; smaller is better.
-        title: of that column's axis.
-        told: what the terminal says.
-    """
-
-    metric: str
+    column: str
     sign: int
-    forgetting: str
-    title: str
-    told: str
 
     def score(self, row: Mapping[str, Any]) -> float:
         """The value to maximise; NaN where the metric is undefined or not there yet."""
-        value = row[self.metric]
+        value = row[self.column]
         return math.nan if value is None else self.sign * value
 
 
+class Objective(NamedTuple):
+    """What a study searches for, under its constraints.
+
+    Attributes:
+        best: decides which feasible trial is best.
+        front: the goals of the front: retain Dice, forgetting's measure and, where asked for, seconds.
+        title: of the axis of forgetting's measure.
+        told: what the terminal says.
+        multiple: the search goes for the whole front instead of the best trial.
+    """
+
+    best: Goal
+    front: tuple[Goal, ...]
+    title: str
+    told: str
+    multiple: bool = False
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What the search is told of."""
+        return self.front if self.multiple else (self.best,)
+
+    @property
+    def forgetting(self) -> str:
+        """The column that stands for forgetting on the front; smaller is better."""
+        return self.front[1].column
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        """The best goal's value to maximise; NaN where it is undefined or not there yet."""
+        return self.best.score(row)
+
+
+_GAP = Goal("dice_gap", 1)
+_RETAIN, _FORGET = Goal("retain_dice", 1), Goal("forget_dice", -1)
+_RETRAIN, _UNSEEN = Goal("retrain_gap", -1), Goal("unseen_gap", -1)
+_DICE = "Forget Dice"
+
 OBJECTIVES = {
-    "gap": Objective("dice_gap", 1, "forget_dice", "Forget Dice", "maximise the Dice gap"),
+    "gap": Objective(_GAP, (_RETAIN, _FORGET), _DICE, "maximise the Dice gap"),
     "retrain": Objective(
-        "retrain_gap", -1, "retrain_gap", "|forget - retrained forget Dice|", "minimise the retrain gap"
+        _RETRAIN, (_RETAIN, _RETRAIN), "|forget - retrained forget Dice|", "minimise the retrain gap"
     ),
-    "unseen": Objective("unseen_gap", -1, "unseen_gap", "|forget - held-out Dice|", "minimise the unseen gap"),
+    "unseen": Objective(_UNSEEN, (_RETAIN, _UNSEEN), "|forget - held-out Dice|", "minimise the unseen gap"),
+    "front": Objective(_GAP, (_RETAIN, _FORGET), _DICE, "maximise retain Dice and minimise forget Dice", True),
+    "front_seconds": Objective(
+        _GAP,
+        (_RETAIN, _FORGET, Goal("seconds", -1)),
+        _DICE,
+        "maximise retain Dice, minimise forget Dice and seconds",
+        True,
+    ),
 }
 """The objectives by the word on the command line; docs/metrics.md defines their columns."""
 
-RUNNING, FINISHED, FAILED = "running", "finished", "failed"
-"""The statuses of a trial; a study that was interrupted leaves `running` trials, which a resume continues."""
+RUNNING, FINISHED, PRUNED, FAILED = "running", "finished", "pruned", "failed"
+"""The statuses of a trial: at work or interrupted (a resume continues it), through its epochs, stopped early because
+others were further, or out of retries."""
 
 Knob = float | int | str | bool
 
@@ -94,14 +128,20 @@ class TrialConfig:
         """Short hash of the configuration: the trial's id; same arguments, same id."""
         return digest_of(asdict(self))
 
-    def trial(self, checkpoint: Path | None) -> dict[str, Any]:
-        """The config of the Tune trial, which continues from a state file if there is one."""
+    def trial(self, checkpoint: Path | None = None, one_by_one: bool = False) -> dict[str, Any]:
+        """The config of the Tune trial, which continues from a state file if there is one.
+
+        Args:
+            checkpoint: that file.
+            one_by_one: its steps' scans go through the network one at a time.
+        """
         return {
             "id": self.signature,
             "strategy": self.strategy,
             "knobs": dict(self.knobs),
             "seed": self.seed,
             "checkpoint": str(checkpoint) if checkpoint else None,
+            "one_by_one": one_by_one,
         }
 
 
@@ -111,85 +151,17 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-class Table:
-    """Rows keyed by some of their columns, in one Parquet file that is replaced as a whole on every write.
-
-    A reader, or a process killed at any moment, sees the file as it was before or after a write.
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema, key: tuple[str, ...]):
-        self.path, self.schema, self._key = path, schema, key
-        stored = pq.read_table(pa.BufferReader(path.read_bytes())).to_pylist() if path.exists() else []
-        self._rows = {self._key_of(row): row for row in stored}
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """All rows, in the order in which their keys first appeared."""
-        return list(self._rows.values())
-
-    def upsert(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows, or replace those with the same key, and write the file."""
-        for row in rows:
-            self._rows[self._key_of(row)] = dict(row)
-        table = pa.Table.from_pylist(self.rows, self.schema)
-        replace_file(self.path, lambda path: pq.write_table(table, path))
-
-    def _key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row[name] for name in self._key)
-
-
-def trials_table(folder: Path, knobs: Mapping[str, type]) -> Table:
-    """The table of a study's trials, one row per trial id.
-
-    Args:
-        folder: the study's folder.
-        knobs: the searched knobs and the Python type of their values, one column each.
-    """
-    arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    columns = [("id", pa.string()), ("strategy", pa.string()), ("seed", pa.int64())]
-    columns += [(name, arrow[kind]) for name, kind in knobs.items()]
-    columns += [(name, pa.float64()) for name in METRICS]
-    columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
-    columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
-    columns += EVIDENCE.items()
-    return Table(folder / "trials.parquet", pa.schema(columns), ("id",))
-
-
-def references_table(folder: Path) -> Table:
-    """The table of a study's references, one row per name (baseline, retrained, retrained-1, ...)."""
-    columns = [("id", pa.string()), ("digest", pa.string()), ("seed", pa.int64())]
-    columns += [(name, pa.float64()) for name in METRICS if not name.endswith(("_gap", "retention"))]
-    return Table(folder / "references.parquet", pa.schema([*columns, *EVIDENCE.items()]), ("id",))
-
-
-def history_table(folder: Path) -> Table:
-    """The table of a study's epochs, one row per trial id and epoch (from 1)."""
-    columns = [("id", pa.string()), ("epoch", pa.int64()), *((name, pa.float64()) for name in METRICS)]
-    schema = pa.schema([*columns, ("loss", pa.float64()), ("seconds", pa.float64())])
-    return Table(folder / "history.parquet", schema, ("id", "epoch"))
-
-
-def subjects_table(folder: Path) -> Table:
-    """The table of single subjects: one row per trial or reference id, epoch and subject (a pseudonym)."""
-    columns = [("id", pa.string()), ("epoch", pa.int64()), ("set", pa.string()), ("subject", pa.string())]
-    schema = pa.schema([*columns, *((name, pa.float64()) for name in SUBJECT_METRICS)])
-    return Table(folder / "subjects.parquet", schema, ("id", "epoch", "subject"))
-
-
-def sequence_table(folder: Path) -> Table:
-    """The table of deletion requests: one value per step, method, set (request-N too) and metric."""
-    columns = [("step", pa.int64()), ("method", pa.string()), ("trial", pa.string()), ("set", pa.string())]
-    schema = pa.schema([*columns, ("metric", pa.string()), ("value", pa.float64())])
-    return Table(folder / "sequence.parquet", schema, ("step", "method", "set", "metric"))
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file so that a reader never sees half of it."""
     replace_file(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))
 
 
-def replace_file(path: Path, write: Any) -> None:
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary neighbour of `path`, then put it in place in one step."""
     temporary = path.with_name(f".{path.name}.partial")
-    write(temporary)
-    temporary.replace(path)
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

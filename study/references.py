@@ -18,7 +18,7 @@ from study.resources import Resources
 from trainables.data import Subset, TrialData
 from trainables.evaluation import Values
 from trainables.fitting import fit, initial_network, weights_of
-from trainables.folders import appearing
+from trainables.folders import cached, caching
 from trainables.med3d import med3d
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
@@ -111,7 +111,7 @@ def fit_networks(
         FitError: a fit whose loss is not finite.
     """
     folders = {name: cache / "references" / digest for name, digest in digests.items()}
-    missing = [name for name, folder in folders.items() if not folder.exists()]
+    missing = [name for name, folder in folders.items() if not cached(folder)]
     if missing:
         data = ray.put(plan.data)
         task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
@@ -174,7 +174,7 @@ def _gather(
 
 def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:
     rows = [{"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, **r.metrics} for r in reports]
-    with appearing(folder) as temporary:
+    with caching(folder) as temporary:
         save_file(weights, temporary / "weights.safetensors")
         last = reports[-1]
         write_json(

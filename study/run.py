@@ -4,19 +4,21 @@ import json
 import logging
 import os
 import sys
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
+from study.interrupts import Interrupts
 from study.settings import StudySettings, parse
 
 if TYPE_CHECKING:
     from study.plan import Plan
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes."""
+BAD_INPUT, FAILED = 2, 1
+"""Exit codes; after a signal it is 128 + the signal's number."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,24 +29,37 @@ def main(arguments: list[str] | None = None) -> int:
     if settings.resume:
         settings = _resumed(settings, arguments, errors)
     _quiet(settings.verbose)
-    from study.plan import PlanError, make_plan
+    with Interrupts() as interrupts:
+        try:
+            return _run(settings, console, errors, interrupts)
+        except KeyboardInterrupt:
+            console.print("Interrupted. The same command continues.")
+            return interrupts.exit_code
+
+
+def _run(settings: StudySettings, console: Console, errors: Console, interrupts: Interrupts) -> int:
+    from study.plan import PlanError, explained, make_plan
     from study.references import FitError
-    from study.session import run_study
+    from study.search.searcher import StorageError
+    from study.session import StudyError, run_study
+    from study.summary import print_space
     from trainables.med3d import WeightsError
 
     try:
+        if settings.explain:
+            print_space(explained(settings), console)
+            return 0
         plan = make_plan(settings)
         conflict = _conflict(plan)
         if conflict:
             raise PlanError([conflict])
-        return 0 if run_study(plan, console) else INTERRUPTED
-    except (PlanError, WeightsError) as error:
+        return 0 if run_study(plan, console, interrupts) else interrupts.exit_code
+    except PlanError as error:
+        return _fail(errors, error.problems, BAD_INPUT)
+    except (WeightsError, StorageError) as error:
         return _fail(errors, str(error).splitlines(), BAD_INPUT)
-    except FitError as error:
+    except (FitError, StudyError) as error:
         return _fail(errors, [str(error)], FAILED)
-    except KeyboardInterrupt:
-        console.print("Interrupted. The same command continues.")
-        return INTERRUPTED
 
 
 def _resumed(settings: StudySettings, arguments: list[str], errors: Console) -> StudySettings:
@@ -52,14 +67,17 @@ def _resumed(settings: StudySettings, arguments: list[str], errors: Console) -> 
     path = settings.studies / settings.resume / "study.json"
     try:
         stored = json.loads(path.read_text())["settings"]
-        before = StudySettings(**{**stored, "studies": settings.studies, "resume": "", "verbose": False})
+        here = {"studies": settings.studies, "resume": "", "verbose": False}
+        before = StudySettings.from_plain({**stored, **here})
     except (OSError, ValueError, KeyError, TypeError) as error:
         there = sorted(found.parent.name for found in settings.studies.glob("*/study.json"))
         problem = (
             f"--resume: {path} cannot be read ({type(error).__name__}); studies there: {', '.join(there) or 'none'}"
         )
         sys.exit(_fail(errors, [problem], BAD_INPUT))
-    return replace(parse(arguments, before), resume="", name=before.name)
+    given = parse(arguments, replace(before, knobs=(), constraint=()))  # else what is given again would be added
+    knobs, constraint = given.knobs or before.knobs, given.constraint or before.constraint
+    return replace(given, knobs=knobs, constraint=constraint, resume="", name=before.name)
 
 
 def _conflict(plan: "Plan") -> str | None:
@@ -75,7 +93,8 @@ def _conflict(plan: "Plan") -> str | None:
         return f"{path} cannot be read ({type(error).__name__}); choose another --name"
     changed = [name for name, value in mine.items() if before.get(name) != value]
     if changed:
-        listed = ", ".join(f"{name} ({before.get(name)!r} -> {mine[name]!r})" for name in changed)
+        option = {"knobs": "set"}
+        listed = ", ".join(f"{option.get(name, name)} ({before.get(name)!r} -> {mine[name]!r})" for name in changed)
         return f"study {plan.settings.name!r} was started with other settings: {listed}; choose another --name"
     if digest != plan.cohort.digest:
         return f"study {plan.settings.name!r} was started on other data: the cohort's files have changed since"
@@ -84,15 +103,15 @@ def _conflict(plan: "Plan") -> str | None:
 
 def _quiet(verbose: bool) -> None:
     """Hide the chatter of the libraries; most of them ask for this before they are imported."""
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the recorder writes, once
     if not verbose:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "All-NaN slice")  # halving, where no trial has a score yet
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the view tells of trials that fail
 
 

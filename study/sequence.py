@@ -7,9 +7,9 @@ import ray
 from rich.markup import escape
 
 from study.plan import Plan
-from study.records import Table, sequence_table
 from study.references import BASELINE, STEERING, Fit, FitError, Listener, Reference, fit_digests, fit_networks
 from study.resources import Resources
+from study.tables import Table, sequence_table
 from study.view import StudyView
 from study.weights import recipe_of
 from trainables.cohorts.cache import cache_dir
@@ -29,7 +29,7 @@ def follow_requests(
     view: StudyView,
     listener: Listener,
 ) -> None:
-    """Follow the plan's requests with a trial's recipe and write sequence.parquet; a failing step is told of.
+    """Follow the plan's requests with a trial's recipe and write the sequence table; a failing step is told of.
 
     Args:
         plan: the study, with requests.
@@ -72,6 +72,7 @@ def follow_requests(
             view.line(f"request {step}  [red]not followed: {escape(reason)}[/red]")
             return
         advance(step)
+    table.merge()
 
 
 def _retrained(

@@ -1,14 +1,21 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
+import contextlib
 import json
+import os
+import platform
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ray
+from filelock import FileLock, Timeout
+from ray.tune import TuneError
 from rich.console import Console
 
 from analysis.figures import write_pareto
@@ -17,16 +24,22 @@ from analysis.sequence import write_sequence
 from analysis.suite import write_suite
 from analysis.tables import load_study
 from search_spaces.space import Space, Suite
-from study.engine import run_trials
+from study.engine import run_trials, unlearning_trainable
+from study.events import no_space
 from study.evidence import gather_evidence, unknown
+from study.head import watched_head
+from study.interrupts import Interrupts
 from study.plan import Plan, PlanError
 from study.recording import Recorder
-from study.records import OBJECTIVES, trials_table, write_json
-from study.references import Listener, Reference, fit_digests, fit_networks, reference_fits
+from study.records import write_json
+from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks, reference_fits
 from study.resources import Resources, share
+from study.search.warm_start import earlier_trials
 from study.selection import selection
 from study.sequence import follow_requests
+from study.settings import StudySettings
 from study.summary import print_evidence, print_plan, print_result
+from study.tables import trials_table
 from study.tracking import PARENT, Tracker
 from study.view import StudyView
 from trainables.cohorts.cache import cache_dir
@@ -35,69 +48,128 @@ from trainables.unlearning import EpochReport
 _PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
 
-def run_study(plan: Plan, console: Console) -> bool:
+class StudyError(Exception):
+    """What keeps a study from going on; its records are complete."""
+
+
+def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     """Run or continue a study and print its result.
 
+    Args:
+        plan: what to run.
+        console: where to print.
+        interrupts: has been entered.
+
     Returns:
-        Whether the study is complete; False after Ctrl-C.
+        Whether the study is complete; False after a signal.
 
     Raises:
-        PlanError: the folder's trials started from another baseline than this session's would.
+        PlanError: the folder's trials started from another baseline than this session's would, or another process
+            runs the study.
+        StudyError: the study cannot go on; what it has is on disk.
     """
     settings, folder = plan.settings, plan.settings.folder
     _check_asked(plan)
+    if settings.warm_start:
+        earlier_trials(plan)
     digests = fit_digests(plan, reference_fits(plan))
     _check_references(plan, digests)
-    print_plan(plan, console)
-    folder.mkdir(parents=True, exist_ok=True)
-    ray.init(
-        include_dashboard=False, log_to_driver=settings.verbose, logging_level="INFO" if settings.verbose else "ERROR"
-    )
-    try:
-        resources = share(settings.concurrent)
-        with StudyView(console) as view:
-            references = _references(plan, digests, resources, view)
-            description = _description(plan, references)
-            write_json(folder / "study.json", description)
-            tracker = Tracker(tracking_uri(plan), settings.family, settings.name, _artifacts(plan))
-            objective = OBJECTIVES[settings.objective]
-            sets = asdict(plan.split)
-            recorder = Recorder(
-                folder, plan.space.knobs, objective, settings.retain_floor, sets, tracker, plan.horizons
-            )
-            tracker.start(PARENT, settings.computed, _tags(description))
-            for name, reference in references.items():
-                recorder.reference(name, reference)
-            recorder.catch_up()
-            complete = run_trials(plan, references, resources, recorder, view)
-            if complete and settings.evidence:
-                gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
-            best = best_feasible(recorder.rows, objective)
-            if complete and plan.requests and best:
-                follow_requests(plan, references, best, resources, view, _listener(plan, view))
-        written = load_study(folder)
-        write_pareto(written, folder / "pareto.html")
-        if plan.horizons:
-            write_suite(written, folder)
-        if len(written.sequence):
-            write_sequence(written, folder)
-        recorder.result(best, _files(folder), complete)
-        tracker.close()
-    finally:
-        ray.shutdown()
+    with alone(folder):
+        print_plan(plan, console)
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=settings.verbose,
+            logging_level="INFO" if settings.verbose else "ERROR",
+        )
+        interrupts.listen()
+        try:
+            with watched_head(partial(_give_up, console)):
+                return _run(plan, digests, console, interrupts)
+        except (OSError, TuneError) as error:
+            if not no_space(str(error)):
+                raise
+            raise StudyError("the disk is full; the same command continues once there is space") from error
+        finally:
+            ray.shutdown()
+
+
+def _run(plan: Plan, digests: dict[str, str], console: Console, interrupts: Interrupts) -> bool:
+    """The session itself, with Ray at hand."""
+    settings, folder = plan.settings, plan.settings.folder
+    resources = share(settings.concurrent)
+    with StudyView(console) as view:
+        references = _references(plan, digests, resources, view)
+        description = _description(plan, references)
+        write_json(folder / "study.json", description)
+        tracker = open_tracker(plan.settings, view.line)
+        recorder = Recorder(
+            folder, plan.space.knobs, plan.objective, plan.constraints, asdict(plan.split), tracker, plan.horizons
+        )
+        tracker.start(PARENT, settings.computed, tags_of(description))
+        for name, reference in references.items():
+            recorder.reference(name, reference)
+        recorder.catch_up()
+        trainable, digest = unlearning_trainable(plan, references, resources), references[BASELINE].digest
+        complete = run_trials(plan, trainable, digest, resources.concurrent, recorder, view, interrupts)
+        complete = complete and not interrupts.caught
+        if complete and settings.evidence:
+            gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
+        best = best_feasible(recorder.rows, plan.objective)
+        if complete and plan.requests and best:
+            follow_requests(plan, references, best, resources, view, _listener(plan, view))
+    recorder.close()
+    written = load_study(folder)
+    write_pareto(written, folder / "pareto.html")
+    if plan.horizons:
+        write_suite(written, folder)
+    if len(written.sequence):
+        write_sequence(written, folder)
+    recorder.result(best, records_of(folder), complete)
+    tracker.close()
     if settings.evidence:
         print_evidence(plan, [*recorder.references, *recorder.rows], console)
-    print_result(plan, recorder.rows, tracking_uri(plan), tracker.problem, complete, console)
+    print_result(plan, recorder.rows, tracking_uri(settings), tracker.problem, complete, console)
     return complete
 
 
-def tracking_uri(plan: Plan) -> str:
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a study's folder, so that one process at a time writes to it.
+
+    Raises:
+        PlanError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / ".owner"
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            owner.write_text(f"process {os.getpid()} on {platform.node()}")
+            yield
+    except Timeout as error:
+        who = owner.read_text() if owner.exists() else "another process"
+        raise PlanError([f"study {folder.name!r} is being run by {who}: wait for it, or stop it"]) from error
+
+
+def open_tracker(settings: StudySettings, tell: Callable[[str], None]) -> Tracker:
+    """The writer to MLflow of a study.
+
+    Args:
+        settings: of the study.
+        tell: hears when writing begins to fail, and when it works again.
+    """
+    artifacts = None if settings.tracking_uri else settings.studies.absolute() / "mlartifacts"
+    return Tracker(tracking_uri(settings), settings.family, settings.name, artifacts, tell)
+
+
+def _give_up(console: Console, reason: str) -> None:
+    """End the process at once: without Ray's head its main thread may hang, and the records are complete."""
+    console.print(f"[bold red]error:[/bold red] {reason}", soft_wrap=True)
+    os._exit(1)
+
+
+def tracking_uri(settings: StudySettings) -> str:
     """The MLflow store: the given one, or the database beside the studies."""
-    return plan.settings.tracking_uri or f"sqlite:///{plan.settings.studies.absolute() / 'mlflow.db'}"
-
-
-def _artifacts(plan: Plan) -> Path | None:
-    return None if plan.settings.tracking_uri else plan.settings.studies.absolute() / "mlartifacts"
+    return settings.tracking_uri or f"sqlite:///{settings.studies.absolute() / 'mlflow.db'}"
 
 
 def _references(plan: Plan, digests: dict[str, str], resources: Resources, view: StudyView) -> dict[str, Reference]:
@@ -160,6 +232,7 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
         "settings": {**plan.settings.plain(), "resume": ""},
         "knobs": {name: kind.__name__ for name, kind in space.knobs.items()},
         "domains": {name: repr(domain) for name, domain in domains.items()},
+        "constraints": [str(constraint) for constraint in plan.constraints],
         "suite": suite,
         "cohort": {
             "digest": cohort.digest,
@@ -179,7 +252,8 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
     }
 
 
-def _tags(description: dict[str, Any]) -> dict[str, str]:
+def tags_of(description: dict[str, Any]) -> dict[str, str]:
+    """The tags of a study's parent run."""
     return {
         "space": description["space"],
         "cohort": description["cohort"]["digest"],
@@ -195,6 +269,7 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _files(folder: Path) -> list[Path]:
+def records_of(folder: Path) -> list[Path]:
     """The study's records and pages."""
-    return sorted(path for kind in ("json", "parquet", "html", "md", "csv") for path in folder.glob(f"*.{kind}"))
+    kinds = ("*.json", "*.html", "*.md", "*.csv", "*/*.parquet")
+    return sorted(path for kind in kinds for path in folder.glob(kind))

@@ -1,12 +1,17 @@
 """Every option of a study: one frozen dataclass, from which the command line is generated."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from study.constraints import Constraint
+from study.constraints import parse as parse_constraint
 from study.records import digest_of
+
+SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "grid", "qmc"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,9 @@ class StudySettings:
     For example:
       python -m study.run --space noisy_label
       python -m study.run --space noisy_label --cohort decathlon:Task04_Hippocampus --forget-count 3 --trials 30
-      python -m study.run --space mechanics --fix forget=ascent,moves=encoder --objective retrain
+      python -m study.run --space mechanics --set forget=ascent --set lr=1e-4..1e-3 --objective retrain
+      python -m study.run --space noisy_label --explain
+      python -m study.run --space noisy_label --objective front --sampler nsga2 --constraint 'seconds<=600'
       python -m study.run --space paper --horizons 20,50 --seeds 3
       python -m study.run --space noisy_label --cohort decathlon:DIR --requests plan.yaml
       python -m study.run --resume NAME --trials 60
@@ -29,10 +36,26 @@ class StudySettings:
 
     space: str = ""
     """What to search: the name of a file in search_spaces/ (`paper` is a suite of fixed recipes)."""
-    fix: str = ""
-    """Knobs held at a value instead of searched: KNOB=VALUE,..., any of the strategy's or the recipe's."""
-    objective: Literal["gap", "retrain", "unseen"] = "gap"
-    """Largest Dice gap, or forget Dice closest to a retrained model's, or to unseen subjects'."""
+    knobs: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="KNOB=...")] = ()
+    """Hold a knob, or search it elsewhere: KNOB=VALUE, KNOB=LOW..HIGH[/STEP] or KNOB=A|B|C; once for each knob."""
+    explain: bool = False
+    """Print the search space and stop."""
+    objective: Literal["gap", "retrain", "unseen", "front", "front_seconds"] = "gap"
+    """Largest Dice gap, or forget Dice closest to a retrained model's, or to unseen subjects'; or the whole front of
+    retain against forget Dice, with or without seconds."""
+    constraint: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="METRIC>=BOUND")] = ()
+    """What a feasible trial meets beside the retain floor, as retain_dice>=0.75 or seconds<=600; once for each."""
+    sampler: SamplerName = "tpe"
+    """What chooses the trials: tpe, nsga2, nsga3, gp steer by the constraints; random, grid, qmc do not look."""
+    enqueue: bool = True
+    """Try the published configurations of the space first."""
+    warm_start: str = ""
+    """Name of an earlier study of this space on this cohort; its trials teach the search."""
+    early_stopping: bool = False
+    """Stop the worst quarter of the trials that got as far (ASHA on epochs); not for the front. It saves little:
+    early epochs hardly foretell the result (benchmarks/README.md)."""
+    grace: int | None = None
+    """Epochs that early stopping leaves every trial; by default three quarters of the longest trial."""
     horizons: str = ""
     """Epochs after which each recipe of a suite is reported, comma-separated; by default the suite's own."""
     seeds: int | None = None
@@ -91,6 +114,8 @@ class StudySettings:
     """Folder that holds all studies and the embedded MLflow store."""
     tracking_uri: str = ""
     """MLflow server or store; by default sqlite:///<studies>/mlflow.db."""
+    optuna_storage: str = ""
+    """Database URL that keeps the Optuna study, for optuna-dashboard; by default it is in memory only."""
     concurrent: int | None = None
     """Trials at a time; by default as many as there are CPUs or GPUs. 1 makes a study repeatable bit for bit."""
     resume: str = ""
@@ -119,13 +144,34 @@ class StudySettings:
         """Where the study's records are."""
         return self.studies / self.study_name
 
+    @property
+    def constraints(self) -> list[Constraint]:
+        """What a feasible trial meets: the retain floor, and what was given.
+
+        Raises:
+            ConstraintError: for a text that is no constraint.
+        """
+        return [Constraint("retention", ">=", self.retain_floor), *map(parse_constraint, self.constraint)]
+
+    @classmethod
+    def from_plain(cls, stored: Mapping[str, Any]) -> "StudySettings":
+        """The settings that `plain` gave.
+
+        Raises:
+            KeyError, TypeError: for options that this version does not have, or lacks.
+        """
+        lists = {name: tuple(stored[name]) for name in ("knobs", "constraint")}
+        return cls(**{**stored, **lists, "studies": Path(stored["studies"])})
+
     def plain(self) -> dict[str, Any]:
         """Values that JSON can hold."""
-        return {**asdict(self), "studies": str(self.studies)}
+        lists = {"knobs": list(self.knobs), "constraint": list(self.constraint)}
+        return {**asdict(self), **lists, "studies": str(self.studies)}
 
 
 _CHANGEABLE = {
     "trials",
+    "explain",
     "evidence",
     "shadows",
     "forget_draws",
@@ -133,6 +179,7 @@ _CHANGEABLE = {
     "name",
     "studies",
     "tracking_uri",
+    "optuna_storage",
     "concurrent",
     "resume",
     "verbose",

@@ -5,8 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from analysis.console import best_line, evidence_table, front_table
 from analysis.evidence import warnings
@@ -14,10 +17,12 @@ from analysis.front import best_feasible
 from analysis.sequence import terminal_sequence
 from analysis.suite import terminal_table
 from analysis.tables import load_study
-from search_spaces.space import Space
+from search_spaces.narrowing import GRAMMAR
+from search_spaces.space import Space, Suite
 from study.plan import Plan
-from study.records import OBJECTIVES
+from study.search.samplers import SAMPLERS
 from study.selection import selection
+from study.settings import StudySettings
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -25,7 +30,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     cohort, settings, split = plan.cohort, plan.settings, plan.split
     shape = " x ".join(map(str, cohort.images.shape[1:]))
     spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
-    objective = OBJECTIVES[settings.objective]
+    objective, feasible = plan.objective, " and ".join(map(str, plan.constraints))
     say = partial(console.print, soft_wrap=True, highlight=False)
     say(
         f"[bold]Study {settings.name}[/bold]: {_what(plan)}, {plan.trials} trials,"
@@ -37,8 +42,60 @@ def print_plan(plan: Plan, console: Console) -> None:
     )
     say(
         f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
-        f"; network Med3D-{settings.depth}; {objective.told} where retention >= {settings.retain_floor:g}"
+        f"; network Med3D-{settings.depth}"
     )
+    say(f"  search  {_how(plan)}{objective.told} where {escape(feasible)}")
+
+
+def _how(plan: Plan) -> str:
+    """The sampler, and what else decides which trials run to their end."""
+    settings = plan.settings
+    if isinstance(plan.space, Suite):
+        return ""
+    blind = "" if SAMPLERS[settings.sampler].constrained else " (blind to constraints)"
+    parts = [settings.sampler + blind]
+    if settings.enqueue and plan.space.starts:
+        parts.append(f"{len(plan.space.starts)} published first")
+    if settings.warm_start:
+        parts.append(f"taught by {settings.warm_start}")
+    if settings.early_stopping:
+        parts.append(f"early stopping after {plan.grace} epochs")
+    return ", ".join(parts) + "; "
+
+
+def print_space(space: Space | Suite, console: Console) -> None:
+    """A search space or suite: every knob, where it is searched, and what is tried first."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
+    if isinstance(space, Suite):
+        for header in ("strategy", "knobs"):
+            table.add_column(header, overflow="fold")
+        for entry in space.entries:
+            table.add_row(entry.strategy, " ".join(f"{name}={value}" for name, value in entry.knobs.items()))
+        console.print(table)
+        horizons = " and ".join(map(str, space.horizons))
+        console.print(f"each with {space.seeds} seeds, reported after {horizons} epochs", highlight=False)
+        return
+    for header in ("knob", "values", "searched if", "tried first"):
+        table.add_column(header, overflow="fold")
+    for name, domain in space.domains.items():
+        others = space.conditions.get(name, {})
+        when = " and ".join(f"{other} in {'|'.join(map(str, values))}" for other, values in others.items())
+        first = " ".join(dict.fromkeys(str(knobs.get(name, "-")) for knobs in space.starts))
+        table.add_row(name, _told(domain), when, first)
+    for name, value in space.fixed.items():
+        table.add_row(name, f"held at {value}", "", "")
+    count = "" if space.size is None else f", {space.size} configurations"
+    console.print(f"strategy [bold]{space.strategy}[/bold]{count}", highlight=False)
+    console.print(table)
+    console.print(f"change it with --set {escape(GRAMMAR)}", highlight=False, soft_wrap=True)
+
+
+def _told(domain: BaseDistribution) -> str:
+    if isinstance(domain, CategoricalDistribution):
+        return "|".join(map(str, domain.choices))
+    assert isinstance(domain, FloatDistribution | IntDistribution)
+    step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""
+    return f"{domain.low:g}..{domain.high:g}{step}{', log' if domain.log else ''}"
 
 
 def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> None:
@@ -73,7 +130,7 @@ def print_result(
         complete: whether no trial is left to run.
         console: where to print.
     """
-    settings, objective = plan.settings, OBJECTIVES[plan.settings.objective]
+    settings, objective = plan.settings, plan.objective
     best = best_feasible(rows, objective)
     say = partial(console.print, soft_wrap=True, highlight=False)
     written = load_study(settings.folder)
@@ -90,11 +147,10 @@ def print_result(
     if problem:
         say(
             f"[yellow]MLflow could not be written[/yellow] ({escape(problem)});"
-            " the records are complete, a resume logs them"
+            " the records are complete; send the rest with"
+            f" python -m study.sync {settings.name}{_studies(settings)}"
         )
-    resume = f"python -m study.run --resume {settings.name}"
-    if settings.studies != Path("studies"):
-        resume += escape(f" --studies {shlex.quote(str(settings.studies))}")
+    resume = f"python -m study.run --resume {settings.name}{_studies(settings)}"
     if not isinstance(plan.space, Space):
         say(f"table           {escape(str(settings.folder / f'{settings.space}_table'))}.{{md,csv,html}}")
     say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
@@ -104,6 +160,12 @@ def print_result(
         say(f"more trials     {resume} --trials {settings.trials * 2}")
     elif not complete:
         say(f"[bold yellow]interrupted[/bold yellow]; continue  {resume}")
+
+
+def _studies(settings: StudySettings) -> str:
+    """The option that finds the study's folder again, if it needs one."""
+    elsewhere = settings.studies != Path("studies")
+    return escape(f" --studies {shlex.quote(str(settings.studies))}") if elsewhere else ""
 
 
 def _what(plan: Plan) -> str:

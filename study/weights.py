@@ -55,7 +55,7 @@ def weights_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any
     Raises:
         PlanError: the cohort cannot be read.
     """
-    settings = StudySettings(**{**record["settings"], "studies": folder.parent, "name": folder.name})
+    settings = StudySettings.from_plain({**record["settings"], "studies": folder.parent, "name": folder.name})
     plan = make_plan(settings)
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:

@@ -29,7 +29,8 @@ class UnlearningTrial(Trainable):
     """Starts from the baseline, applies a strategy, reports every epoch's metrics and gaps.
 
     The config of a trial holds `strategy`, `knobs` (the preset's arguments and the recipe's fields together),
-    `seed`, and `checkpoint`: the state file of an earlier session to continue from, or None.
+    `seed`, `checkpoint`: the state file of an earlier session to continue from, or None, and `one_by_one`: whether
+    the scans of a step go through the network one at a time.
     """
 
     def setup(self, config: dict[str, Any], data: TrialData, baseline: dict[str, Any], threads: int) -> None:
@@ -60,6 +61,7 @@ class UnlearningTrial(Trainable):
             new_config["seed"],
             shared=cache_dir() / "features" / self._baseline["digest"],
             floor_dice=self._baseline["retain_floor"] * self._baseline["baseline_retain_dice"],
+            one_by_one=new_config["one_by_one"],
         )
         self._save_seconds, self._unsaved_seconds = 0.0, 0.0
         if new_config["checkpoint"]:
@@ -80,6 +82,7 @@ class UnlearningTrial(Trainable):
             "seconds": report.seconds,
             "diverged": report.diverged,
             "subjects": report.subjects,
+            "finished": self._loop.finished,
             DONE: self._loop.finished,
             SHOULD_CHECKPOINT: self._loop.finished or due,
         }

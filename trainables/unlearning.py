@@ -67,6 +67,7 @@ class Unlearning(Iterator[EpochReport]):
         evaluate_every: int = 1,
         shared: Path | None = None,
         floor_dice: float = 0.0,
+        one_by_one: bool = False,
     ):
         """Set up epoch 1.
 
@@ -81,11 +82,14 @@ class Unlearning(Iterator[EpochReport]):
                 others have no metrics.
             shared: folder in which the processes of a node share the baseline's features.
             floor_dice: retain Dice that a forget schedule must not fall below.
+            one_by_one: send the scans of a step through the network one at a time and add up their gradients, which
+                needs the least memory. BatchNorm then sees one scan at a time, and every scan weighs the same,
+                whatever part of it is ignored.
         """
         self.device = default_device()
         self.network = network.to(self.device)
         self._data, self._strategy, self._recipe = data, strategy, recipe
-        self._evaluate_every, self._floor_dice = evaluate_every, floor_dice
+        self._evaluate_every, self._floor_dice, self._one_by_one = evaluate_every, floor_dice, one_by_one
         images, labels = (shared_tensor(array, self.device) for array in (data.images, data.labels))
         retain, forget = scans(taught or data.retain), scans(data.forget)
         baseline = Baseline(copy.deepcopy(network), images, retain, shared)
@@ -162,21 +166,32 @@ class Unlearning(Iterator[EpochReport]):
         losses: list[float] = []
         for number, (retain, forget) in enumerate(batches, 1):
             statistics = [(value, value.clone()) for norm in normalisations(self.network) for value in norm.buffers()]
-            step = Step(self._setting, self._setting.batch(retain), self._setting.batch(forget), self.epoch)
-            loss = self._loss(step, weight)
-            losses.append(loss.item())
+            self._optimizer.zero_grad(set_to_none=True)
+            losses.append(sum(self._backward(*part, weight) for part in self._parts(retain, forget)))
             if not math.isfinite(losses[-1]):
                 for buffer, before in statistics:
                     buffer.copy_(before)  # the forward pass has moved BatchNorm's
                 break
             for group in self._optimizer.param_groups:
                 group["lr"] = recipe.lr * lr_factor(recipe, self.epoch - 1 + number / len(batches))
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
             if recipe.clip:
                 torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
             self._optimizer.step()
         return losses
+
+    def _parts(self, retain: list[int], forget: list[int]) -> list[tuple[list[int], list[int], float]]:
+        """A step's scans in the portions that go through the network together, with their share in the loss."""
+        if not self._one_by_one:
+            return [(retain, forget, 1.0)]
+        alone: list[tuple[list[int], list[int], float]] = [([scan], [], 1 / len(retain)) for scan in retain]
+        return alone + [([], [scan], 1 / len(forget)) for scan in forget]
+
+    def _backward(self, retain: list[int], forget: list[int], share: float, weight: float) -> float:
+        """Add a portion's gradients to those that are there; returns its loss."""
+        step = Step(self._setting, self._setting.batch(retain), self._setting.batch(forget), self.epoch)
+        loss = share * self._loss(step, weight)
+        loss.backward()
+        return loss.item()
 
     def _loss(self, step: Step, forget_weight: float) -> torch.Tensor:
         with mixed_precision(self.device):

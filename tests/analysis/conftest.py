@@ -1,4 +1,4 @@
-"""Rows and study folders for the analysis tests, written through study.records as a study writes them."""
+"""Rows and study folders for the analysis tests, written through study.tables as a study writes them."""
 
 from itertools import count
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis.tables import load_study
-from study.records import METRICS, history_table, trials_table, write_json
+from study.records import METRICS, write_json
+from study.tables import history_table, trials_table
 
 KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 VALUES = {"noise_rate": 0.8125, "lr": 1.2e-4, "epochs": 13, "resample": True}
@@ -32,6 +33,7 @@ def study_folder(folder, rows=(), history=(), **changes):
         "space": "noisy_label",
         "settings": {"retain_floor": 0.9, "trials": 8, "objective": "gap"},
         "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
+        "constraints": ["retention>=0.9"],
         "references": {
             "baseline": {"digest": "0a1b2c", "retain_dice": 0.8, "forget_dice": 0.78},
             "retrained": {"digest": "3d4e5f", "retain_dice": 0.79, "forget_dice": 0.65},

@@ -203,7 +203,10 @@ def test_analysis_imports_neither_torch_nor_ray(module):
 @pytest.mark.parametrize(
     ("objective", "axis", "best", "history"),
     [
-        ("gap", "Forget Dice  (lower = more is forgotten)", "best: dice gap +0.650", "Dice gap"),
+        *(
+            (name, "Forget Dice  (lower = more is forgotten)", "best: dice gap +0.650", "Dice gap")
+            for name in ("gap", "front", "front_seconds")
+        ),
         (
             "retrain",
             "|forget - retrained forget Dice|  (lower = less distinguishable)",
@@ -231,7 +234,8 @@ def test_axes_and_legend_say_what_was_searched_for(study, rows, objective, axis,
     assert list(line.x) == sorted(line.x)
     searched = history_figure(data)
     assert searched.layout.yaxis.title.text.startswith(history)
-    values = {"gap": (0.5, 0.65, 0.65), "retrain": (0.0625, 0.0625), "unseen": (0.5, 0.25, 0.25)}[objective]
+    distances = {"retrain": (0.0625, 0.0625), "unseen": (0.5, 0.25, 0.25)}
+    values = distances.get(objective, (0.5, 0.65, 0.65))
     assert traces(searched)["best feasible so far"].y == pytest.approx(values)
 
 

@@ -2,45 +2,56 @@ import numpy as np
 import pytest
 
 from analysis.front import best_feasible, mark, pareto_front
+from study.constraints import Constraint
 from study.records import OBJECTIVES
 
 GAP = OBJECTIVES["gap"]
+FLOOR = [Constraint("retention", ">=", 0.9)]
 
 
-def is_beaten(i, retain, forget, eligible):
-    """By another eligible point that is nowhere worse and somewhere better; a NaN compares false."""
-    return any(
-        eligible[j]
-        and retain[j] >= retain[i]
-        and forget[j] <= forget[i]
-        and (retain[j] > retain[i] or forget[j] < forget[i])
-        for j in range(len(retain))
-    )
+def brute_front(points):
+    """By the definition, one pair at a time; a point with a NaN neither leads nor beats."""
+    defined = [not np.isnan(point).any() for point in points]
 
+    def beats(other, mine):
+        return all(o >= m for o, m in zip(other, mine, strict=True)) and any(
+            o > m for o, m in zip(other, mine, strict=True)
+        )
 
-def brute_front(retain, forget, eligible):
     return [
-        bool(eligible[i] and not np.isnan(retain[i] + forget[i]) and not is_beaten(i, retain, forget, eligible))
-        for i in range(len(retain))
+        valid and not any(known and beats(other, mine) for other, known in zip(points, defined, strict=True))
+        for mine, valid in zip(points, defined, strict=True)
     ]
 
 
-@pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_the_front_is_the_brute_force_front(levels):
+@pytest.mark.parametrize("goals", [1, 2, 3])
+@pytest.mark.parametrize("levels", [1, 2, 5, 1000])
+def test_the_front_is_the_brute_force_front(goals, levels):
     """Few levels make ties and duplicates."""
     rng = np.random.default_rng(levels)
-    for size in list(range(30)) * 3:
-        retain, forget = rng.integers(levels + 1, size=(2, size)) / levels
-        eligible = rng.random(size) < 0.8
-        retain[rng.random(size) < 0.1] = np.nan
-        forget[rng.random(size) < 0.1] = np.nan
-        assert pareto_front(retain, forget, eligible).tolist() == brute_front(retain, forget, eligible)
+    for size in list(range(25)) * 2:
+        scores = rng.integers(levels + 1, size=(size, goals)) / levels - 0.5
+        scores[rng.random(scores.shape) < 0.1] = np.nan
+        assert pareto_front(scores).tolist() == brute_front(scores)
+
+
+def test_a_front_of_hundreds_is_the_brute_force_front():
+    """Points near a sphere's surface beat few others."""
+    rng = np.random.default_rng(0)
+    scores = np.abs(rng.normal(size=(400, 3)))
+    scores /= np.linalg.norm(scores, axis=1, keepdims=True) * rng.choice([1, 1.01], size=(400, 1))
+    front = pareto_front(scores)
+    assert front.tolist() == brute_front(scores)
+    assert 100 < front.sum() < 400
 
 
 def test_duplicates_share_the_front_and_ties_on_one_axis_do_not():
-    retain = np.array([0.8, 0.8, 0.7, 0.8, 0.9])
-    forget = np.array([0.1, 0.1, 0.1, 0.2, 0.9])
-    assert pareto_front(retain, forget, np.ones(5, bool)).tolist() == [True, True, False, False, True]
+    scores = np.array([[0.8, -0.1], [0.8, -0.1], [0.7, -0.1], [0.8, -0.2], [0.9, -0.9]])
+    assert pareto_front(scores).tolist() == [True, True, False, False, True]
+    third = np.array([[0.8, -0.1, -60], [0.8, -0.1, -60], [0.8, -0.1, -61], [0.7, -0.1, -59], [0.8, -0.2, -60]])
+    assert pareto_front(third).tolist() == [True, True, False, True, False]
+    assert pareto_front(np.empty((0, 3))).tolist() == []
+    assert pareto_front(np.array([[np.nan, 1.0], [0.1, 0.0]])).tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -53,14 +64,35 @@ def test_duplicates_share_the_front_and_ties_on_one_axis_do_not():
         ({"retention": None}, False),
         ({"diverged": True}, False),
         ({"status": "running"}, False),
+        ({"status": "pruned"}, False),
         ({"status": "failed"}, False),
     ],
 )
 def test_a_finished_trial_at_or_above_the_floor_is_feasible(trial, changes, feasible):
     row = trial("a", 0.76, 0.2, **changes)
     before = dict(row)
-    assert mark([row], 0.9, GAP) == [{**row, "feasible": feasible, "on_front": feasible}]
+    assert mark([row], FLOOR, GAP) == [{**row, "feasible": feasible, "on_front": feasible}]
     assert row == before
+
+
+def test_a_feasible_trial_meets_every_constraint(trial):
+    rng = np.random.default_rng(3)
+    constraints = [*FLOOR, Constraint("seconds", "<=", 600.0), Constraint("heldout_dice", ">=", 0.0)]
+    rows, met = [], []
+    for number in range(60):
+        retention, seconds, heldout = (
+            rng.choice([0.85, 0.9, 0.95]),
+            rng.choice([599, 600, 601]),
+            rng.choice([-1, 0, 1]),
+        )
+        rows.append(trial(str(number), 0.7, 0.2, retention=retention, seconds=seconds, heldout_dice=heldout))
+        met.append(bool(retention >= 0.9 and seconds <= 600 and heldout >= 0))
+    assert [row["feasible"] for row in mark(rows, constraints, GAP)] == met
+    assert 5 < sum(met) < 50
+    undefined = trial("undefined", 0.79, 0.1, heldout_dice=float("nan"))
+    assert not mark([undefined], constraints, GAP)[0]["feasible"]
+    everything = mark(rows, [], GAP)
+    assert all(row["feasible"] for row in everything)
 
 
 def test_trials_that_are_not_feasible_beat_none_and_old_marks_are_forgotten(trial):
@@ -72,11 +104,11 @@ def test_trials_that_are_not_feasible_beat_none_and_old_marks_are_forgotten(tria
         trial("leads", 0.75, 0.2),
         trial("undefined", 0.76, float("nan")),
     ]
-    marked = mark(iter(rows), 0.9, GAP)
+    marked = mark(iter(rows), FLOOR, GAP)
     assert [row["id"] for row in marked] == [row["id"] for row in rows]
     assert [row["id"] for row in marked if row["feasible"]] == ["beaten", "leads", "undefined"]
     assert [row["id"] for row in marked if row["on_front"]] == ["leads"]
-    assert mark([], 0.9, GAP) == []
+    assert mark([], FLOOR, GAP) == []
 
 
 def test_the_best_is_the_first_feasible_trial_with_the_largest_gap(trial):
@@ -89,38 +121,43 @@ def test_the_best_is_the_first_feasible_trial_with_the_largest_gap(trial):
         trial("equal", 0.875, 0.375, feasible=True),
     ]
     assert best_feasible(rows, GAP)["id"] == "best"
+    assert best_feasible(rows, OBJECTIVES["front"])["id"] == "best"
     assert best_feasible(rows[:3], GAP) is None
     assert best_feasible([], GAP) is None
 
 
 def test_the_best_is_on_the_front(trial):
     rng = np.random.default_rng(0)
+    half = [Constraint("retention", ">=", 0.5)]
     for _ in range(30):
-        marked = mark([trial(str(i), *rng.integers(9, size=2) / 8) for i in range(12)], 0.5, GAP)
+        marked = mark([trial(str(i), *rng.integers(9, size=2) / 8) for i in range(12)], half, GAP)
         best = best_feasible(marked, GAP)
         assert best is None or best["on_front"]
 
 
 @pytest.mark.parametrize(
-    ("objective", "score", "forgetting"),
+    ("objective", "score", "smaller"),
     [
-        ("gap", lambda row: row["retain_dice"] - row["forget_dice"], "forget_dice"),
-        ("retrain", lambda row: -row["retrain_gap"], "retrain_gap"),
-        ("unseen", lambda row: -row["unseen_gap"], "unseen_gap"),
+        ("gap", lambda row: row["retain_dice"] - row["forget_dice"], ("forget_dice",)),
+        ("retrain", lambda row: -row["retrain_gap"], ("retrain_gap",)),
+        ("unseen", lambda row: -row["unseen_gap"], ("unseen_gap",)),
+        ("front", lambda row: row["retain_dice"] - row["forget_dice"], ("forget_dice",)),
+        ("front_seconds", lambda row: row["retain_dice"] - row["forget_dice"], ("forget_dice", "seconds")),
     ],
 )
-def test_front_and_best_of_every_objective_are_those_of_brute_force(trial, objective, score, forgetting):
+def test_front_and_best_of_every_objective_are_those_of_brute_force(trial, objective, score, smaller):
     rng = np.random.default_rng(7)
     for _ in range(20):
-        drawn = rng.integers(1, 9, size=(14, 4)) / 8
+        drawn = rng.integers(1, 9, size=(14, 5)) / 8
         rows = [
-            trial(str(i), retain, forget, retrain_gap=retrain, unseen_gap=unseen, retention=retain)
-            for i, (retain, forget, retrain, unseen) in enumerate(drawn)
+            trial(str(i), retain, forget, retrain_gap=retrain, unseen_gap=unseen, retention=retain, seconds=seconds)
+            for i, (retain, forget, retrain, unseen, seconds) in enumerate(drawn)
         ]
-        marked = mark(rows, 0.5, OBJECTIVES[objective])
-        retain, forget = (np.array([row[name] for row in rows]) for name in ("retain_dice", forgetting))
-        assert [row["on_front"] for row in marked] == brute_front(retain, forget, retain >= 0.5)
+        marked = mark(rows, [Constraint("retention", ">=", 0.5)], OBJECTIVES[objective])
         feasible = [row for row in rows if row["retain_dice"] >= 0.5]
+        points = np.array([[row["retain_dice"], *(-row[name] for name in smaller)] for row in feasible])
+        leading = [row["id"] for row, leads in zip(feasible, brute_front(points), strict=True) if leads]
+        assert [row["id"] for row in marked if row["on_front"]] == leading
         first = next((row for row in feasible if score(row) == max(map(score, feasible))), None)
         best = best_feasible(marked, OBJECTIVES[objective])
         assert (best and best["id"]) == (first and first["id"])
@@ -129,7 +166,7 @@ def test_front_and_best_of_every_objective_are_those_of_brute_force(trial, objec
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_a_trial_whose_distance_is_undefined_is_neither_best_nor_on_the_front(trial, value):
     rows = [trial("undefined", 0.8, 0.0, retrain_gap=value), trial("far", 0.75, 0.7, retrain_gap=0.9)]
-    marked = mark(rows, 0.9, OBJECTIVES["retrain"])
+    marked = mark(rows, FLOOR, OBJECTIVES["retrain"])
     assert [(row["feasible"], row["on_front"]) for row in marked] == [(True, False), (True, True)]
     assert best_feasible(marked, OBJECTIVES["retrain"])["id"] == "far"
     assert best_feasible(marked[:1], OBJECTIVES["retrain"]) is None

@@ -1,12 +1,16 @@
 import json
 import math
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from analysis.tables import StudyError, load_study
 from study.records import METRICS
+from study.tables import JOURNAL, history_table, trials_table
+
+KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 
 
 @pytest.fixture
@@ -77,6 +81,7 @@ def test_a_damaged_record_is_named(folder, content):
                 "space",
                 "settings",
                 "knobs",
+                "constraints",
                 "references",
                 "published",
                 "suite",
@@ -90,6 +95,8 @@ def test_a_damaged_record_is_named(folder, content):
         {"settings": {"objective": "beauty", "retain_floor": 0.9}},
         {"knobs": {"lr": "complex"}},
         {"knobs": ["lr"]},
+        {"constraints": ["retention>0.9"]},
+        {"constraints": "retention>=0.9"},
         {"references": []},
         {"references": {"baseline": 0.9}},
         [],
@@ -115,7 +122,6 @@ DAMAGES = {
     "words for numbers": lambda path: pq.write_table(
         pa.table({"id": ["a"], "epoch": [1], "retain_dice": ["x"]}), path
     ),
-    "no ids": lambda path: pq.write_table(pa.table({"retain_dice": [0.5]}), path),
 }
 
 
@@ -123,16 +129,41 @@ DAMAGES = {
 @pytest.mark.parametrize("name", ["trials", "history"])
 def test_a_damaged_table_is_blamed_and_not_the_record(folder, rows, history, name, damage):
     path = folder(*rows, history=history)
-    DAMAGES[damage](path / f"{name}.parquet")
+    trials_table(path, KNOBS).merge(), history_table(path).merge()
+    (file,) = (path / name).iterdir()
+    DAMAGES[damage](file)
     with pytest.raises(StudyError, match=f"^a table of {path} is damaged: "):
         load_study(path)
 
 
-def test_a_table_is_never_seen_half_written(folder, rows, trial):
-    """A reader that opened the table before a write goes on reading the old one."""
-    path = folder(*rows)
-    with (path / "trials.parquet").open("rb") as old:
-        folder(trial("new", 0.7, 0.1))
-        assert pq.read_table(old)["id"].to_pylist() == [row["id"] for row in rows]
-    assert len(load_study(path).trials) == len(rows) + 1
-    assert sorted(file.name for file in path.iterdir()) == ["study.json", "trials.parquet"]
+@pytest.mark.parametrize("line", ["id,retain_dice", '{"id": "a"', '{"id": "a", "retain_dice": "x"}', "\xff"])
+@pytest.mark.parametrize("name", ["trials", "history"])
+def test_so_is_a_table_whose_newest_rows_are_damaged(folder, rows, history, name, line):
+    path = folder(*rows, history=history)
+    with (path / name / JOURNAL).open("a", encoding="latin-1") as journal:
+        journal.write(f"{line}\n")
+    with pytest.raises(StudyError, match=f"^a table of {path} is damaged: "):
+        load_study(path)
+
+
+def test_the_constraints_of_a_study_are_those_of_its_record(study):
+    given = ["retention>=0.9", "forget_dice<=0.25", "seconds<=600"]
+    found = study(constraints=given).constraints
+    assert [(one.column, one.relation, one.bound) for one in found] == [
+        ("retention", ">=", 0.9),
+        ("forget_dice", "<=", 0.25),
+        ("seconds", "<=", 600.0),
+    ]
+    assert [str(one) for one in found] == given
+
+
+def test_a_study_under_way_is_read_as_it_stands(folder, rows, trial, history):
+    """Whether rows are in the journal, in files of their own, or merged."""
+    path = folder(*rows, history=history)
+    before = load_study(path)
+    trials_table(path, KNOBS).merge()
+    folder(trial("new", 0.7, 0.1), {**rows[2], "status": "finished"})
+    after = load_study(path)
+    assert [*after.trials["id"]] == [*before.trials["id"], "new"]
+    assert after.trials.set_index("id").status["running"] == "finished"
+    pd.testing.assert_frame_equal(after.history, before.history)

@@ -1,5 +1,4 @@
 import inspect
-import re
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -13,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 import search_spaces
 from search_spaces.space import Entry, Published, Space, Suite, knobs_of, load, names
-from study.search import choose
+from study.search.searcher import choose
 from trainables import strategies
 from trainables.presets import build
 from trainables.recipe import Recipe
@@ -23,7 +22,8 @@ EPOCHS = IntDistribution(5, 20)
 
 
 def modules(package):
-    return sorted(path.stem for path in (ROOT / package).glob("*.py") if path.stem not in ("__init__", "space"))
+    own = ("__init__", "space", "narrowing")
+    return sorted(path.stem for path in (ROOT / package).glob("*.py") if path.stem not in own)
 
 
 SUITES = [name for name in names() if isinstance(load(name), Suite)]
@@ -166,14 +166,15 @@ def test_an_unknown_strategy_is_refused_with_those_there_are(strategy):
     assert all(f"'{name}'" in str(caught.value) for name in modules("trainables/strategies"))
 
 
-@pytest.mark.parametrize("domain", [None, FloatDistribution(5, 20), CategoricalDistribution((5, 20))])
+@pytest.mark.parametrize("domain", [None, FloatDistribution(5, 20), CategoricalDistribution(("5", "20"))], ids=str)
 def test_epochs_must_be_searched_as_whole_numbers(domain):
     domains = {"lr": FloatDistribution(1e-4, 1e-2)} | ({} if domain is None else {"epochs": domain})
-    with pytest.raises(ValueError, match="must search `epochs` with an IntDistribution"):
+    with pytest.raises(ValueError, match="must search `epochs` in whole numbers, or fix it"):
         Space("noisy_label", domains)
+    assert Space("noisy_label", {**domains, "epochs": CategoricalDistribution((5, 20))}).longest == 20
 
 
-@pytest.mark.parametrize("name", ["noisy", "space", "__init__", "", "../study/run", "space.Space"])
+@pytest.mark.parametrize("name", ["noisy", "space", "narrowing", "__init__", "", "../study/run", "space.Space"])
 def test_an_unknown_space_is_refused_with_those_there_are(name):
     with pytest.raises(ValueError, match="no search space") as caught:
         load(name)
@@ -203,6 +204,11 @@ def test_knobs_have_the_python_types_of_sampled_values():
         (IntDistribution(5, 20), 50, IntDistribution(5, 50)),
         (IntDistribution(5, 20, log=True), 12, IntDistribution(5, 12, log=True)),
         (IntDistribution(10, 50, step=10), 30, IntDistribution(10, 30, step=10)),
+        (IntDistribution(10, 50, step=10), 49, IntDistribution(10, 40, step=10)),
+        (IntDistribution(10, 50, step=10), 3, IntDistribution(3, 3, step=10)),
+        (CategoricalDistribution((40, 5, 20)), 20, CategoricalDistribution((5, 20))),
+        (CategoricalDistribution((40, 5, 20)), 100, CategoricalDistribution((40, 5, 20))),
+        (CategoricalDistribution((40, 20)), 12, CategoricalDistribution((12,))),
     ],
     ids=str,
 )
@@ -210,7 +216,7 @@ def test_up_to_sets_the_longest_trial_and_nothing_else(domain, epochs, shorter):
     published = Published(0.7, 0.1, "a paper")
     space = Space("noisy_label", {"lr": FloatDistribution(1e-4, 1e-2), "epochs": domain}, published=published)
     cut = space.up_to(epochs)
-    assert cut == replace(space, domains={"lr": FloatDistribution(1e-4, 1e-2), "epochs": shorter})
+    assert cut == replace(space, domains={"lr": FloatDistribution(1e-4, 1e-2), "epochs": shorter}, first=[])
     assert space.domains["epochs"] == domain
 
 
@@ -299,83 +305,102 @@ def test_a_condition_on_a_knob_that_is_not_there_is_refused():
         Space("mechanics", {"forget": FORGET, "epochs": EPOCHS}, {"ceiling": {"forget": ["ascent"]}})
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ({"lr": "0.001"}, 0.001),
-        ({"lr": "1e-3"}, 0.001),
-        ({"lr": "1"}, 1.0),
-        ({"epochs": "7"}, 7),
-        ({"resample": "true"}, True),
-        ({"resample": "False"}, False),
-        ({"optimizer": "sgd"}, "sgd"),
-        ({"retain_batch": "3"}, 3),
-        ({"clip": "0.5"}, 0.5),
-    ],
-    ids=str,
-)
-def test_a_knob_is_held_at_a_value_of_its_own_type(text, value):
-    resample = CategoricalDistribution((False, True))
-    space = make({"lr": FloatDistribution(1e-4, 1e-2), "resample": resample})
-    held = space.holding(text)
-    (knob,) = text
-    assert held.fixed == {knob: value}
-    assert type(held.fixed[knob]) is type(value) is held.knobs[knob]
-    assert list(held.domains) == [name for name in space.domains if name != knob]
-    assert space.fixed == {}
-    assert all(knobs[knob] == value for knobs in held.choices)
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ({"epochs": "7.5"}, "epochs=7.5"),
-        ({"epochs": "many"}, "epochs=many"),
-        ({"epochs": "true"}, "epochs=true"),
-        ({"lr": "fast"}, "lr=fast"),
-        ({"lr": "true"}, "lr=true"),
-        ({"resample": "1"}, "resample=1"),
-        ({"resample": "maybe"}, "resample=maybe"),
-        ({"lr": "(1, 2)"}, "lr=(1, 2)"),
-        ({"clip": "[1]"}, "clip=[1]"),
-        ({"nosie_rate": "1.0"}, "nosie_rate"),
-        ({"strategy": "max_loss"}, "strategy"),
-    ],
-    ids=str,
-)
-def test_a_value_of_another_kind_or_an_unknown_knob_is_refused(text, word):
-    space = make({"lr": FloatDistribution(1e-4, 1e-2), "resample": CategoricalDistribution((False, True))})
-    with pytest.raises(ValueError, match=re.escape(word)):
-        space.holding(text)
-
-
-def test_a_fixed_knob_decides_what_is_active(conditional):
-    ascent = conditional.holding({"forget": "ascent", "retain": "segment"})
-    assert ascent.active("ceiling", ascent.fixed)
-    assert not ascent.active("noise_rate", {**ascent.fixed, "moves": "all"})
-    features = conditional.holding({"retain": "features"})
-    assert list(features.choices) == [{"retain": "features", "forget": forget} for forget in FORGET.choices]
-
-
-def test_a_knob_that_is_held_has_no_condition_any_more(conditional):
-    held = conditional.holding({"moves": "decoder"})
-    assert {"moves": "decoder", "forget": "ascent", "retain": "features"} in list(held.choices)
-    assert not held.active("noise_rate", {**held.fixed, "forget": "noisy_labels", "retain": "segment"})
-    assert held.holding({"noise_rate": "0.75"}).knobs["noise_rate"] is float
-
-
-def test_holding_a_space_with_fixed_knobs_keeps_them_and_can_change_them():
-    space = load("lora")
-    assert space.holding({"lora_rank": "8"}).fixed == {"lora_scale": 4.0, "lora_rank": 8}
-    assert space.holding({"lora_scale": "2.0"}).fixed == {"lora_scale": 2.0}
-
-
 @pytest.mark.parametrize(("fixed", "most", "epochs"), [(10, 3, 3), (10, 10, 10), (10, 50, 10), (1, 5, 1)])
 def test_up_to_shortens_fixed_epochs_and_never_lengthens_them(fixed, most, epochs):
     space = Space("ssd", {"dampening": FloatDistribution(0.1, 5.0)}, fixed={"epochs": fixed})
     cut = space.up_to(most)
     assert cut.fixed == {"epochs": epochs}
-    assert cut == replace(space, fixed={"epochs": epochs})
+    assert cut == replace(space, fixed={"epochs": epochs}, first=[])
+
+
+def test_the_published_configurations_of_every_space_are_tried_as_they_are(space):
+    """Each lies in the domains, and the preset and the recipe take it."""
+    assert space.first
+    assert space.starts == [{**knobs, **space.fixed} for knobs in space.first]
+    for knobs, start in zip(space.first, space.starts, strict=True):
+        active = {name for name in space.domains if space.active(name, start)}
+        assert set(knobs) == active
+        _, recipe = build(space.strategy, start)
+        assert recipe.epochs == start["epochs"]
+
+
+def test_the_published_configurations_follow_the_epochs_and_are_dropped_where_they_do_not_fit():
+    first = [{"lr": 1e-3, "epochs": 20}, {"lr": 3e-3, "epochs": 5}, {"lr": 1e-5, "epochs": 5}]
+    space = Space("noisy_label", {"lr": FloatDistribution(1e-4, 1e-2), "epochs": EPOCHS}, first=first)
+    assert space.starts == first[:2]
+    assert space.up_to(8).starts == [{"lr": 1e-3, "epochs": 8}, first[1]]
+    assert space.up_to(3).starts == [{"lr": 1e-3, "epochs": 3}, {"lr": 3e-3, "epochs": 3}]
+    held = replace(space, domains={"epochs": EPOCHS}, fixed={"lr": 0.5})
+    assert held.starts == [{"lr": 0.5, "epochs": 20}, *[{"lr": 0.5, "epochs": 5}] * 2]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "inside"),
+    [
+        ({"forget": "ascent", "retain": "features", "ceiling": 20.0, "epochs": 5}, True),
+        ({"forget": "ascent", "retain": "features", "ceiling": 20.1, "epochs": 5}, False),
+        ({"forget": "ascent", "retain": "features", "epochs": 5}, False),  # the ceiling is searched here
+        ({"forget": "ascent", "retain": "features", "ceiling": None, "epochs": 5}, False),
+        ({"forget": "ascent", "retain": "features", "ceiling": 9.0, "epochs": 21}, False),
+        ({"forget": "ascent", "retain": "features", "ceiling": 9.0, "epochs": 5, "moves": None}, True),
+        ({"forget": "ascent", "retain": "features", "ceiling": 9.0, "epochs": 5, "dice_gap": 0.5}, True),
+        ({"forget": "noisy_labels", "retain": "segment", "moves": "decoder", "epochs": 5}, True),
+        ({"forget": "noisy_labels", "retain": "segment", "moves": "all", "epochs": 5}, False),
+        ({"forget": "noisy_labels", "retain": "segment", "moves": "all", "noise_rate": 0.5, "epochs": 5}, True),
+        ({"forget": "retain_labels", "retain": "features", "epochs": 5}, False),  # a word that is not searched
+        ({"forget": 3, "retain": "features", "epochs": 5}, False),
+        ({"retain": "features", "epochs": 5}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_configuration_is_contained_if_each_active_knob_lies_in_its_domain(conditional, knobs, inside):
+    assert conditional.contains(knobs) == inside
+
+
+@pytest.mark.parametrize(("knobs", "inside"), [({"lr": 0.5}, True), ({"lr": 0.4}, False), ({}, True)], ids=str)
+def test_a_configuration_agrees_with_what_is_fixed(knobs, inside):
+    assert replace(make(), fixed={"lr": 0.5}).contains({"epochs": 5, **knobs}) == inside
+
+
+@pytest.mark.parametrize(
+    ("domains", "size"),
+    [
+        ({"epochs": IntDistribution(5, 20)}, 16),
+        ({"epochs": IntDistribution(5, 20, step=5)}, 4),
+        ({"epochs": IntDistribution(1, 2), "lr": FloatDistribution(0.0, 0.3, step=0.1)}, 8),
+        ({"epochs": IntDistribution(1, 2), "lr": CategoricalDistribution((0.1, 0.2, 0.3))}, 6),
+        ({"epochs": IntDistribution(1, 2), "lr": FloatDistribution(0.1, 0.2)}, None),
+        ({"epochs": IntDistribution(1, 1_000_000)}, None),
+    ],
+    ids=str,
+)
+def test_the_size_is_the_number_of_configurations_where_they_can_be_counted(domains, size):
+    assert Space("noisy_label", domains).size == size
+
+
+def test_the_size_of_a_conditional_space_is_the_number_of_different_draws(conditional):
+    steps = {"noise_rate": FloatDistribution(0.5, 1.0, step=0.25), "ceiling": CategoricalDistribution((5.0, 9.0))}
+    space = replace(conditional, domains={**conditional.domains, **steps, "epochs": IntDistribution(1, 2)})
+    # ascent: 2 ceilings x (1 without moves + 3 moves); labels: 1 + 2 moves x 3 rates + the decoder; 2 lengths
+    assert space.size == 2 * (2 * (1 + 3) + (1 + 2 * 3 + 1)) == 32
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert len({tuple(choose(space, study.ask()).items()) for _ in range(1000)}) == 32
+    assert conditional.size is None
+
+
+def test_the_size_counts_what_hangs_on_a_number_with_steps():
+    domains = {"noise_rate": FloatDistribution(0.5, 1.0, step=0.25), "ceiling": CategoricalDistribution((5.0, 9.0))}
+    conditions = {"ceiling": {"noise_rate": [0.75]}}
+    assert Space("mechanics", {**domains, "epochs": IntDistribution(3, 3)}, conditions).size == 4
+
+
+@pytest.mark.parametrize(
+    ("domain", "longest"), [(EPOCHS, 20), (CategoricalDistribution((40, 5)), 40), (IntDistribution(2, 9, step=7), 9)]
+)
+def test_the_longest_trial_is_known(domain, longest):
+    assert Space("noisy_label", {"epochs": domain}).longest == longest
+    assert Space("ssd", {"dampening": FloatDistribution(0.1, 5.0)}, fixed={"epochs": longest}).longest == longest
 
 
 def test_a_suite_names_what_its_entries_cannot_be():

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +109,39 @@ def closed_port() -> int:
         return probe.getsockname()[1]
 
 
+_HOLD = """
+import sys
+from pathlib import Path
+from study.session import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder():
+    """Holds a study's folder in a process of its own until that one ends."""
+    started = []
+
+    def hold(folder: Path) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _HOLD, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[1])},
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.wait()
+
+
 @dataclass(frozen=True)
 class Done:
     """A study that has run.
@@ -134,7 +169,7 @@ class Done:
         return json.loads((self.folder / "study.json").read_text())
 
     def table(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(io.BytesIO((self.folder / f"{name}.parquet").read_bytes()))
+        return pd.read_parquet(self.folder / name)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -182,6 +217,7 @@ def _done(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Done:
         *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
         *("--baseline-epochs", "30", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
         *("--trials", "2", "--epochs", "3", "--concurrent", "2", "--retain-floor", "0.81"),
+        *("--set", "noise_rate=1.0", "--set", "forget_weight=1.0", "--set", "lr=3e-4|1e-3"),
     )
     code, output = study_run(work / "cache", *options, "--studies", str(work / "studies"))
     assert code == 0, output

@@ -1,6 +1,5 @@
 """Whole studies as their users run them: the command line in a process of its own, on real Ray and MLflow."""
 
-import io
 import json
 import os
 import shutil
@@ -19,6 +18,8 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
+from analysis.tables import knob_types
+from study.tables import history_table, trials_table
 from trainables.evaluation import evaluate
 from trainables.med3d import med3d
 
@@ -54,21 +55,20 @@ def run(arguments, cache, code=0, cwd=ROOT):
     return output
 
 
-def read(path):
-    """The table, opened once: pandas opens a path twice, and a running study replaces the file."""
-    return pd.read_parquet(io.BytesIO(path.read_bytes()))
-
-
 def trials(folder):
-    return read(folder / "trials.parquet").set_index("id")
+    """As they stand, while the study runs too."""
+    knobs = knob_types(json.loads((folder / "study.json").read_text())["knobs"])
+    return trials_table(folder, knobs).read().to_pandas().set_index("id")
 
 
 def history(folder):
-    return read(folder / "history.parquet")
+    """Of the trials; the references have theirs in the same table."""
+    table = history_table(folder).read().to_pandas()
+    return table[table.id.isin(trials(folder).index)].reset_index(drop=True)
 
 
 def subjects(folder):
-    return read(folder / "subjects.parquet")
+    return pd.read_parquet(folder / "subjects")
 
 
 def tracked(studies, study):
@@ -94,7 +94,7 @@ def epochs_written(folder, minimum):
     """Whether a trial that has not ended has this many epochs on record."""
 
     def reached():
-        if not (folder / "history.parquet").exists():
+        if not (folder / "study.json").exists():
             return False
         table, epochs = trials(folder), history(folder)
         running = table.index[table.status == "running"]
@@ -275,7 +275,7 @@ def test_a_stopped_driver_is_continued(work, cohort, blow):
     studies, folder = work / blow, work / blow / "hit"
     options = ("--trials", 4, "--epochs", 40, "--name", "hit", "--studies", studies)
     driver = launch(command(*options, cohort=cohort), work / "cache")
-    ended = lambda: (folder / "trials.parquet").exists() and "finished" in set(trials(folder).status)  # noqa: E731
+    ended = lambda: (folder / "study.json").exists() and "finished" in set(trials(folder).status)  # noqa: E731
     wait_until(ended, driver)
     wait_until(epochs_written(folder, 8), driver)
     os.killpg(driver.pid, getattr(signal, blow)) if blow == "SIGINT" else driver.kill()
@@ -335,25 +335,29 @@ def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
         "from trainables.mechanics.labels import noisy_labels\n"
         "from trainables.mechanics.strategy import Strategy\n\n\n"
         "def brittle(mood: float = 0.0) -> Strategy:\n"
-        "    if mood > 0.5:\n"
-        "        raise ValueError('bad mood')\n"
-        "    return Strategy(forget=noisy_labels(1.0, False))\n"
+        "    calm = noisy_labels(1.0, False)\n\n"
+        "    def term(step):\n"
+        "        if mood > 0.5:\n"
+        "            raise ValueError('bad mood')\n"
+        "        return calm(step)\n\n"
+        "    return Strategy(forget=term)\n"
     )
     (code / "search_spaces/brittle.py").write_text(
         "from optuna.distributions import FloatDistribution, IntDistribution\n\n"
         "from search_spaces.space import Space\n\n"
         "SPACE = Space('brittle', {'mood': FloatDistribution(0, 1), 'epochs': IntDistribution(1, 2)})\n"
     )
-    arguments = command("--trials", 6, "--name", "b", "--studies", work / "brittle", cohort=cohort)
+    arguments = command("--trials", 4, "--name", "b", "--studies", work / "brittle", cohort=cohort)
     arguments[arguments.index("noisy_label")] = "brittle"
     output = run(arguments, work / "cache", cwd=code)
     table = trials(work / "brittle" / "b")
-    assert len(table) == 6
+    assert len(table) == 4
     assert ((table.mood > 0.5) == (table.status == "failed")).all()
     assert {"failed", "finished"} == set(table.status)
     assert table.query("status == 'failed'").retain_dice.isna().all()
     assert not table.query("status == 'failed'").feasible.any()
     assert output.count(" failed") >= (table.status == "failed").sum()
+    assert table.query("status == 'failed'").problem.str.contains("bad mood").all()
     _, runs = tracked(work / "brittle", "b")
     assert {runs[trial][0].info.status for trial in table.query("status == 'failed'").index} == {"FAILED"}
 
@@ -372,7 +376,7 @@ def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(work
     assert study["references"]["retrained"]["forget_dice"] != study["references"]["retrained-1"]["forget_dice"]
     steering = study["references"]["retrained"]["forget_dice"]
     np.testing.assert_allclose(table.retrain_gap, (table.forget_dice - steering).abs())
-    epochs = history(folder).set_index(["id", "epoch"])
+    epochs = pd.read_parquet(folder / "history").set_index(["id", "epoch"])
     for (name, epoch), rows in values[values.id.isin(table.index)].groupby(["id", "epoch"]):
         means = rows.groupby("set").dice.mean()
         assert epochs.loc[(name, epoch), "forget_dice"] == pytest.approx(means["forget"])
@@ -387,7 +391,7 @@ def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(work
 
 
 def test_a_search_for_a_retrained_models_dice_with_a_fixed_knob(work, cohort):
-    options = ("--trials", 3, "--objective", "retrain", "--fix", "forget=ascent", "--name", "near")
+    options = ("--trials", 3, "--objective", "retrain", "--set", "forget=ascent", "--name", "near")
     arguments = command(*options, "--studies", work / "near", cohort=cohort)
     arguments[arguments.index("noisy_label")] = "mechanics"
     output = run(arguments, work / "cache")
@@ -395,7 +399,7 @@ def test_a_search_for_a_retrained_models_dice_with_a_fixed_knob(work, cohort):
     table = trials(folder)
     assert len(table) == 3
     assert set(table.forget) == {"ascent"}
-    assert table.noise_rate.isna().all()
+    assert "noise_rate" not in table  # what only other choices have is not searched
     assert (table.moves.isna() == (table.retain == "features")).all()
     feasible = table.query("feasible")
     if len(feasible):

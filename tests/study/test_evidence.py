@@ -135,7 +135,7 @@ def test_the_terminal_tells_verdicts_and_how_far_to_trust_them(done):
 def test_nobody_is_named_anywhere(done):
     """Neither in a table, nor in MLflow's database and artifacts, nor in a pickle of Tune."""
     files = [path for path in done.studies.rglob("*") if path.is_file()]
-    assert {"mlflow.db", "sequence.parquet", f"{done.front}.json"} <= {path.name for path in files}
+    assert {"mlflow.db", "pareto.html", f"{done.front}.json"} <= {path.name for path in files}
     for path in files:
         content = path.read_bytes()
         assert not [name for name in done.people if name.encode() in content or name in str(path)], path
@@ -217,7 +217,7 @@ def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(done
     assert (
         record["selection"]["steering_heldout"] == record["selection"]["report_heldout"] == record["split"]["heldout"]
     )
-    found = pd.read_parquet(tmp_path / "s/trials.parquet").iloc[0]
+    found = pd.read_parquet(tmp_path / "s/trials").iloc[0]
     assert found.remembers is None or pd.isna(found.remembers)
     assert pd.isna(found.retrained_low)
     assert found.evidence

@@ -11,7 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from analysis.tables import knob_types
 from study.export import main as export
+from study.records import write_json
+from study.settings import parse
+from study.tables import trials_table
 from trainables.evaluation import evaluate
 from trainables.med3d import load_state, load_weights, med3d
 
@@ -135,7 +139,7 @@ def test_the_code_in_the_card_loads_the_encoder_in_monai(exported, monkeypatch):
 def test_what_cannot_be_exported_is_refused_and_nothing_appears(done, tmp_path, capsys):
     out = tmp_path / "out"
     line = refused(capsys, done, "--trial", done.other, "--to", out)
-    assert "infeasible" in line
+    assert "infeasible (misses retention>=0.81)" in line
     assert "--allow-infeasible" in line
     line = refused(capsys, done, "--trial", "nobody", "--to", out)
     assert "no finished trial 'nobody'" in line
@@ -147,12 +151,43 @@ def test_what_cannot_be_exported_is_refused_and_nothing_appears(done, tmp_path, 
     assert not list((tmp_path / "there").iterdir())
 
 
+def test_an_infeasible_trial_is_told_what_it_misses(done, tmp_path, capsys):
+    mine = done.copied(tmp_path)
+    constraints = ["retention>=0.81", "forget_dice<=0.001", "seconds<=600"]
+    write_json(mine.folder / "study.json", {**mine.record, "constraints": constraints})
+    line = refused(capsys, mine, "--trial", done.other, "--to", tmp_path / "out")
+    assert "infeasible (misses retention>=0.81, forget_dice<=0.001);" in line
+    table = trials_table(mine.folder, knob_types(mine.record["knobs"]))
+    table.upsert({**row, "diverged": True} for row in table.rows)
+    assert "infeasible (diverged);" in refused(capsys, mine, "--trial", done.other, "--to", tmp_path / "out")
+
+
+def test_the_command_says_all_that_the_trial_depends_on(done, tmp_path):
+    mine = done.copied(tmp_path)
+    changes = {"constraint": ["seconds<=600", "forget_dice<=0.9"], "objective": "front", "evidence": False}
+    changes |= {"sampler": "nsga2", "seed": 3, "baseline_lr": 0.002, "warm_start": "gone", "verbose": True}
+    record = {**mine.record, "settings": {**mine.record["settings"], **changes}}
+    constraints = ["retention>=0.81", *changes["constraint"]]
+    write_json(mine.folder / "study.json", {**record, "constraints": constraints})
+    assert export(["--study", "s", "--studies", str(mine.studies), "--to", str(tmp_path / "out")]) == 0
+    report = strict(tmp_path / "out/report.json")
+    assert report["constraints"] == constraints
+    words = shlex.split(report["command"])
+    found = parse(words[words.index("study.run") + 1 :])
+    row = done.trials.loc[done.front]
+    assert (found.space, found.trials, found.evidence, found.seed) == ("noisy_label", 1, False, 3)
+    assert (found.constraint, found.objective, found.baseline_lr) == (tuple(changes["constraint"]), "front", 0.002)
+    assert dict(word.split("=") for word in found.knobs) == {
+        name: str(row[name]) for name in ("noise_rate", "lr", "forget_weight", "epochs")
+    }
+    assert (found.warm_start, found.verbose, found.name) == ("", False, "")
+
+
 def test_an_unfinished_trial_and_a_study_without_a_feasible_one_are_refused(done, tmp_path, capsys):
     mine = done.copied(tmp_path)
-    table = pd.read_parquet(mine.folder / "trials.parquet")
-    table.loc[table.id == mine.front, "status"] = "running"
-    table["feasible"] = False
-    table.to_parquet(mine.folder / "trials.parquet")
+    table = trials_table(mine.folder, knob_types(mine.record["knobs"]))
+    table.upsert({**row, "feasible": False} for row in table.rows)
+    table.upsert({**row, "status": "running"} for row in table.rows if row["id"] == mine.front)
     out = tmp_path / "out"
     assert f"no finished trial '{done.front}'" in refused(capsys, mine, "--trial", done.front, "--to", out)
     assert "no feasible trial" in refused(capsys, mine, "--to", out)
@@ -178,7 +213,7 @@ def test_the_command_of_the_report_runs_the_trial_again(done, exported, run_of, 
     code, output = run_of(done.cache, *command[3:], "--studies", str(tmp_path / "elsewhere"), "--no-evidence")
     assert code == 0, output
     assert "fitted" not in output  # the very same references
-    (table,) = (tmp_path / "elsewhere").glob("*/trials.parquet")
+    (table,) = (tmp_path / "elsewhere").glob("*/trials")
     again, before = pd.read_parquet(table).set_index("id"), done.trials.loc[done.front]
     assert again.index.tolist() == [done.front]
     metrics = [f"{subset}_{metric}" for subset in ("retain", "forget", "heldout") for metric in ("dice", "mae")]

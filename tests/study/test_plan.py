@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from search_spaces.space import names
-from study.plan import PlanError, check, make_plan
+from study.constraints import Constraint
+from study.plan import PlanError, check, explained, make_plan
 from study.settings import StudySettings
 
 SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
@@ -21,6 +22,12 @@ WRONG = {  # option -> settings with that one mistake, and what the message must
     "--epochs": ({"epochs": 0}, "0"),
     "--baseline-epochs": ({"baseline_epochs": -1}, "-1"),
     "--concurrent": ({"concurrent": 0}, "0"),
+    "--references": ({"references": 0}, "0"),
+    "--grace": ({"grace": 0}, "0"),
+    "--shadows": ({"shadows": -1}, "-1"),
+    "--forget-draws": ({"forget_draws": -2}, "-2"),
+    "--constraint": ({"constraint": ("retain_dize>=1",)}, "did you mean retain_dice?"),
+    "--warm-start": ({"warm_start": "yesterday"}, "'yesterday'"),
     "--retain-count": ({"retain_count": 0}, "0"),
     "--retain-floor": ({"retain_floor": 1.01}, "1.01"),
     "--baseline-lr": ({"baseline_lr": 0.0}, "0.0"),
@@ -36,7 +43,7 @@ def problems_of(settings, function=check):
     with pytest.raises(PlanError) as raised:
         function(settings)
     assert str(raised.value) == "\n".join(raised.value.problems)
-    assert all("\n" not in problem for problem in raised.value.problems)
+    assert all("\n" not in problem or problem.startswith("--constraint") for problem in raised.value.problems)
     return raised.value.problems
 
 
@@ -95,7 +102,8 @@ def test_a_studies_folder_that_cannot_be_made_is_a_problem(tmp_path):
 
 
 def test_good_settings_pass_and_nothing_is_made(tmp_path):
-    settings = replace(GOOD, studies=tmp_path / "a/b", shape=" 16, 24,32", retain_floor=1.0, name="x.y", epochs=1)
+    given = {"shape": " 16, 24,32", "retain_floor": 1.0, "name": "x.y", "epochs": 1, "grace": 1, "shadows": 0}
+    settings = replace(GOOD, studies=tmp_path / "a/b", constraint=("seconds<=60", "retain_dice >= 0.5"), **given)
     assert check(settings) == (16, 24, 32)
     assert check(replace(settings, shape="")) is None
     assert not list(tmp_path.iterdir())
@@ -202,36 +210,70 @@ def test_epochs_shorten_the_space(settings):
     assert (domain.low, domain.high) == (3, 3)
 
 
-def options(space, **changes):
-    return StudySettings(space=space, **changes)
+def test_constraints_are_the_floor_and_what_was_given(settings):
+    plan = make_plan(replace(settings, retain_floor=0.8, constraint=("seconds<=60", "retain_dice >= 0.5")))
+    floor = Constraint("retention", ">=", 0.8)
+    assert plan.constraints == [floor, Constraint("seconds", "<=", 60.0), Constraint("retain_dice", ">=", 0.5)]
+    assert make_plan(settings).constraints == [Constraint("retention", ">=", 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "grace"),
+    [({}, 15), ({"epochs": 10}, 7), ({"epochs": 1}, 1), ({"knobs": ("epochs=8|40",)}, 30), ({"grace": 3}, 3)],
+    ids=str,
+)
+def test_early_stopping_leaves_every_trial_three_quarters_of_the_longest_unless_told_otherwise(
+    settings, changes, grace
+):
+    assert make_plan(replace(settings, early_stopping=True, **changes)).grace == grace
+
+
+def test_every_wrong_constraint_is_pointed_at():
+    first, second = problems_of(replace(GOOD, constraint=("dice>=1", "seconds<=60", "seconds<60")))
+    assert first.splitlines()[1:] == ["    dice>=1", "    ^^^^"]
+    assert second.splitlines() == [
+        "--constraint: expected >= or <=, but got '<'",
+        "    seconds<60",
+        "           ^",
+    ]
+
+
+def options(space, *knobs, **changes):
+    return StudySettings(space=space, knobs=knobs, **changes)
 
 
 @pytest.mark.parametrize(
     ("settings", "option", "quoted"),
     [
-        (options("noisy_label", fix="noise_rate"), "--fix", "KNOB=VALUE,..., but got 'noise_rate'"),
-        (options("noisy_label", fix="noise_rate="), "--fix", "KNOB=VALUE"),
-        (options("noisy_label", fix="lr=0.001,1"), "--fix", "KNOB=VALUE"),
-        (options("noisy_label", fix="=1"), "--fix", "no knobs ['']"),
-        (options("noisy_label", fix="ceiling=3.0"), "--fix", "no knobs ['ceiling']"),
-        (options("noisy_label", fix="epochs=many"), "--fix", "epochs=many"),
-        (options("noisy_label", fix="lr=fast"), "--fix", "lr=fast"),
-        (options("noisy_label", fix="resample=1"), "--fix", "resample: input should be a valid boolean, but got 1"),
-        (options("noisy_label", fix="optimizer=adam"), "--fix", "'adamw' or 'sgd', but got 'adam'"),
-        (
-            options("noisy_label", fix="lr=-1"),
-            "--fix",
-            "lr: input should be greater than or equal to 0, but got -1.0",
-        ),
-        (options("noisy_label", fix="lora_rank=2.5"), "--fix", "lora_rank"),
-        (options("noisy_label", fix="epochs=0"), "--fix", "epochs: input should be greater than or equal to 1"),
-        (options("mechanics", fix="moves=decoder"), "--fix", "a term on features moves the encoder alone"),
-        (options("mechanics", fix="forget=ascend"), "--fix", "but got 'ascend'"),
-        (options("mechanics", fix="moves=all,retain=features"), "--fix", "moves='all'"),
+        (options("noisy_label", "noise_rate"), "--set", "KNOB=A|B|C, but got 'noise_rate'"),
+        (options("noisy_label", "lr=0.001,1"), "--set", "lr=0.001,1: not a value of lr"),
+        (options("noisy_label", "ceiling=3.0"), "--set", "no knob 'ceiling'"),
+        (options("noisy_label", "epochs=many"), "--set", "epochs=many"),
+        (options("noisy_label", "lr=2..1"), "--set", "lr=2..1"),
+        (options("noisy_label", "resample=1"), "--set", "resample: input should be a valid boolean, but got 1"),
+        (options("noisy_label", "optimizer=adam"), "--set", "'adamw' or 'sgd', but got 'adam'"),
+        (options("noisy_label", "optimizer=adamw|adam"), "--set", "'adamw' or 'sgd', but got 'adam'"),
+        (options("noisy_label", "lr=-1"), "--set", "lr: input should be greater than or equal to 0, but got -1.0"),
+        (options("noisy_label", "lora_rank=2.5"), "--set", "lora_rank"),
+        (options("noisy_label", "epochs=0"), "--set", "epochs: input should be greater than or equal to 1"),
+        (options("noisy_label", "epochs=0..5"), "--set", "epochs: input should be greater than or equal to 1"),
+        (options("noisy_label", "clip=-1.0..1.0"), "--set", "clip: input should be greater than or equal to 0"),
+        (options("noisy_label", "retain_batch=0.5..2"), "--set", "retain_batch: input should be a valid integer"),
+        (options("mechanics", "moves=decoder"), "--set", "a term on features moves the encoder alone"),
+        (options("mechanics", "forget=ascend"), "--set", "but got 'ascend'"),
+        (options("mechanics", "forget=ascent|ascend"), "--set", "but got 'ascend'"),
+        (options("mechanics", "moves=all", "retain=features"), "--set", "moves='all'"),
+        (options("noisy_label", sampler="grid"), "--sampler", "grid needs a list or a step for noise_rate, lr"),
+        (options("finetune", sampler="qmc"), "--sampler", "qmc searches numbers only: hold optimizer"),
+        (options("mechanics", sampler="gp"), "--sampler", "gp searches knobs that every trial has"),
+        (options("noisy_label", early_stopping=True, objective="front"), "--early-stopping", "--objective front"),
         (options("noisy_label", horizons="20,50"), "--horizons", "no suite"),
         (options("noisy_label", seeds=3), "--seeds", "no suite"),
-        (options("paper", fix="lr=0.1"), "--fix", "a suite of fixed recipes"),
+        (options("paper", "lr=0.1"), "--set", "a suite of fixed recipes"),
         (options("paper", epochs=10), "--epochs", "a suite of fixed recipes"),
+        (options("paper", sampler="random"), "--sampler", "a suite of fixed recipes"),
+        (options("paper", early_stopping=True), "--early-stopping", "a suite of fixed recipes"),
+        (options("paper", optuna_storage="sqlite:///x.db"), "--optuna-storage", "a suite of fixed recipes"),
         (options("paper", horizons="twenty"), "--horizons", "twenty"),
         (options("paper", horizons="20,1.5"), "--horizons", "1.5"),
         (options("paper", horizons="0,20"), "--horizons", "numbers of epochs"),
@@ -239,12 +281,45 @@ def options(space, **changes):
         (options("paper", seeds=0), "--seeds", "0"),
         (options("paper", seeds=-1), "--seeds", "-1"),
     ],
-    ids=lambda value: value.fix or value.horizons or f"{value.seeds} {value.epochs}" if hasattr(value, "fix") else "",
+    ids=lambda value: " ".join(map(str, [value.space, *value.knobs])) if hasattr(value, "knobs") else "",
 )
 def test_what_a_space_or_a_suite_cannot_be_is_one_problem(settings, option, quoted):
     (problem,) = problems_of(settings)
     assert problem.startswith(option)
     assert quoted in problem
+
+
+def test_every_wrong_knob_is_a_problem_of_its_own():
+    problems = problems_of(options("noisy_label", "epochs=x", "colour=red", "lr", "lr=1..2", epochs=0))
+    assert [problem.split()[0] for problem in problems] == ["--set:"] * 3 + ["--epochs"]
+
+
+def test_a_study_to_learn_from_must_be_there(settings, tmp_path):
+    (problem,) = problems_of(replace(settings, warm_start="old"))
+    assert problem == f"--warm-start: no study 'old' in {settings.studies}"
+    (settings.studies / "old").mkdir(parents=True)
+    (settings.studies / "old/study.json").write_text("{}")
+    assert check(replace(settings, warm_start="old")) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "fixed", "epochs"),
+    [
+        (options("noisy_label"), {}, (5, 20)),
+        (options("noisy_label", "noise_rate=1", "epochs=2..9", epochs=6), {"noise_rate": 1.0}, (2, 6)),
+        (options("noisy_label", sampler="tpe", cohort="bids:/nowhere"), {}, (5, 20)),  # nothing is read
+    ],
+    ids=str,
+)
+def test_a_space_is_explained_as_it_would_be_searched(settings, fixed, epochs):
+    space = explained(settings)
+    assert (space.fixed, space.domains["epochs"].low, space.domains["epochs"].high) == (fixed, *epochs)
+
+
+def test_a_suite_is_explained_and_what_cannot_be_is_told():
+    suite = explained(options("paper", horizons="9,3", seeds=2))
+    assert (suite.horizons, suite.seeds) == ((3, 9), 2)
+    assert problems_of(options("noisy_label", "lr=x"), explained)[0].startswith("--set: lr=x")
 
 
 @pytest.mark.parametrize("name", names())
@@ -253,17 +328,17 @@ def test_every_space_passes_as_it_is(name):
 
 
 @pytest.mark.parametrize(
-    ("space", "fix", "fixed"),
+    ("space", "knobs", "fixed"),
     [
-        ("mechanics", "forget=ascent, moves=encoder", {"forget": "ascent", "moves": "encoder"}),
-        ("mechanics", "moves=decoder,retain=segment,forget=ascent,", None),
-        ("noisy_label", "noise_rate=1,resample=true", {"noise_rate": 1.0, "resample": True}),
-        ("noisy_label", "lora_rank=8", {"lora_rank": 8}),
-        ("ssd", "epochs=2", {"epochs": 2}),
+        ("mechanics", ("forget=ascent", "moves=encoder"), {"forget": "ascent", "moves": "encoder"}),
+        ("mechanics", ("moves=decoder", "retain=segment", "forget=ascent"), None),
+        ("noisy_label", ("noise_rate=1", "resample=true"), {"noise_rate": 1.0, "resample": True}),
+        ("noisy_label", ("lora_rank=8",), {"lora_rank": 8}),
+        ("ssd", ("epochs=2",), {"epochs": 2}),
     ],
 )
-def test_fixed_knobs_reach_the_plan(space, fix, fixed, settings):
-    plan = make_plan(replace(settings, space=space, fix=fix))
+def test_held_knobs_reach_the_plan(space, knobs, fixed, settings):
+    plan = make_plan(replace(settings, space=space, knobs=knobs))
     assert plan.space.fixed == (fixed or {"moves": "decoder", "retain": "segment", "forget": "ascent"})
     assert not set(plan.space.fixed) & set(plan.space.domains)
     assert (plan.trials, plan.horizons) == (settings.trials, ())
@@ -283,4 +358,4 @@ def test_a_horizon_given_twice_is_reported_once(settings):
 
 
 def test_the_epochs_of_a_study_shorten_fixed_ones_too(settings):
-    assert make_plan(replace(settings, fix="epochs=30", epochs=4)).space.fixed == {"epochs": 4}
+    assert make_plan(replace(settings, knobs=("epochs=30",), epochs=4)).space.fixed == {"epochs": 4}

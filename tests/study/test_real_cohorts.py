@@ -31,7 +31,7 @@ def study(tmp_path, *options, space="noisy_label"):
     command = [sys.executable, "-m", "study.run", "--space", space, "--name", "s", "--studies", tmp_path]
     environment = {**os.environ, "LETHE_CACHE": str(tmp_path / "cache")}
     subprocess.run([*map(str, command), *options], cwd=ROOT, env=environment, check=True, timeout=1800)
-    return pd.read_parquet(tmp_path / "s/trials.parquet"), json.loads((tmp_path / "s/study.json").read_text())
+    return pd.read_parquet(tmp_path / "s/trials"), json.loads((tmp_path / "s/study.json").read_text())
 
 
 def test_hippocampus_is_forgotten_and_kept(tmp_path):
@@ -73,7 +73,7 @@ def test_the_papers_table_on_hippocampus(tmp_path):
     assert set(rows.seeds) == {1}
     assert sorted(table.strategy) == sorted(recipes)
     assert list(table.status) == ["finished"] * 5
-    subjects = pd.read_parquet(tmp_path / "s/subjects.parquet")
+    subjects = pd.read_parquet(tmp_path / "s/subjects")
     for trial in table.itertuples():
         mine, baseline = subjects[subjects.id == trial.id], record["references"]["baseline"]
         assert sorted(mine.epoch.unique()) == [4, 8]

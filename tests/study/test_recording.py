@@ -1,5 +1,6 @@
 import math
 import random
+import threading
 from itertools import count
 from statistics import fmean
 
@@ -7,13 +8,17 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from study import tracking
+from study.constraints import Constraint
 from study.recording import Recorder
-from study.records import EVIDENCE, FAILED, FINISHED, METRICS, OBJECTIVES, RUNNING
+from study.records import EVIDENCE, FAILED, FINISHED, METRICS, OBJECTIVES, PRUNED, RUNNING
 from study.references import Reference
+from study.tables import history_table, references_table, subjects_table, trials_table
 from study.tracking import PARENT, Tracker
 
 FAMILY, KNOBS = "noisy_label-phantom", {"lr": float, "epochs": int}
 BASELINE_RETAIN = 0.9
+FLOOR = (Constraint("retention", ">=", 0.9),)
 SETS = {"retain": ("s-1", "s-2", "s-3"), "forget": ("s-4",), "heldout": ("s-5", "s-6")}
 
 
@@ -21,15 +26,22 @@ SETS = {"retain": ("s-1", "s-2", "s-3"), "forget": ("s-4",), "heldout": ("s-5", 
 def session(tmp_path, store):
     """Runs `work(recorder)` as one session of a study, at a store or elsewhere, and gives its tracker's problem."""
 
-    def run(work, uri=store, objective="gap", horizons=()):
-        tracker = Tracker(uri, FAMILY, "study-1", tmp_path / "artifacts")
-        recorder = Recorder(tmp_path, KNOBS, OBJECTIVES[objective], 0.9, SETS, tracker, horizons)
+    def run(work, uri=store, objective="gap", horizons=(), constraints=FLOOR):
+        tracker = Tracker(uri, FAMILY, "study-1", tmp_path / "artifacts", lambda told: None)
+        recorder = Recorder(tmp_path, KNOBS, OBJECTIVES[objective], constraints, SETS, tracker, horizons)
         tracker.start(PARENT, {}, {})
         work(recorder)
         tracker.close()
         return tracker.problem
 
     return run
+
+
+@pytest.fixture
+def gone(closed_port, monkeypatch):
+    """URI of a server that is not there; sessions do not wait for it for long."""
+    monkeypatch.setattr(tracking, "_PATIENCE", 0.5)
+    return f"http://127.0.0.1:{closed_port}"
 
 
 def config(name, strategy="noisy_label", seed=0, **knobs):
@@ -67,8 +79,21 @@ def run_trial(recorder, name, *reports, status=FINISHED, diverged=False):
     recorder.ended(name, status, diverged)
 
 
+TABLES = {
+    "trials": lambda folder: trials_table(folder, KNOBS),
+    "history": history_table,
+    "subjects": subjects_table,
+    "references": references_table,
+}
+
+
+def read(tmp_path, name):
+    """A table as another process would see it at this moment."""
+    return TABLES[name](tmp_path).read().to_pandas()
+
+
 def row_of(tmp_path, name):
-    return pd.read_parquet(tmp_path / "trials.parquet").set_index("id").loc[name]
+    return read(tmp_path, "trials").set_index("id").loc[name]
 
 
 def test_a_trial_from_start_to_end_is_on_disk_at_every_moment(session, tmp_path, store, runs_in, steps_in):
@@ -85,7 +110,7 @@ def test_a_trial_from_start_to_end_is_on_disk_at_every_moment(session, tmp_path,
         assert row[list(METRICS)].isna().all()
         recorder.epoch("a", report(1, retain=0.88, forget=0.5))
         recorder.epoch("a", report(2, retain=0.86, forget=0.125))
-        history = pd.read_parquet(tmp_path / "history.parquet")
+        history = read(tmp_path, "history")
         assert history[["id", "epoch", "forget_dice", "loss"]].values.tolist() == [
             ["a", 1, 0.5, 1.0],
             ["a", 2, 0.125, 0.5],
@@ -132,7 +157,7 @@ def test_every_end_marks_the_front_anew_in_the_table_and_in_mlflow(session, tmp_
 
     assert session(work) is None
     assert changed, "no trial lost its place on the front: choose other outcomes"
-    stored = pd.read_parquet(tmp_path / "trials.parquet").set_index("id")
+    stored = read(tmp_path, "trials").set_index("id")
     tags = {name: run.data.tags for name, run in runs_in(store, FAMILY).items() if name != PARENT}
     assert len(tags) == 10
     assert {name: tag["on_front"] for name, tag in tags.items()} == stored["on_front"].map(
@@ -160,7 +185,7 @@ def test_an_epoch_repeated_after_a_restart_replaces_the_first(session, tmp_path,
         recorder.ended("a", FINISHED, diverged=False)
 
     assert session(work) is None
-    history = pd.read_parquet(tmp_path / "history.parquet")
+    history = read(tmp_path, "history")
     assert history[["epoch", "forget_dice"]].values.tolist() == [[1, 0.5], [2, 0.3], [3, 0.125]]
     assert (row_of(tmp_path, "a")["epochs_done"], row_of(tmp_path, "a")["seconds"]) == (3, 6.0)
     assert [step for step, _ in steps_in(store, runs_in(store, FAMILY)["a"], "forget_dice")] == [1, 2, 3]
@@ -179,7 +204,7 @@ def test_failed_and_diverged_trials_are_recorded_and_infeasible(session, tmp_pat
     assert (at_once["epochs_done"], later["epochs_done"]) == (0, 2)
     assert later["forget_dice"] == 0.01
     assert (later["status"], diverged["status"], diverged["diverged"]) == (FAILED, FINISHED, True)
-    table = pd.read_parquet(tmp_path / "trials.parquet")
+    table = read(tmp_path, "trials")
     assert table[table["feasible"]]["id"].tolist() == table[table["on_front"]]["id"].tolist() == ["good"]
     runs = runs_in(store, FAMILY)
     assert [runs[name].info.status for name in ("at once", "later", "diverged")] == ["FAILED", "FAILED", "FINISHED"]
@@ -207,14 +232,14 @@ def test_a_trial_that_continues_keeps_its_epochs(session, tmp_path, store, runs_
     assert [step for step, _ in steps_in(store, run, "loss")] == [1, 2, 3]
 
 
-def test_catching_up_logs_once_what_mlflow_lacks(session, tmp_path, store, runs_in, steps_in, closed_port):
+def test_catching_up_logs_once_what_mlflow_lacks(session, tmp_path, store, runs_in, steps_in, gone):
     def unseen(recorder):
         run_trial(recorder, "a", {"forget": 0.5}, {"forget": 0.25})
         recorder.started(config("b", lr=0.001, epochs=9))
         recorder.epoch("b", report(1, forget=0.75))
 
-    assert "refused" in session(unseen, f"http://127.0.0.1:{closed_port}")
-    assert len(pd.read_parquet(tmp_path / "history.parquet")) == 3
+    assert "refused" in session(unseen, gone)
+    assert len(read(tmp_path, "history")) == 3
     for _ in range(2):
         assert session(Recorder.catch_up) is None
         runs = runs_in(store, FAMILY)
@@ -225,29 +250,43 @@ def test_catching_up_logs_once_what_mlflow_lacks(session, tmp_path, store, runs_
         assert runs["a"].data.tags["on_front"] == "true"
 
 
-def test_a_reference_is_a_run_with_its_history(session, store, runs_in, steps_in):
+def known_references(recorder, history, *names):
+    """As a session begins."""
+    for name in names:
+        recorder.reference(name, reference(history))
+    recorder.catch_up()
+
+
+def test_a_reference_has_its_history_in_the_table_and_is_a_run(session, tmp_path, store, runs_in, steps_in):
     history = [
         {"epoch": 1, "loss": 2.0, "seconds": 1.0},
         {"epoch": 2, "loss": 1.5, "seconds": 1.0, "retain_dice": 0.9},
     ]
     for _ in range(2):
-        assert session(lambda recorder: recorder.reference("baseline", reference(history))) is None
-    run = runs_in(store, FAMILY)["baseline"]
-    assert (run.info.status, run.data.params["digest"]) == ("FINISHED", "d" * 12)
-    assert steps_in(store, run, "loss") == [(1, 2.0), (2, 1.5)]
-    assert steps_in(store, run, "retain_dice") == [(2, 0.9)]
+        assert session(lambda recorder: known_references(recorder, history, "baseline", "retrained")) is None
+        table = read(tmp_path, "history")
+        assert table.id.tolist() == ["baseline"] * 2 + ["retrained"] * 2
+        assert table.epoch.tolist() == [1, 2] * 2
+        assert table.loss.tolist() == [2.0, 1.5] * 2
+        assert table.retain_dice.isna().tolist() == [True, False] * 2
+        run = runs_in(store, FAMILY)["baseline"]
+        assert (run.info.status, run.data.params["digest"]) == ("FINISHED", "d" * 12)
+        assert (run.data.params["reference"], run.data.tags["status"]) == ("baseline", "finished")
+        assert steps_in(store, run, "loss") == [(1, 2.0), (2, 1.5)]
+        assert steps_in(store, run, "retain_dice") == [(2, 0.9)]
 
 
 def test_the_result_names_the_best_trial_on_the_parent_and_attaches_the_files(session, tmp_path, store, runs_in):
     def work(recorder):
         run_trial(recorder, "a", {"forget": 0.25})
-        recorder.result(recorder.rows[0], [tmp_path / "trials.parquet"], complete=True)
+        recorder.close()
+        recorder.result(recorder.rows[0], sorted(tmp_path.glob("trials/*")), complete=True)
 
     assert session(work) is None
     parent = runs_in(store, FAMILY)[PARENT]
     assert (parent.info.status, parent.data.tags["best_trial"]) == ("FINISHED", "a")
     assert parent.data.metrics["forget_dice"] == 0.25
-    assert [file.path for file in MlflowClient(store).list_artifacts(parent.info.run_id)] == ["trials.parquet"]
+    assert [file.path for file in MlflowClient(store).list_artifacts(parent.info.run_id)] == ["00000001.parquet"]
 
 
 def test_without_a_feasible_trial_the_parent_ends_all_the_same(session, store, runs_in):
@@ -274,7 +313,7 @@ def test_after_an_interruption_the_parent_shows_the_final_best(session, store, r
 
 
 def subjects_of(tmp_path):
-    return pd.read_parquet(tmp_path / "subjects.parquet")
+    return read(tmp_path, "subjects")
 
 
 def run_with(recorder, name, *epochs):
@@ -301,7 +340,7 @@ def test_single_subjects_are_recorded_by_pseudonym_at_horizons_and_at_the_end(se
         first, sixths = starts[name, epoch], rows.reset_index(drop=True)
         assert sixths.dice.tolist() == [first + place / 64 for place in range(6)]
         assert sixths.mae.tolist() == [first + (6 + place) / 64 for place in range(6)]
-    trials = pd.read_parquet(tmp_path / "trials.parquet").set_index("id")
+    trials = read(tmp_path, "trials").set_index("id")
     for name, last in (("a", 4), ("b", 2)):
         means = table[(table.id == name) & (table.epoch == last)].groupby("set")[["dice", "mae"]].mean()
         for subset in SETS:
@@ -318,7 +357,7 @@ def test_the_single_subjects_of_a_reference_are_recorded_once(session, tmp_path)
         )
     table = subjects_of(tmp_path)
     assert (len(table), set(table.id), set(table.epoch)) == (6, {"retrained-1"}, {7})
-    assert table.set_index("subject").dice.to_dict() == {f"s-{n}": 0.5 + (n - 1) / 64 for n in range(1, 7)}
+    assert table.set_index("subject").dice.to_dict() == {f"s-{n}": 0.25 + (n - 1) / 64 for n in range(1, 7)}
 
 
 def test_an_undefined_value_of_a_subject_stays_undefined(session, tmp_path):
@@ -378,7 +417,7 @@ def test_the_objective_decides_the_front(session, tmp_path):
             run_trial(recorder, f"t{number}", outcome)
 
     assert session(work, objective="retrain") is None
-    rows = pd.read_parquet(tmp_path / "trials.parquet").to_dict("records")
+    rows = read(tmp_path, "trials").to_dict("records")
     feasible = [row for row in rows if row["retain_dice"] >= 0.9 * BASELINE_RETAIN]
     assert [row["on_front"] for row in feasible] == [not beaten(row, feasible, "retrain_gap") for row in feasible]
     assert any(row["on_front"] for row in rows)
@@ -393,7 +432,7 @@ LOGGED = {"remembers": 0.0, "streisand": 1.0, "loss_auc": 0.75}
 
 
 def references_of(tmp_path):
-    return pd.read_parquet(tmp_path / "references.parquet").set_index("id")
+    return read(tmp_path, "references").set_index("id")
 
 
 def evidence_in(store, runs):
@@ -424,8 +463,7 @@ def test_evidence_is_recorded_of_whom_it_was_gathered_and_logged_as_metrics(sess
     history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
 
     def work(recorder):
-        for name in ("baseline", "retrained"):
-            recorder.reference(name, reference(history))
+        known_references(recorder, history, "baseline", "retrained")
         for name in ("a", "b"):
             run_trial(recorder, name, {})
         assert [recorder.evidence(name) for name in ("baseline", "a", "nobody")] == [None] * 3
@@ -435,7 +473,7 @@ def test_evidence_is_recorded_of_whom_it_was_gathered_and_logged_as_metrics(sess
 
     assert session(work) is None
     for table, examined, other, auc in (
-        (pd.read_parquet(tmp_path / "trials.parquet").set_index("id"), "a", "b", 0.75),
+        (read(tmp_path, "trials").set_index("id"), "a", "b", 0.75),
         (references_of(tmp_path), "retrained", "baseline", 0.5),
     ):
         row = table.loc[examined]
@@ -469,21 +507,145 @@ def test_evidence_outlives_later_sessions(session, tmp_path):
     assert pd.isna(row_of(tmp_path, "b")["evidence"])
 
 
-def test_catching_up_logs_the_evidence_that_mlflow_lacks(session, store, runs_in, closed_port):
+def test_catching_up_logs_once_the_evidence_that_mlflow_lacks(session, store, runs_in, steps_in, gone):
     history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
 
     def unseen(recorder):
-        recorder.reference("baseline", reference(history))
-        run_trial(recorder, "a", {})
+        known_references(recorder, history, "baseline")
+        run_trial(recorder, "a", {}, {})
         for name in ("a", "baseline"):
             recorder.gathered(name, FOUND)
 
-    def later(recorder):  # as a session begins
-        recorder.reference("baseline", reference(history))
-        recorder.catch_up()
+    assert "refused" in session(unseen, gone)
+    for _ in range(3):
+        assert session(lambda recorder: known_references(recorder, history, "baseline")) is None
+        runs = runs_in(store, FAMILY)
+        assert set(runs) == {PARENT, "baseline", "a"}
+        logged = evidence_in(store, runs)
+        assert logged["a"] == logged["baseline"] == LOGGED
+        for name, epochs in (("baseline", [(1, 2.0)]), ("a", [(1, 1.0), (2, 0.5)])):
+            assert steps_in(store, runs[name], "loss") == epochs
+            for column, value in LOGGED.items():
+                assert steps_in(store, runs[name], column) == [(0, value)]
 
-    assert "refused" in session(unseen, f"http://127.0.0.1:{closed_port}")
-    assert session(later) is None
-    logged = evidence_in(store, runs_in(store, FAMILY))
-    assert logged["a"] == LOGGED
-    assert logged["baseline"] == LOGGED
+
+def test_the_front_has_as_many_goals_as_the_objective_and_meets_every_constraint(session, tmp_path):
+    """On seconds too, the sum over a trial's epochs."""
+    rng = random.Random(2)
+    outcomes = [
+        {"retain": rng.randint(50, 60) / 64, "forget": rng.randint(0, 36) / 64, "seconds": rng.randint(1, 9) * 1.0}
+        for _ in range(24)
+    ]
+    constraints = (*FLOOR, Constraint("seconds", "<=", 14.0), Constraint("forget_dice", "<=", 0.5))
+
+    def work(recorder):
+        for number, outcome in enumerate(outcomes):
+            run_trial(recorder, f"t{number}", outcome, outcome)
+
+    assert session(work, objective="front_seconds", constraints=constraints) is None
+    rows = read(tmp_path, "trials").to_dict("records")
+    assert [row["seconds"] for row in rows] == [2 * outcome["seconds"] for outcome in outcomes]
+    points = [
+        (outcome["retain"], -outcome["forget"], -outcome["seconds"])
+        if outcome["retain"] >= 0.81 and outcome["seconds"] <= 7 and outcome["forget"] <= 0.5
+        else None
+        for outcome in outcomes
+    ]
+    assert [row["feasible"] for row in rows] == [point is not None for point in points]
+    assert [row["on_front"] for row in rows] == [
+        mine is not None
+        and not any(
+            other is not None and other != mine and all(o >= m for o, m in zip(other, mine, strict=True))
+            for other in points
+        )
+        for mine in points
+    ]
+    assert 2 < sum(row["on_front"] for row in rows) < sum(row["feasible"] for row in rows) < len(rows)
+
+
+def test_pruned_trials_are_killed_runs_with_what_they_had(session, tmp_path, store, runs_in):
+    def work(recorder):
+        run_trial(recorder, "pruned", {"forget": 0.0}, status=PRUNED)
+        recorder.started(config("failed", epochs=1))
+        recorder.ended("failed", FAILED, diverged=False, problem="ValueError: bad mood")
+        run_trial(recorder, "good", {"forget": 0.5})
+        assert recorder.ended_trials == 3
+        recorder.started(config("running", epochs=1))
+        assert recorder.ended_trials == 3
+
+    assert session(work) is None
+    for _ in range(2):
+        pruned = row_of(tmp_path, "pruned")
+        assert (pruned["status"], pruned["epochs_done"], pruned["forget_dice"]) == (PRUNED, 1, 0.0)
+        assert not read(tmp_path, "trials").set_index("id").feasible[["pruned", "failed"]].any()
+        assert row_of(tmp_path, "failed")["problem"] == "ValueError: bad mood"
+        assert row_of(tmp_path, "good")["on_front"]
+        runs = runs_in(store, FAMILY)
+        statuses = {"pruned": "KILLED", "failed": "FAILED", "good": "FINISHED"}
+        assert {name: runs[name].info.status for name in statuses} == statuses
+        assert runs["pruned"].data.tags["status"] == "pruned"
+        assert "problem" not in runs["failed"].data.params
+        assert session(Recorder.catch_up) is None
+    assert runs_in(store, FAMILY)["running"].info.status == "KILLED"
+
+
+def test_a_closed_study_is_plain_parquet_folders(session, tmp_path):
+    history = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}]
+
+    def work(recorder):
+        known_references(recorder, history, "baseline")
+        for name in ("a", "b"):
+            run_trial(recorder, name, {}, {"forget": 0.125})
+        recorder.close()
+
+    for _ in range(2):
+        assert session(work) is None
+        for name, rows in (("trials", 2), ("history", 5), ("subjects", 18), ("references", 1)):
+            (file,) = (tmp_path / name).iterdir()
+            assert file.suffix == ".parquet"
+            found = pd.read_parquet(tmp_path / name)
+            assert len(found) == rows
+            pd.testing.assert_frame_equal(found, read(tmp_path, name))
+
+
+def test_epochs_of_a_trial_are_those_of_every_session_in_their_order(session):
+    def interrupted(recorder):
+        recorder.started(config("a", lr=0.001, epochs=4))
+        recorder.epoch("a", report(2))
+        recorder.epoch("a", report(1, forget=0.5))
+
+    def continued(recorder):
+        recorder.started(config("a", lr=0.001, epochs=4))
+        recorder.epoch("a", report(2, forget=0.125))
+        recorder.epoch("a", report(3))
+        found = [(row["id"], row["epoch"], row["forget_dice"]) for row in recorder.epochs("a")]
+        assert found == [("a", 1, 0.5), ("a", 2, 0.125), ("a", 3, 0.25)]
+        assert recorder.epochs("b") == []
+
+    assert session(interrupted) is None
+    assert session(continued) is None
+
+
+def test_an_epoch_reported_while_mlflow_catches_up_is_logged_once(
+    session, store, runs_in, steps_in, gone, monkeypatch
+):
+    """Its history is read while the trial goes on: here after its next epoch, as the store comes up late."""
+
+    def first(recorder):
+        recorder.started(config("a", lr=0.001, epochs=4))
+        recorder.epoch("a", report(1))
+
+    assert "refused" in session(first, gone)
+    open_runs, ready = tracking._Runs, threading.Event()
+    monkeypatch.setattr(tracking, "_Runs", lambda *given: ready.wait(20) and open_runs(*given))
+    monkeypatch.setattr(tracking, "_PATIENCE", 20)
+
+    def second(recorder):
+        recorder.catch_up()
+        recorder.started(config("a", lr=0.001, epochs=4))
+        recorder.epoch("a", report(2))
+        ready.set()
+        recorder.epoch("a", report(3))
+
+    assert session(second) is None
+    assert [step for step, _ in steps_in(store, runs_in(store, FAMILY)["a"], "loss")] == [1, 2, 3]

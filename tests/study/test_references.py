@@ -102,7 +102,8 @@ def test_cohort_split_and_initial_weights_change_every_digest(plan, tmp_path):
 
 def test_what_the_search_does_leaves_the_references_alone(plan):
     search = {"trials": 99, "name": "other", "concurrent": 1, "retain_floor": 0.5, "epochs": 3, "verbose": True}
-    search |= {"objective": "retrain", "fix": "noise_rate=1.0", "space": "max_loss"}
+    search |= {"objective": "retrain", "knobs": ("noise_rate=1.0",), "space": "max_loss"}
+    search |= {"constraint": ("seconds<=9",), "sampler": "random", "early_stopping": True, "optuna_storage": "x"}
     assert digests_of(with_settings(plan, **search)) == digests_of(plan)
 
 

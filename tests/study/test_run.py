@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from unittest.mock import patch
@@ -8,10 +10,11 @@ from unittest.mock import patch
 import pytest
 
 from study import run
-from study.plan import make_plan
+from study.plan import PlanError, make_plan
 from study.records import write_json
 from study.references import FitError
-from study.session import _description
+from study.search.searcher import StorageError
+from study.session import StudyError, _description
 from study.settings import StudySettings
 from trainables.med3d import WeightsError
 
@@ -29,7 +32,7 @@ def environment():
 def planned(monkeypatch):
     """The plans that would have run; what a session does is tested in test_end_to_end."""
     plans = []
-    monkeypatch.setattr("study.session.run_study", lambda plan, console: plans.append(plan) or True)
+    monkeypatch.setattr("study.session.run_study", lambda plan, console, interrupts: plans.append(plan) or True)
     return plans
 
 
@@ -41,7 +44,8 @@ def arguments(settings):
 @pytest.fixture
 def started(settings):
     """A study of seed 3 that has begun: its folder and study.json, as a session writes it."""
-    plan = make_plan(replace(settings, name="mine", seed=3, forget="anna,bert", trials=8))
+    given = {"knobs": ("noise_rate=0.7..1",), "constraint": ("seconds<=600",), "sampler": "nsga2"}
+    plan = make_plan(replace(settings, name="mine", seed=3, forget="anna,bert", trials=8, **given))
     plan.settings.folder.mkdir(parents=True)
     write_json(plan.settings.folder / "study.json", _description(plan, {}))
     return plan
@@ -68,7 +72,7 @@ def test_help_mentions_every_option_and_exits_with_0(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "python -m study.run --space noisy_label" in " ".join(done.stdout.split())
     for field in fields(StudySettings):
-        assert f"--{field.name.replace('_', '-')}" in done.stdout
+        assert f"--{field.name.replace('_', '-').replace('knobs', 'set')}" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -119,27 +123,76 @@ def test_good_settings_run_with_exit_0(arguments, capsys, planned):
     assert plan.settings.name.startswith("noisy_label-medicalnet-")
 
 
+def test_a_wrong_constraint_is_pointed_at(arguments, capsys, planned):
+    wrong = [*arguments, "--constraint", "retain_dize >= 1", "--constraint", "seconds<6", "--set", "lr=fast"]
+    code, lines = outcome(wrong, capsys)
+    assert (code, planned) == (2, [])
+    assert [line for line in lines if not line.startswith("error: --set: lr=fast: ")] == [
+        "error: --constraint: no metric 'retain_dize'; did you mean retain_dice?",
+        "    retain_dize >= 1",
+        "    ^^^^^^^^^^^",
+        "error: --constraint: expected >= or <=, but got '<'",
+        "    seconds<6",
+        "           ^",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("error", "code", "words"),
+    ("error", "code", "lines"),
     [
-        (FitError("the baseline fit diverged in epoch 3"), 1, "diverged in epoch 3"),
-        (WeightsError("weights.pth: no checkpoint"), 2, "weights.pth: no checkpoint"),
-        (KeyboardInterrupt(), 130, None),
+        (FitError("the baseline fit diverged in epoch 3"), 1, ["error: the baseline fit diverged in epoch 3"]),
+        (StudyError("the disk is [full]"), 1, ["error: the disk is [full]"]),
+        (WeightsError("weights.pth: no checkpoint"), 2, ["error: weights.pth: no checkpoint"]),
+        (StorageError("--optuna-storage: [x] is another's"), 2, ["error: --optuna-storage: [x] is another's"]),
+        (PlanError(["--examine: a", "--warm-start: b"]), 2, ["error: --examine: a", "error: --warm-start: b"]),
+        (KeyboardInterrupt(), 130, []),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_what_stops_a_study_decides_the_exit_code(error, code, words, arguments, capsys, monkeypatch, cache):
-    def stop(plan, console):
+def test_what_stops_a_study_decides_the_exit_code(error, code, lines, arguments, capsys, monkeypatch, cache):
+    def stop(plan, console, interrupts):
         raise error
 
     monkeypatch.setattr("study.session.run_study", stop)
-    found, lines = outcome(arguments, capsys)
-    assert found == code
-    assert lines == ([f"error: {words}"] if code == 2 else [f"error: the baseline fit {words}"] if code == 1 else [])
+    assert outcome(arguments, capsys) == (code, lines)
 
 
-def test_an_interrupted_session_exits_with_130(arguments, capsys, monkeypatch, cache):
-    monkeypatch.setattr("study.session.run_study", lambda plan, console: False)
-    assert outcome(arguments, capsys) == (130, [])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_signal_decides_the_exit_code_and_its_handlers_are_gone_afterwards(
+    number, code, saved, arguments, capsys, monkeypatch, cache
+):
+    """A session that saves its trials says that it is not complete; one that cannot is cut off."""
+
+    def run_study(plan, console, interrupts):
+        interrupts.told = (lambda: None) if saved else None
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)
+        assert saved
+        return False
+
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr("study.session.run_study", run_study)
+    assert run.main(arguments) == code
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert ("The same command continues" in said.out) == (not saved)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_space_is_explained_without_reading_a_cohort(capsys, planned, tmp_path):
+    arguments = ["--space", "mechanics", "--cohort", f"bids:{tmp_path}/none", "--studies", str(tmp_path / "studies")]
+    assert run.main([*arguments, "--explain", "--set", "lr=2e-3"]) == 0
+    said = capsys.readouterr()
+    assert "held at 0.002" in said.out
+    assert "noise_image" in said.out
+    assert (said.err, planned, list(tmp_path.iterdir())) == ("", [], [])
+    assert outcome([*arguments, "--explain", "--set", "lr=x"], capsys)[0] == 2
+
+
+def test_a_study_whose_published_configurations_lie_elsewhere_is_planned(arguments, capsys, planned):
+    assert outcome([*arguments, "--space", "mechanics", "--set", "forget=ascent|noise_image"], capsys) == (0, [])
+    assert [start["forget"] for start in planned[0].space.starts] == ["ascent", "noise_image"]
 
 
 def test_a_resume_takes_the_stored_settings_and_lays_the_given_ones_over(started, capsys, planned):
@@ -155,6 +208,15 @@ def test_a_resume_takes_the_stored_settings_and_lays_the_given_ones_over(started
         started.data.subsets,
     )
     assert second.settings == replace(started.settings, trials=20, concurrent=1, verbose=True)
+
+
+@pytest.mark.parametrize(
+    "options", [["--set", "noise_rate=0.7..1"], ["--constraint", "seconds<=600"], ["--sampler", "nsga2"]]
+)
+def test_the_studys_own_options_beside_resume_are_no_conflict(options, started, capsys, planned):
+    arguments = ["--resume", "mine", "--studies", str(started.settings.studies), *options]
+    assert outcome(arguments, capsys) == (0, [])
+    assert planned[0].settings == started.settings
 
 
 def test_raw_ids_beside_resume_are_no_conflict(started, capsys, planned):
@@ -174,20 +236,34 @@ def test_a_resume_of_an_unknown_study_lists_those_there_are(started, capsys, pla
     assert not planned
 
 
+OTHER = {
+    "seed": ["--seed", "4"],
+    "forget": ["--forget", "anna"],
+    "knobs": ["--set", "lr=1e-3"],
+    "constraint": ["--constraint", "seconds<=700"],
+    "retain_floor": ["--retain-floor", "0.5"],
+    "depth": ["--depth", "18"],
+    "sampler": ["--sampler", "tpe"],
+    "enqueue": ["--no-enqueue"],
+    "early_stopping": ["--early-stopping"],
+    "objective": ["--objective", "front"],
+}
+
+
 @pytest.mark.parametrize(
-    "options", [["--seed", "4"], ["--depth", "18"], ["--forget", "anna"], ["--retain-floor", "0.5"]]
+    ("by", "field"), [*(("resume", name) for name in OTHER), *(("name", name) for name in list(OTHER)[:4])]
 )
-@pytest.mark.parametrize("by", ["resume", "name"])
-def test_other_settings_under_the_same_name_are_a_conflict(by, options, started, arguments, capsys, planned):
+def test_other_settings_under_the_same_name_are_a_conflict(by, field, started, arguments, capsys, planned):
+    own = ["--seed", "3", "--forget", "anna,bert", "--set", "noise_rate=0.7..1", "--constraint", "seconds<=600"]
     again = {
         "resume": ["--resume", "mine", *arguments[-2:]],
-        "name": [*arguments, "--name", "mine", "--seed", "3", "--forget", "anna,bert"],
+        "name": [*arguments, "--name", "mine", *own, "--sampler", "nsga2"],
     }
     assert outcome(again[by], capsys) == (0, [])
     planned.clear()
-    code, lines = outcome([*again[by], *options], capsys)
+    code, lines = outcome([*again[by], *OTHER[field]], capsys)
     assert (code, len(lines), planned) == (2, 1, [])
-    assert f"'mine' was started with other settings: {options[0][2:].replace('-', '_')} (" in lines[0]
+    assert f"'mine' was started with other settings: {field.replace('knobs', 'set')} (" in lines[0]
     assert "anna" not in lines[0]
 
 
@@ -202,6 +278,8 @@ def test_files_that_changed_under_a_study_are_a_conflict(started, capsys, planne
 
 
 CORRUPT = ['{"settings": {"spa', "[]", "{}", '{"settings": null}', '{"settings": {"colour": "red"}}']
+CORRUPT += ['{"settings": {"knobs": null, "constraint": [], "studies": "x"}, "cohort": {"digest": "x"}}']
+CORRUPT += ['{"settings": {"knobs": [], "constraint": [], "studies": "x", "fix": ""}}']  # of an older version
 
 
 @pytest.mark.parametrize("content", CORRUPT)

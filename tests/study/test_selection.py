@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 
 from study.plan import make_plan
-from study.records import references_table
 from study.selection import selection
 from study.summary import print_evidence
+from study.tables import references_table
 
 THREE = ("retrained", "retrained-1", "retrained-2")
 

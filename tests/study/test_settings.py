@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from study import settings as module
+from study.constraints import ConstraintError
 from study.settings import StudySettings, parse
 
 CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resume", "verbose"}
 CHANGEABLE |= {"evidence", "shadows", "forget_draws", "examine"}  # what is measured of trials that have ended
+CHANGEABLE |= {"explain", "optuna_storage"}
+OPTIONS = {"knobs": "set"}  # where the field has another name
 FIELDS = [field.name for field in fields(StudySettings)]
 BASE = StudySettings(space="noisy_label", cohort="decathlon:/data/Task04_Hippocampus")
 
@@ -20,7 +23,8 @@ BASE = StudySettings(space="noisy_label", cohort="decathlon:/data/Task04_Hippoca
 def other_value(value):
     if isinstance(value, bool):
         return not value
-    return {int: 77, float: 0.123, str: "other", type(None): 7, type(Path()): Path("elsewhere")}[type(value)]
+    kinds = {int: 77, float: 0.123, str: "other", tuple: ("lr=1", "other=2"), type(None): 7}
+    return {**kinds, type(Path()): Path("elsewhere")}[type(value)]
 
 
 def help_texts():
@@ -48,7 +52,16 @@ def test_no_argument_gives_the_defaults():
         (["--retain-floor", "0.95"], "retain_floor", 0.95),
         (["--studies", "/somewhere/else"], "studies", Path("/somewhere/else")),
         (["--concurrent", "1"], "concurrent", 1),
-        (["--fix", "forget=ascent,moves=encoder"], "fix", "forget=ascent,moves=encoder"),
+        (["--set", "forget=ascent", "--set", "lr=1e-4..1e-3"], "knobs", ("forget=ascent", "lr=1e-4..1e-3")),
+        (["--set", "epochs=5|10"], "knobs", ("epochs=5|10",)),
+        (["--constraint", "seconds<=60", "--constraint", "a b"], "constraint", ("seconds<=60", "a b")),
+        (["--sampler", "nsga2"], "sampler", "nsga2"),
+        (["--no-enqueue"], "enqueue", False),
+        (["--warm-start", "old"], "warm_start", "old"),
+        (["--early-stopping"], "early_stopping", True),
+        (["--grace", "3"], "grace", 3),
+        (["--optuna-storage", "sqlite:///optuna.db"], "optuna_storage", "sqlite:///optuna.db"),
+        (["--explain"], "explain", True),
         (["--objective", "retrain"], "objective", "retrain"),
         (["--horizons", "20,50"], "horizons", "20,50"),
         (["--seeds", "5"], "seeds", 5),
@@ -67,7 +80,16 @@ def test_options_are_laid_over_the_given_settings():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--trials", "many"], ["--objective", "beauty"], ["--no-such-option", "1"], ["--depth"], ["stray"]]
+    "arguments",
+    [
+        ["--trials", "many"],
+        ["--objective", "beauty"],
+        ["--sampler", "cmaes"],
+        ["--fix", "lr=1"],
+        ["--no-such-option", "1"],
+        ["--depth"],
+        ["stray"],
+    ],
 )
 def test_a_wrong_command_line_exits_with_2_and_names_the_word(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -85,7 +107,7 @@ def test_the_help_shows_every_field_with_its_text(capsys):
     assert set(texts) == set(FIELDS)
     for name, text in texts.items():
         assert len(text) > 20
-        assert f"--{name.replace('_', '-')}" in shown
+        assert f"--{OPTIONS.get(name, name).replace('_', '-')}" in shown
         assert " ".join(text.split()) in shown
 
 
@@ -123,4 +145,31 @@ def test_plain_settings_survive_json():
     every = StudySettings(**{name: other_value(getattr(BASE, name)) for name in FIELDS})
     plain = json.loads(json.dumps(every.plain()))
     assert set(plain) == set(FIELDS)
-    assert StudySettings(**{**plain, "studies": Path(plain["studies"])}) == every
+    assert StudySettings.from_plain(plain) == every
+    assert StudySettings.from_plain(json.loads(json.dumps(BASE.plain()))) == BASE
+    assert StudySettings.from_plain(plain).computed == every.computed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fix": "lr=1"}, {"knobs": None}, {"constraint": 3}, {"studies": None}],
+    ids=lambda change: next(iter(change)),
+)
+def test_plain_settings_of_another_version_are_refused(change):
+    with pytest.raises(TypeError):
+        StudySettings.from_plain({**BASE.plain(), **change})
+
+
+def test_plain_settings_that_lack_an_option_have_its_default_or_are_refused():
+    plain = BASE.plain()
+    assert StudySettings.from_plain({name: value for name, value in plain.items() if name != "grace"}) == BASE
+    for name in ("knobs", "constraint", "studies"):
+        with pytest.raises(KeyError, match=name):
+            StudySettings.from_plain({other: value for other, value in plain.items() if other != name})
+
+
+def test_constraints_are_the_retain_floor_and_what_was_given():
+    settings = replace(BASE, retain_floor=0.75, constraint=("seconds<=60", " retain_dice >= 0.5 "))
+    assert list(map(str, settings.constraints)) == ["retention>=0.75", "seconds<=60", "retain_dice>=0.5"]
+    with pytest.raises(ConstraintError):
+        _ = replace(BASE, constraint=("beauty>=1",)).constraints

@@ -4,10 +4,10 @@ import ray
 from safetensors.numpy import load_file
 
 from study.plan import make_plan
-from study.records import trials_table
 from study.references import fit_digests, fit_networks, reference_fits
 from study.resources import Resources, share
 from study.settings import parse
+from study.tables import trials_table
 from study.weights import front_weights, recipe_of, trial_weights
 from trainables.cohorts.cache import cache_dir
 from trainables.evidence.examination import metrics_of

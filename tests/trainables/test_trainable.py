@@ -22,7 +22,7 @@ from trainables.trainable import STATE_FILE, WEIGHTS_FILE, UnlearningTrial
 from trainables.unlearning import Unlearning
 
 KNOBS = {"noise_rate": 0.9, "lr": 2e-3, "forget_weight": 0.5, "epochs": 3, "retain_batch": 2}
-CONFIG = {"strategy": "noisy_label", "knobs": KNOBS, "seed": 4, "checkpoint": None}
+CONFIG = {"strategy": "noisy_label", "knobs": KNOBS, "seed": 4, "checkpoint": None, "one_by_one": False}
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_trial_is_the_loop_from_the_baseline_with_gaps(start, baseline, data, 
         assert result["retrain_gap"] == abs(result["forget_dice"] - 0.6)
         assert result["unseen_gap"] == abs(result["forget_dice"] - result["heldout_dice"])
         assert result["seconds"] > 0
-    assert [result[DONE] for result in results] == [False, False, True]
+    assert [result[DONE] for result in results] == [result["finished"] for result in results] == [False, False, True]
     assert equal(final_weights(trial, folder / "last"), network.state_dict())
 
 
@@ -136,6 +136,39 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_bit_for_bit(start, folder, 
         continued = start(checkpoint=str(state))
     assert rest(continued) == expected[1:]
     assert equal(final_weights(continued, folder / "continued"), final_weights(whole, folder / "whole"))
+
+
+@pytest.mark.parametrize(("one_by_one", "sizes"), [(False, [3, 3]), (True, [1] * 6)])
+def test_a_trial_that_is_short_of_memory_sends_one_scan_at_a_time(start, one_by_one, sizes):
+    """Retain batches of two and a forget scan, in two steps; whatever the trial before it did."""
+    trial = start(one_by_one=not one_by_one)
+    trial.train()
+    assert trial.reset({**CONFIG, "one_by_one": one_by_one})
+    seen = []
+
+    def see(encoder, given, features):
+        if encoder.training:
+            seen.append(len(given[0]))
+
+    trial._loop.network.encoder.register_forward_hook(see)
+    trial.train()
+    assert seen == sizes
+
+
+def test_a_trial_goes_on_one_scan_at_a_time_from_a_state_of_whole_batches(start, folder):
+    frozen = {**KNOBS, "batch_norm": "frozen"}
+    whole, stopped = start(knobs=frozen), start(knobs=frozen)
+    assert len(rest(whole)) == 3
+    stopped.train()
+    stopped.save(str(folder / "stopped"))
+    continued = start(knobs=frozen, one_by_one=True, checkpoint=str(folder / "stopped" / STATE_FILE))
+    assert [continued.train()["epoch"] for _ in range(2)] == [2, 3]
+    ends = [final_weights(trial, folder / name) for trial, name in ((whole, "whole"), (continued, "continued"))]
+    first, second, before = (
+        torch.cat([value.flatten() for name, value in state.items() if name.endswith("weight")])
+        for state in (*ends, start()._loop.network.state_dict())
+    )
+    assert (first - second).norm() < 0.1 * (first - before).norm()
 
 
 def test_the_last_checkpoint_loads_as_weights_of_the_network(start, baseline, folder):
@@ -182,7 +215,7 @@ def test_checkpoints_are_wanted_at_the_end_and_for_a_twentieth_of_the_trials_own
 def test_a_diverged_trial_ends_at_once_and_is_saved(start, folder):
     trial = start(knobs={**KNOBS, "lr": 1e30})
     result = trial.train()
-    assert (result["diverged"], result[DONE], result[SHOULD_CHECKPOINT]) == (True, True, True)
+    assert (result["diverged"], result[DONE], result[SHOULD_CHECKPOINT], result["finished"]) == (True,) * 4
     assert not math.isfinite(result["loss"])
     assert set(final_weights(trial, folder / "last")) == set(med3d(10, 3).state_dict())
 

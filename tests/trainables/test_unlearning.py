@@ -464,3 +464,97 @@ def test_until_floor_goes_on_from_a_state_as_it_would_have(course, pushing):
     assert continued[0][2] == pushing
     assert continued[0] == {epoch: whole[0][epoch] for epoch in (2, 3, 4)}
     assert continued[1] == {epoch: whole[1][epoch] for epoch in (2, 3, 4)}
+
+
+ALONE = [
+    *((name, {"forget_batch": 2}) for name in ("noisy_label", "retain_label", "max_loss", "gradient_difference")),
+    *((name, {"forget_batch": 2}) for name in ("random_encoder", "scrub", "bad_teacher", "salun")),
+    ("noisy_label", {"optimizer": "sgd", "clip": 0.01}),
+    ("noisy_label", {"optimizer": "sgd", "lora_rank": 2}),
+]
+
+
+@pytest.mark.parametrize(("name", "knobs"), ALONE)
+def test_one_by_one_is_the_ordinary_step_where_batch_norm_is_frozen(tiny_network, toy, name, knobs):
+    """With SGD, whose first step is the gradient; voxels that do not count would weigh scans unlike."""
+    data = replace(toy, labels=np.where(toy.labels == IGNORED, 0, toy.labels))
+    strategy, recipe = build(name, {"batch_norm": "frozen", "retain_batch": 3, "epochs": 2, "lr": 0.01, **knobs})
+    recipe = replace(recipe, optimizer="sgd", weight_decay=0.0)
+    whole, alone = (
+        Unlearning(tiny_network(), data, strategy, recipe, 5, one_by_one=one_by_one) for one_by_one in (False, True)
+    )
+    for first, second in zip(whole, alone, strict=True):
+        assert second.loss == pytest.approx(first.loss, rel=1e-4, abs=1e-6)
+        assert second.metrics == pytest.approx(first.metrics, abs=2e-3, nan_ok=True)
+    before = tiny_network().state_dict()
+    for key, value in plain_state(whole.network).items():
+        torch.testing.assert_close(plain_state(alone.network)[key], value, rtol=1e-3, atol=2e-6)
+    assert any(not torch.equal(value, before[key]) for key, value in plain_state(alone.network).items())
+
+
+def test_one_by_one_adds_up_the_gradients_of_single_scans(tiny_network, toy):
+    """Written out: each scan alone through the network, every scan of a batch with the same share."""
+    data = replace(toy, retain=((0, 1), (2,)), forget=((3, 6),), heldout=((10,),))
+    recipe = Recipe(1, 0.1, weight_decay=0.0, retain_batch=3, forget_batch=2, optimizer="sgd", batch_norm="frozen")
+    network, other = tiny_network(), tiny_network().eval()
+    strategy = noisy_label(noise_rate=0.0, forget_weight=0.4)
+    report = next(Unlearning(network, data, strategy, recipe, 0, one_by_one=True))
+    total = 0.0
+    for scan in (0, 1, 2, 3, 6):
+        image, labels = torch.from_numpy(toy.images[scan]), torch.from_numpy(toy.labels[scan]).long()
+        logits = F.interpolate(other(image[None, None]), size=(16, 16, 16), mode="trilinear")
+        counted = labels != IGNORED
+        cross = F.nll_loss(logits[0].log_softmax(0)[:, counted].T, labels[counted])
+        p = logits[0].softmax(0)[:, counted]
+        dice = [2 * p[c][labels[counted] == c].sum() / (p[c].sum() + (labels == c).sum()) for c in (1, 2)]
+        total = total + ((cross + 1 - sum(dice) / 2) / 3 if scan < 3 else 0.4 * cross / 2)
+    gradients = torch.autograd.grad(total, list(other.parameters()))
+    assert report.loss == pytest.approx(total.item(), rel=1e-5)
+    for ours, before, gradient in zip(network.parameters(), other.parameters(), gradients, strict=True):
+        torch.testing.assert_close(ours, before - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def training_passes(loop):
+    """The number of scans in each pass of an epoch's training through the network."""
+    sizes = []
+
+    def see(encoder, given, features):
+        if encoder.training:
+            sizes.append(len(given[0]))
+
+    hook = loop.network.encoder.register_forward_hook(see)
+    report = next(loop)
+    hook.remove()
+    return sizes, report
+
+
+@pytest.mark.parametrize("name", ["noisy_label", "scrub", "bad_teacher", "random_encoder"])
+def test_one_scan_at_a_time_goes_through_the_network(tiny_network, toy, name):
+    strategy, recipe = build(name, {"retain_batch": 3, "forget_batch": 2, "epochs": 1})
+    whole, alone = (
+        training_passes(Unlearning(tiny_network(), toy, strategy, recipe, 0, one_by_one=one_by_one))[0]
+        for one_by_one in (False, True)
+    )
+    assert max(whole) >= 3
+    assert alone == [1] * sum(whole)
+
+
+def test_one_by_one_continues_from_its_state_bit_for_bit(start):
+    whole, stopped, continued = (start(one_by_one=True) for _ in range(3))
+    reports = told(whole)
+    next(stopped), next(stopped)
+    continued.load_state_dict(stopped.state_dict())
+    assert told(continued) == reports[2:]
+    assert same_weights(continued, whole)
+
+
+def test_one_by_one_a_loss_that_is_not_finite_leaves_the_network_as_it_was_before_the_step(start, toy, tiny_network):
+    """Though scans before the poisoned one have gone through it."""
+    data, _ = poisoned(toy)
+    sizes, report = training_passes(start(data, recipe=replace(RECIPE, retain_batch=7), one_by_one=True))
+    assert (report.diverged, sizes) == (True, [1] * 8)
+    loop = start(data, recipe=replace(RECIPE, retain_batch=7), one_by_one=True)
+    next(loop)
+    assert loop.finished
+    for name, value in tiny_network().state_dict().items():
+        assert torch.equal(loop.network.state_dict()[name], value), name

@@ -13,7 +13,7 @@ from trainables.cohorts.cohort import Cohort, CohortError, Listing
 from trainables.cohorts.grid import prepare_scan, study_grid
 from trainables.cohorts.label_map import LabelMap, class_table
 from trainables.cohorts.parallel import map_parallel
-from trainables.folders import appearing
+from trainables.folders import cached, caching
 
 PREPROCESSING = 2
 """Version of checks.py and grid.py; a higher one makes every cached cohort stale."""
@@ -40,7 +40,7 @@ def load_cohort(
     """
     digest = cohort_digest(listing, label_map, shape)
     folder = cache / "cohorts" / digest
-    if not folder.is_dir():
+    if not cached(folder):
         _build(folder, listing, label_map, shape)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     return Cohort(
@@ -87,7 +87,7 @@ def _build(folder: Path, listing: Listing, label_map: LabelMap | None, shape: tu
         raise CohortError(problems)
     grid = study_grid([fact.shape for fact in facts], [fact.spacing_mm for fact in facts], shape)
     table = class_table(listing, label_map, {value for fact in facts for value in fact.values})
-    with appearing(folder) as temporary:
+    with caching(folder) as temporary:
         size = (len(rows), *grid.shape)
         images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.float32, size)
         labels = np.lib.format.open_memmap(temporary / "labels.npy", "w+", np.uint8, size)

@@ -12,7 +12,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from trainables.device import mixed_precision
-from trainables.folders import appearing
+from trainables.folders import cached, caching
 from trainables.med3d import SegmentationNetwork, upsample
 
 
@@ -72,13 +72,13 @@ class Baseline:
             return _with_moments(np.concatenate(list(self._each())))
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self._folder}.lock"):
-            if not self._folder.is_dir():
+            if not cached(self._folder):
                 self._store(self._folder)
         moments = json.loads((self._folder / "moments.json").read_text())
         return Features(np.load(self._folder / "features.npy", mmap_mode="r"), **moments)
 
     def _store(self, folder: Path) -> None:
-        with appearing(folder) as temporary:
+        with caching(folder) as temporary:
             first, *_ = self._each(1)
             shape = (len(self._rows), *first.shape[1:])
             values = np.lib.format.open_memmap(temporary / "features.npy", "w+", np.float32, shape)

@@ -1,4 +1,4 @@
-"""A small suite with two recipes, written through study.records as a study writes it."""
+"""A small suite with two recipes, written through study.tables as a study writes it."""
 
 from pathlib import Path
 
@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.tables import load_study
-from study.records import (
-    EVIDENCE,
-    METRICS,
-    references_table,
-    sequence_table,
-    subjects_table,
-    trials_table,
-    write_json,
-)
+from study.records import EVIDENCE, METRICS, write_json
+from study.tables import references_table, sequence_table, subjects_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 SETS = {"retain": ("r1", "r2", "r3"), "forget": ("f1", "f2"), "heldout": ("h1", "h2")}
@@ -33,6 +26,7 @@ RECORD = {
     "space": "paper",
     "settings": {"retain_floor": 0.9, "objective": "gap", "forget_draws": 0},
     "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
+    "constraints": ["retention>=0.9", "seconds<=600"],
     "references": {
         "baseline": {"digest": "b", "retain_dice": 0.88, "forget_dice": 0.87, "heldout_dice": 0.62},
         "retrained": {"digest": "r", "retain_dice": 0.86, "forget_dice": 0.61, "heldout_dice": 0.6},

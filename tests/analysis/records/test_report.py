@@ -10,7 +10,8 @@ import pytest
 
 from analysis.report import erasure_report, subjects_figure, write_report
 from analysis.tables import load_study
-from study.records import EVIDENCE, references_table, trials_table
+from study.records import EVIDENCE
+from study.tables import references_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 
@@ -53,6 +54,7 @@ def test_the_trial_its_knobs_and_metrics(report, values):
     assert made["trial"] == "n0"
     assert made["knobs"] == {"lr": 1e-3, "noise_rate": 0.9, "epochs": 4}
     assert made["feasible"] is True
+    assert (made["objective"], made["constraints"]) == ("dice_gap", ["retention>=0.9", "seconds<=600"])
     assert made["metrics"]["retain_dice"]["mean"] == pytest.approx(
         fmean(values["n0", 4, one][0] for one in ("r1", "r2", "r3"))
     )

@@ -89,15 +89,29 @@ def test_a_second_load_takes_what_the_first_one_stored(listed, tmp_path):
     listing = read(listed(3))
     first = load_cohort(listing, cache=tmp_path / "cache")
     folder = tmp_path / "cache" / "cohorts" / first.digest
-    for name, mark in (("images", -77), ("labels", 2)):
-        stored = np.load(folder / f"{name}.npy", mmap_mode="r+")
-        stored[1, 2, 3, 4] = mark  # nothing in the files says so
-        stored.flush()
+    written = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     second = load_cohort(listing, cache=tmp_path / "cache")
-    assert (second.images[1, 2, 3, 4], second.labels[1, 2, 3, 4]) == (-77, 2)
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == written
     assert replace(second, images=None, labels=None) == replace(first, images=None, labels=None)
     flip_a_byte(listing.subjects[0].scans[0].image)
-    assert load_cohort(listing, cache=tmp_path / "cache").images[1, 2, 3, 4] != -77
+    assert load_cohort(listing, cache=tmp_path / "cache").digest != first.digest
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "meta.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_entry_is_told_of_and_made_again(name, damage, listed, tmp_path, caplog):
+    listing = read(listed(3))
+    first = load_cohort(listing, cache=tmp_path / "cache")
+    images, labels = np.array(first.images), np.array(first.labels)
+    file = tmp_path / "cache" / "cohorts" / first.digest / name
+    if damage == "flip":
+        flip_a_byte(file)
+    else:
+        file.write_bytes(file.read_bytes()[:-7])
+    again = load_cohort(listing, cache=tmp_path / "cache")
+    assert f"cohorts/{first.digest} is damaged and is made again" in caplog.text
+    np.testing.assert_array_equal(again.images, images)
+    np.testing.assert_array_equal(again.labels, labels)
 
 
 def test_the_arrays_are_memory_maps_that_nobody_can_write_to(listed, tmp_path):

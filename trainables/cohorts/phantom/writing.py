@@ -11,7 +11,7 @@ import numpy as np
 from trainables.cohorts.parallel import map_parallel
 from trainables.cohorts.phantom.imaging import scan
 from trainables.cohorts.phantom.person import draw_person
-from trainables.folders import appearing
+from trainables.folders import cached, caching
 from trainables.seeds import seed_for
 
 VERSION = 1
@@ -59,9 +59,9 @@ def phantom_folder(spec: Spec, cache: Path) -> Path:
     """The cohort's folder under `cache`, written unless it is there; any number of processes may ask at once."""
     size = "x".join(map(str, spec.shape))
     folder = cache / "phantoms" / f"{size},{spec.subjects},seed={spec.seed},v{VERSION}"
-    if folder.is_dir():
+    if cached(folder):
         return folder
-    with appearing(folder) as temporary:
+    with caching(folder) as temporary:
         map_parallel(lambda i: _write_subject(temporary, spec, i), range(spec.subjects), "Drawing phantoms")
     return folder
 

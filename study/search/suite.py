@@ -1,13 +1,13 @@
 """The trials of a suite: a list, in the order of its seeds, so that a first round of all recipes comes first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from search_spaces.space import Suite
 from study.records import TrialConfig
-from study.search import Unfinished
+from study.search.searcher import Unfinished
 
 
 def suite_trials(suite: Suite, seed: int, baseline: str) -> list[TrialConfig]:
@@ -31,10 +31,11 @@ class SuiteSearch(Searcher):
             unfinished: those that can continue from a checkpoint.
         """
         super().__init__()
-        checkpoints = {trial.id: trial.checkpoint for trial in unfinished}
+        self._closed = False
+        before = {trial.id: (trial.checkpoint, trial.one_by_one) for trial in unfinished}
         done = set(ended)
         self._left = [
-            trial.trial(checkpoints.get(trial.signature)) for trial in trials if trial.signature not in done
+            trial.trial(*before.get(trial.signature, ())) for trial in trials if trial.signature not in done
         ]
 
     @property
@@ -42,9 +43,16 @@ class SuiteSearch(Searcher):
         """Nothing is left to suggest."""
         return not self._left
 
+    def close(self) -> None:
+        """Suggest nothing more."""
+        self._closed = True
+
+    def ended(self, row: Mapping[str, Any]) -> None:
+        """Nothing: no result changes what follows."""
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config."""
-        return self._left.pop(0) if self._left else Searcher.FINISHED
+        return self._left.pop(0) if self._left and not self._closed else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: no result changes what follows."""

@@ -1,15 +1,20 @@
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
+from rich.console import Console
 
 from search_spaces.space import Entry, Suite
 from study.engine import _search
 from study.plan import make_plan
-from study.records import FAILED, FINISHED, RUNNING, TrialConfig, trials_table
-from study.search import Unfinished
-from study.suite import SuiteSearch, suite_trials
+from study.records import FAILED, FINISHED, PRUNED, RUNNING, TrialConfig
+from study.search.searcher import Unfinished
+from study.search.suite import SuiteSearch, suite_trials
+from study.tables import trials_table
+from study.view import StudyView
 from trainables.trainable import STATE_FILE
 
 BASELINE = "b" * 12
@@ -66,6 +71,7 @@ def test_a_search_suggests_each_trial_once_in_order_and_ends():
         "knobs": KNOBS["max_loss"],
         "seed": 7,
         "checkpoint": None,
+        "one_by_one": False,
     }
     assert search.exhausted
     assert search.suggest("again") == "FINISHED"
@@ -75,28 +81,41 @@ def test_results_change_nothing():
     search = ended_and_unfinished()
     search.suggest("ray-0")
     search.on_trial_complete("ray-0", error=True)
+    search.ended({"id": IDS[0], "status": FAILED})
     search.suggest("ray-1")
-    search.on_trial_complete("ray-1", {"dice_gap": 0.5})
+    search.ended({"id": IDS[1], "status": FINISHED, "dice_gap": 0.5})
     assert [config["id"] for config in configs_of(search)] == IDS[2:]
 
 
+def test_a_search_that_is_closed_suggests_nothing_but_is_not_exhausted():
+    search = ended_and_unfinished()
+    search.suggest("ray-0")
+    search.close()
+    assert search.suggest("ray-1") == "FINISHED"
+    assert not search.exhausted
+
+
 def test_what_has_ended_is_left_out_and_what_has_not_goes_on_from_its_checkpoint(tmp_path):
-    unfinished = [Unfinished(IDS[3], {}, tmp_path / "state.pt"), Unfinished(IDS[1], {}, None)]
+    unfinished = [Unfinished(IDS[3], {}, tmp_path / "state.pt"), Unfinished(IDS[1], {}, None, one_by_one=True)]
     configs = configs_of(ended_and_unfinished([IDS[0], IDS[4]], unfinished))
     assert [config["id"] for config in configs] == [IDS[1], IDS[2], IDS[3], IDS[5]]
     assert [config["checkpoint"] for config in configs] == [None, None, str(tmp_path / "state.pt"), None]
+    assert [config["one_by_one"] for config in configs] == [True, False, False, False]
     assert ended_and_unfinished(IDS).exhausted
 
 
 # What a resume reads: the trial table and the state files that a session left behind.
 
 
-def rows_after(plan, statuses):
-    """The trial table's rows for the suite's or space's first trials, as a new session reads them."""
+def searched(plan, rows, storage, crowded=()):
+    """What a new session suggests, which reads these rows from the disk."""
     table = trials_table(plan.settings.studies, plan.space.knobs)
     empty = dict.fromkeys(table.schema.names)
-    table.upsert([{**empty, **row, "retention": 0.95, "dice_gap": 0.5, "diverged": False} for row in statuses])
-    return trials_table(plan.settings.studies, plan.space.knobs).rows
+    table.upsert([{**empty, "retention": 0.95, "dice_gap": 0.5, "diverged": False, **row} for row in rows])
+    view = StudyView(Console(file=io.StringIO()))
+    return _search(
+        plan, BASELINE, trials_table(plan.settings.studies, plan.space.knobs).rows, storage, set(crowded), view
+    )
 
 
 def state_file(storage: Path, session, trial, number, whole=True):
@@ -118,44 +137,41 @@ def test_a_suite_resumes_from_its_tables_and_state_files(plan, tmp_path):
     trials = suite_trials(plan.space, plan.settings.seed, BASELINE)
     assert len(trials) == plan.trials == 10
     statuses = [FINISHED, FAILED, RUNNING, RUNNING, RUNNING]
-    rows = rows_after(
-        plan,
-        [
-            {"id": trial.signature, "strategy": trial.strategy, "seed": trial.seed, **trial.knobs, "status": status}
-            for trial, status in zip(trials, statuses, strict=False)
-        ],
-    )
+    rows = [
+        {"id": trial.signature, "strategy": trial.strategy, "seed": trial.seed, **trial.knobs, "status": status}
+        for trial, status in zip(trials, statuses, strict=False)
+    ]
     ids = [trial.signature for trial in trials]
     state_file(tmp_path, 1, ids[2], 1)
     newest = state_file(tmp_path, 2, ids[2], 2)
     broken = state_file(tmp_path, 1, ids[3], 0)
     state_file(tmp_path, 1, ids[3], 1, whole=False)
-    configs = configs_of(_search(plan, BASELINE, rows, tmp_path))
+    configs = configs_of(searched(plan, rows, tmp_path, crowded=[ids[4]]))
     assert [config["id"] for config in configs] == ids[2:]
     assert [config["checkpoint"] for config in configs] == [newest, broken, *[None] * 6]
+    assert [config["one_by_one"] for config in configs] == [False, False, True, *[False] * 5]
     assert [config["knobs"] for config in configs] == [trial.knobs for trial in trials[2:]]
 
 
 def test_a_conditional_space_resumes_from_its_tables_and_state_files(settings, tmp_path):
     settings.studies.mkdir()
-    plan = make_plan(replace(settings, space="mechanics", fix="retain=segment", objective="retrain"))
-    first = _search(plan, BASELINE, [], tmp_path)
-    configs = [first.suggest(f"ray-{number}") for number in range(6)]
-    statuses = [FINISHED, RUNNING, FAILED, FINISHED, RUNNING, FINISHED]
-    rows = rows_after(
-        plan,
-        [
-            {"id": config["id"], "strategy": "mechanics", "seed": 0, **config["knobs"], "status": status}
-            | {"retrain_gap": 0.25}
-            for config, status in zip(configs, statuses, strict=True)
-        ],
-    )
-    assert any(value is None for row in rows for name, value in row.items() if name in plan.space.knobs)
+    given = {"space": "mechanics", "knobs": ("retain=segment",), "objective": "retrain"}
+    plan = make_plan(replace(settings, optuna_storage=f"sqlite:///{tmp_path}/optuna.db", **given))
+    first = searched(plan, [], tmp_path)
+    configs = [first.suggest(f"ray-{number}") for number in range(7)]
+    assert [config["knobs"] for config in configs[:5]] == [dict(start) for start in plan.space.starts]
+    statuses = [FINISHED, RUNNING, FAILED, PRUNED, RUNNING, FINISHED]
+    rows = [
+        {"id": config["id"], "strategy": "mechanics", "seed": 0, **config["knobs"], "status": status}
+        | {"retrain_gap": 0.25, "epochs_done": 2}
+        for config, status in zip(configs, statuses, strict=False)  # the last one never began
+    ]
     state = state_file(tmp_path, 1, configs[4]["id"], 3)
-    search = _search(plan, BASELINE, rows, tmp_path)
-    told = [trial.params for trial in search._ot_study.trials if trial.state.is_finished()]
-    expected = [{n: v for n, v in configs[k]["knobs"].items() if n != "retain"} for k in (0, 2, 3, 5)]
-    assert told == expected
+    search = searched(plan, rows, tmp_path)
+    study = optuna.load_study(study_name=plan.settings.name, storage=plan.settings.optuna_storage)
+    states = {trial.user_attrs["id"]: trial.state.name for trial in study.trials if trial.value is not None}
+    told = {0: "COMPLETE", 3: "PRUNED", 5: "COMPLETE"}
+    assert states == {configs[number]["id"]: state for number, state in told.items()}
     suggested = [search.suggest(f"again-{number}") for number in range(2)]
     assert suggested == [configs[1], {**configs[4], "checkpoint": state}]
-    assert search.suggest("new")["id"] not in {config["id"] for config in configs}
+    assert search.suggest("new")["id"] not in {config["id"] for config in configs[:6]}

@@ -1,0 +1,1 @@
+"""The Pareto front's pages, inside the MLflow server."""

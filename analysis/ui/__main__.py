@@ -1,0 +1,47 @@
+"""`python -m analysis.ui`: the MLflow server with the Pareto front's pages."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+
+@dataclass(frozen=True)
+class UiSettings:
+    """Serve MLflow with the Pareto front of every study at /lethe/.
+
+    For example:
+      python -m analysis.ui
+      python -m analysis.ui --studies /data/studies --port 5001
+    """
+
+    studies: Path = Path("studies")
+    """Folder that holds all studies."""
+    tracking_uri: str = ""
+    """MLflow's database; by default sqlite:///<studies>/mlflow.db."""
+    host: str = "127.0.0.1"
+    """Address to listen on; others than this machine can read all studies where it is another."""
+    port: int = 5000
+    """Port to listen on."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Become the server."""
+    settings = tyro.cli(UiSettings, prog="python -m analysis.ui", args=arguments)
+    if not settings.studies.is_dir():
+        Console(stderr=True).print(f"[bold red]error:[/bold red] --studies: no such folder {settings.studies}")
+        sys.exit(2)
+    studies = settings.studies.absolute()
+    uri = settings.tracking_uri or f"sqlite:///{studies / 'mlflow.db'}"
+    Console().print(f"front           http://{settings.host}:{settings.port}/lethe/", highlight=False)
+    environment = {"LETHE_STUDIES": str(studies), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "lethe", "--backend-store-uri", uri]
+    command += ["--host", settings.host, "--port", str(settings.port), "--workers", "1"]
+    os.execve(sys.executable, command, {**os.environ, **environment})
+
+
+if __name__ == "__main__":
+    main()

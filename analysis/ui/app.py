@@ -1,0 +1,151 @@
+"""MLflow's server with the front's pages before its own, under its protections: `mlflow server --app-name lethe`."""
+
+import hashlib
+import json
+import os
+from functools import lru_cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import plotly
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from mlflow import MlflowClient
+from mlflow.server.fastapi_app import app
+
+from analysis.tables import StudyError, load_study
+from analysis.ui.payload import study_payload
+
+STUDIES = "LETHE_STUDIES"
+"""Environment variable that names the folder of all studies."""
+
+_STATIC = files("analysis.ui") / "static"
+_PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_KINDS = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
+_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+    " script-src 'self' 'unsafe-eval'"  # plotly compiles its WebGL calls
+)
+
+router = APIRouter(prefix="/lethe")
+
+
+@router.get("/", response_class=HTMLResponse)
+def studies_page() -> Response:
+    """The studies there are."""
+    return _page("studies.html")
+
+
+@router.get("/static/{name}")
+def static(name: str, request: Request) -> Response:
+    """A file of the pages."""
+    if name == "plotly.min.js":
+        return FileResponse(_PLOTLY, media_type=_KINDS["js"], headers={"Cache-Control": "max-age=86400"})
+    file = _STATIC / name
+    if not file.is_file() or name.rpartition(".")[2] not in _KINDS:
+        raise HTTPException(404)
+    return Response(file.read_bytes(), media_type=_KINDS[name.rpartition(".")[2]])
+
+
+@router.get("/api/studies")
+def studies() -> list[dict[str, object]]:
+    """The studies, newest first, with what a list shows."""
+    found = sorted(_studies().glob("*/study.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [_summary(path.parent) for path in found]
+
+
+@router.get("/api/studies/{name}")
+def study(name: str, request: Request) -> Response:
+    """A study's trials, as `study_payload` has them; 304 if nothing has changed."""
+    folder = _folder(name)
+    state = _state(folder)
+    if request.headers.get("if-none-match") == state:
+        return Response(status_code=304, headers={"ETag": state})
+    return Response(_payload(folder, state), media_type="application/json", headers={"ETag": state})
+
+
+@router.get("/api/studies/{name}/trials.{kind}")
+def table(name: str, kind: str) -> Response:
+    """The trial table as CSV or Parquet."""
+    trials = load_study(_folder(name)).trials
+    made = {"csv": lambda: trials.to_csv(index=False).encode(), "parquet": trials.to_parquet}.get(kind)
+    if made is None:
+        raise HTTPException(404)
+    return Response(made(), headers={"Content-Disposition": f'attachment; filename="{name}.{kind}"'})
+
+
+@router.get("/{name}", response_class=HTMLResponse)
+def front_page(name: str) -> Response:
+    """The front of one study."""
+    _folder(name)
+    return _page("front.html")
+
+
+@lru_cache(8)
+def _payload(folder: Path, state: str) -> bytes:
+    found = load_study(folder)
+    return json.dumps(study_payload(found, _runs(found.name))).encode()
+
+
+def _runs(study: str) -> dict[str, str]:
+    """Trial id -> address of its run in this server."""
+    client = MlflowClient()
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    addresses: dict[str, str] = {}
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(
+            experiments, f"tags.`study` = '{study}'", max_results=5000, page_token=token or None
+        )
+        addresses |= {
+            run.data.tags["name"]: f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" for run in page
+        }
+        token = page.token or None
+    return addresses
+
+
+def _summary(folder: Path) -> dict[str, object]:
+    """A study's row in the list; a damaged one says so."""
+    try:
+        found = load_study(folder)
+        record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (StudyError, OSError, ValueError) as error:
+        return {"name": folder.name, "problem": str(error)}
+    trials = found.trials
+    best = trials[trials["feasible"]]["dice_gap"].max() if len(trials) else None
+    return {
+        "name": folder.name,
+        "space": found.space,
+        "cohort": record["settings"].get("cohort", "").partition(":")[0],
+        "trials": len(trials),
+        "running": int((trials["status"] == "running").sum()),
+        "front": int(trials["on_front"].sum()),
+        "best_gap": None if best is None or best != best else float(best),
+    }
+
+
+def _page(name: str) -> Response:
+    return HTMLResponse((_STATIC / name).read_bytes(), headers={"Content-Security-Policy": _POLICY})
+
+
+def _studies() -> Path:
+    return Path(os.environ.get(STUDIES, "studies"))
+
+
+def _folder(name: str) -> Path:
+    folder = _studies() / name
+    if folder.parent != _studies() or not (folder / "study.json").is_file():
+        raise HTTPException(404, f"no study {escape(name)!r} in {_studies().name}")
+    return folder
+
+
+def _state(folder: Path) -> str:
+    """Changes whenever the study's tables do."""
+    tables = ("trials", "references")
+    found = [folder / "study.json", *(file for table in tables for file in sorted((folder / table).glob("*")))]
+    marks = [(file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in found if file.exists()]
+    return f'"{hashlib.sha256(repr(marks).encode()).hexdigest()[:16]}"'
+
+
+app.router.routes[0:0] = router.routes

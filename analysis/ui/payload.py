@@ -1,0 +1,83 @@
+"""What the pages are told of a study: plain columns, as JSON has them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis.front import best_feasible
+from analysis.hypervolume import hypervolume
+from analysis.tables import StudyData
+from study.records import EVIDENCE, METRICS
+
+AXES = {
+    "retain_dice": "Retain Dice",
+    "forget_dice": "Forget Dice",
+    "heldout_dice": "Held-out Dice",
+    "dice_gap": "Dice gap",
+    "retention": "Retention",
+    "retrain_gap": "Retrain gap",
+    "unseen_gap": "Unseen gap",
+    "retain_mae": "Retain MAE",
+    "forget_mae": "Forget MAE",
+    "mae_gap": "MAE gap",
+    "loss_auc": "Loss attack AUC",
+    "lira_auc": "LiRA attack AUC",
+    "seconds": "Seconds",
+}
+"""What a plot can have on its axes: column -> title."""
+
+
+def study_payload(study: StudyData, runs: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that the front's page shows.
+
+    Args:
+        study: the study's tables.
+        runs: trial id -> address of its MLflow run.
+    """
+    trials = study.trials
+    shown = [*study.knobs, *METRICS, *(name for name in EVIDENCE if name in AXES)]
+    columns = ["id", "strategy", "status", "feasible", "on_front", "diverged", "epochs_done", "seconds", *shown]
+    rows = trials.to_dict("records")
+    best = best_feasible(rows, study.objective)
+    volumes = running_hypervolume(rows)
+    floor = study.retain_floor * study.references.get("baseline", {}).get("retain_dice", math.nan)
+    return {
+        "name": study.name,
+        "space": study.space,
+        "objective": study.objective.told,
+        "forgetting": study.objective.forgetting,
+        "constraints": [str(constraint) for constraint in study.constraints],
+        "floor": _plain(floor),
+        "knobs": list(study.knobs),
+        "axes": AXES,
+        "columns": {name: [_plain(value) for value in trials[name]] for name in columns},
+        "run": [runs.get(row["id"]) for row in rows],
+        "best": best["id"] if best else None,
+        "hypervolume": [_plain(value) for value in volumes],
+        "references": {
+            name: {key: _plain(value) for key, value in metrics.items()} for name, metrics in study.references.items()
+        },
+        "published": study.published,
+    }
+
+
+def running_hypervolume(rows: list[dict[str, Any]]) -> np.ndarray:
+    """The hypervolume of the feasible trials, after each trial in the order in which they began."""
+    volumes = np.zeros(len(rows))
+    retain, forget, volume = np.empty(0), np.empty(0), 0.0
+    for place, row in enumerate(rows):
+        kept, forgot = row["retain_dice"], row["forget_dice"]
+        if row["feasible"] and not ((retain >= kept) & (forget <= forgot)).any():
+            beaten = (retain <= kept) & (forget >= forgot)
+            retain, forget = np.append(retain[~beaten], kept), np.append(forget[~beaten], forgot)
+            volume = hypervolume(retain, forget)
+        volumes[place] = volume
+    return volumes
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

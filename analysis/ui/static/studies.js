@@ -1,0 +1,43 @@
+"use strict";
+// The list of studies, kept up to date.
+
+const COLUMNS = { name: "study", space: "space", cohort: "cohort", trials: "trials", running: "running", front: "on the front", best_gap: "best Dice gap" };
+
+function cell(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text === null || text === undefined ? "–" : typeof text === "number" && !Number.isInteger(text) ? text.toFixed(3) : text;
+  return made;
+}
+
+function row(study) {
+  const made = document.createElement("tr");
+  if (study.problem) {
+    made.append(cell("td", study.name));
+    const told = cell("td", study.problem);
+    told.colSpan = Object.keys(COLUMNS).length - 1;
+    told.className = "problem";
+    made.append(told);
+    return made;
+  }
+  for (const name of Object.keys(COLUMNS)) {
+    const one = cell("td", name === "name" ? "" : study[name]);
+    if (name === "name") {
+      const link = document.createElement("a");
+      link.href = encodeURIComponent(study.name);
+      link.textContent = study.name;
+      one.append(link);
+    }
+    made.append(one);
+  }
+  return made;
+}
+
+async function refresh() {
+  const studies = await (await fetch("api/studies")).json();
+  const head = document.createElement("tr");
+  head.append(...Object.values(COLUMNS).map((title) => cell("th", title)));
+  document.getElementById("studies").replaceChildren(head, ...studies.map(row));
+}
+
+refresh();
+setInterval(refresh, 5000);

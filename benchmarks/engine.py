@@ -1,0 +1,131 @@
+"""What the engine itself costs a trial: trials of no work (replay.py) through search, Tune, records and MLflow.
+
+`python benchmarks/engine.py [--trials 1000] [--sampler tpe] [--epochs 1] [--no-tracking]` prints seconds a trial in
+tenths of the study, the share of the search and of the records in them, and the driver's memory.
+"""
+
+import argparse
+import cProfile
+import os
+import pstats
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from replay import SPACE, Replay
+from rich.console import Console
+
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import optuna
+import ray
+from ray import tune
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
+from safetensors.numpy import save_file
+
+from study.engine import run_trials
+from study.interrupts import Interrupts
+from study.plan import Plan
+from study.recording import Recorder
+from study.session import open_tracker
+from study.settings import StudySettings
+from study.tracking import PARENT
+from study.view import StudyView
+from trainables.trainable import WEIGHTS_FILE
+
+
+class ReplayTrial(tune.Trainable):
+    """Reports a replayed trial's last epochs, as fast as it can."""
+
+    def setup(self, config: dict[str, Any], epochs: int) -> None:
+        self._replay, self._epochs = Replay(), epochs
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        knobs = new_config["knobs"]
+        self._reports = self._replay.epochs({**knobs, "epochs": max(knobs["epochs"], self._epochs)})[-self._epochs :]
+        self._number = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        report = self._reports[self._number]
+        self._number += 1
+        over = self._number == len(self._reports)
+        return {
+            **report,
+            "epoch": self._number,
+            "subjects": {},
+            "finished": over,
+            DONE: over,
+            SHOULD_CHECKPOINT: over,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        save_file({}, Path(checkpoint_dir) / WEIGHTS_FILE)
+
+
+class Stopwatch(StudyView):
+    """Notes when trials end."""
+
+    def __init__(self, console: Console):
+        super().__init__(console)
+        self.ends = [time.perf_counter()]
+
+    def ended(self, trial: str, line: str, note: str) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--concurrent", type=int, default=2)
+    parser.add_argument("--no-tracking", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    given = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, Interrupts() as interrupts:
+        settings = StudySettings(
+            space="noisy_label", sampler=given.sampler, trials=given.trials, studies=Path(folder), name="engine"
+        )
+        plan = Plan(settings, replace(SPACE), None, None, None, ())  # type: ignore[arg-type]
+        settings.folder.mkdir()
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", num_cpus=given.concurrent)
+        uri = "sqlite:///" + str(Path(folder) / "mlflow.db")
+        tracker = open_tracker(replace(settings, tracking_uri=uri), print)
+        if given.no_tracking:
+            tracker._put = lambda name, change: None  # type: ignore[method-assign]
+        tracker.start(PARENT, {}, {})
+        recorder = Recorder(settings.folder, SPACE.knobs, plan.objective, plan.constraints, {}, tracker)
+        view = Stopwatch(Console(file=open(os.devnull, "w")))  # noqa: PTH123, SIM115
+        trainable = tune.with_resources(tune.with_parameters(ReplayTrial, epochs=given.epochs), {"cpu": 1})
+        profile = cProfile.Profile()
+        if given.profile:
+            profile.enable()
+        run_trials(plan, trainable, "replay", given.concurrent, recorder, view, interrupts)
+        profile.disable()
+        waiting = tracker._queue.qsize()
+        began = time.perf_counter()
+        tracker.close()
+        lag = time.perf_counter() - began
+        began = time.perf_counter()
+        recorder.close()
+        merging = time.perf_counter() - began
+    count = max(1, given.trials // 10)
+    for first in range(0, given.trials, count):
+        last = min(first + count, given.trials)
+        each = 1000 * (view.ends[last] - view.ends[first]) / (last - first)
+        print(f"trials {first + 1:6d} to {last:6d}: {each:7.1f} ms each")
+    memory = psutil.Process().memory_info().rss / 2**20
+    print(f"driver {memory:.0f} MiB; {waiting} changes for MLflow waiting at the end, {lag:.1f} s to write them")
+    print(f"tables merged in {merging:.1f} s")
+    if given.profile:
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+if __name__ == "__main__":
+    main()

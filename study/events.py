@@ -1,0 +1,215 @@
+"""What happens to trials, as Tune tells it, passed on to the records, the search and the view."""
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import OutOfMemoryError
+from ray.tune import Callback, Checkpoint, Stopper
+from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+from rich.markup import escape
+
+from analysis.console import best_line
+from analysis.front import best_feasible
+from search_spaces.space import Suite
+from study.plan import Plan
+from study.recording import Recorder
+from study.records import FAILED, FINISHED, PRUNED, write_json
+from study.search.searcher import StudySearch
+from study.search.stopping import Halving
+from study.search.suite import SuiteSearch
+from study.view import StudyView
+from trainables.trainable import WEIGHTS_FILE
+
+_OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|can't allocate memory|running low on memory")
+
+
+class Events(Callback):
+    """Tune's events, passed on in the order: record, checkpoint files, search, view.
+
+    Attributes:
+        stopping: trials save their state and end with their present epoch.
+        full_disk: a trial could not be saved.
+        crowded: ids of trials that ran out of memory and go on one scan at a time.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        recorder: Recorder,
+        view: StudyView,
+        search: StudySearch | SuiteSearch,
+        halving: Halving | None,
+        crowded: set[str],
+    ):
+        self.stopping, self.full_disk, self.crowded = False, False, crowded
+        self._plan, self._recorder, self._view = plan, recorder, view
+        self.search, self.halving = search, halving
+        self._front = plan.settings.folder / "front"
+        self._actors: dict[str, dict[str, Any]] = {}
+        self._advance = view.begin("trials", plan.trials, recorder.ended_trials)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that studies do not use."""
+        return {}
+
+    def interrupt(self) -> None:
+        """Let every trial save its state after the epoch that it is in, and start no others."""
+        self._view.line("[yellow]stopping: trials finish their epoch and are saved; once more stops at once[/yellow]")
+        self._stop()
+
+    def _stop(self) -> None:
+        self.stopping = True
+        self.search.close()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial begins, or continues."""
+        self._actors[trial.temporary_state.ray_actor._actor_id.hex()] = trial.config
+        self._recorder.started(trial.config)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch: recorded before anything else."""
+        self._recorder.epoch(trial.config["id"], result)
+        self._view.running(trial.config["id"], result, trial.config["knobs"]["epochs"])
+        if self.stopping:
+            result[SHOULD_CHECKPOINT] = True
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Checkpoint, **info: Any
+    ) -> None:
+        """A trial has been saved: its older checkpoints go. Tune, asked to do that, saves all trials each time."""
+        newest = Path(checkpoint.path)
+        for other in newest.parent.glob("checkpoint_*"):
+            if other != newest:
+                shutil.rmtree(other)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial is through, pruned or, when the study is stopping, to be continued by a resume."""
+        name, result = trial.config["id"], trial.last_result
+        if result.get("finished"):
+            assert trial.checkpoint is not None
+            keep_weights(self._front / name, Path(trial.checkpoint.path) / WEIGHTS_FILE, dict(trial.config))
+            self._end(name, FINISHED, result["diverged"])
+        elif self.halving is not None and name in self.halving.stopped:
+            self._end(name, PRUNED, diverged=False)
+        # else it was interrupted: it stays `running` and a resume continues it
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has failed and is tried again from its newest checkpoint."""
+        name, reason = trial.config["id"], _reason(trial)
+        if _OUT_OF_MEMORY.search(_last_error(trial)):
+            trial.config["one_by_one"] = True
+            trial.max_failures = trial.num_failures  # this was its last retry
+            self._relieve(name)
+        else:
+            self._view.line(f"{name}  [yellow]tried again after: {escape(reason)}[/yellow]")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has failed for good, unless the disk is full."""
+        name, reason = trial.config["id"], _reason(trial)
+        if no_space(_last_error(trial)):
+            self.full_disk = True
+            self._stop()
+            return  # it stays `running`
+        self._recorder.started(trial.config)  # it may never have come that far
+        self._end(name, FAILED, diverged=False, problem=reason)
+        self._view.line(f"{' ' * 14}[red]{escape(reason)}[/red] ({escape(str(trial.error_file))})")
+
+    def on_host_memory(self, error: OutOfMemoryError) -> None:
+        """Ray has killed a trial because its node ran low on memory, of which Tune knows nothing: it gave up.
+
+        Raises:
+            OutOfMemoryError: what was killed was no trial.
+        """
+        killed = re.search(r"Actor\((\w+)", str(error))
+        config = self._actors.get(killed.group(1)) if killed else None
+        if config is None:
+            raise error
+        if config["one_by_one"]:
+            self._end(config["id"], FAILED, diverged=False, problem="out of memory, also one scan at a time")
+        else:
+            self._relieve(config["id"])
+
+    def _relieve(self, name: str) -> None:
+        self.crowded.add(name)
+        self._view.line(f"{name}  [yellow]out of memory: tried again, now one scan at a time[/yellow]")
+
+    def _end(self, name: str, status: str, diverged: bool, problem: str | None = None) -> None:
+        if problem is None and name in self.crowded:
+            problem = "out of memory: continued one scan at a time"
+        self._recorder.ended(name, status, diverged, problem)
+        rows, row = self._recorder.rows, self._recorder.row(name)
+        on_front = {row["id"] for row in rows if row["on_front"]}
+        for folder in self._front.glob("*"):
+            if folder.name not in on_front:
+                shutil.rmtree(folder)
+        for folder in (self._plan.settings.folder / "tune").glob(f"*/{name}/checkpoint_*"):
+            shutil.rmtree(folder)
+        self.search.ended(row)
+        best = best_feasible(rows, self._plan.objective)
+        shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
+        self._view.ended(
+            name, _line(row, shown), f"best feasible: {best_line(best)}" if best else "no feasible trial yet"
+        )
+        self._advance(self._recorder.ended_trials)
+
+
+class Stop(Stopper):
+    """Ends trials once the study is stopping."""
+
+    def __init__(self, events: Events):
+        self._events = events
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to end a trial after this epoch."""
+        return self._events.stopping and not result["finished"]
+
+    def stop_all(self) -> bool:
+        """Never by force: trials are saved first."""
+        return False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, like the events."""
+        return {}
+
+
+def no_space(error: str) -> bool:
+    """Whether an error's text tells of a disk that takes no more."""
+    return any(os.strerror(number) in error for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def keep_weights(folder: Path, weights: Path, config: dict[str, Any]) -> None:
+    """Move a trial's final weights into the study's front, and write its configuration there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.move(weights, folder / WEIGHTS_FILE)
+    write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
+
+
+def _line(row: dict[str, Any], name: str) -> str:
+    if row["status"] == FAILED:
+        return f"{name}  failed"
+    outcome = "diverged" if row["diverged"] else "feasible" if row["feasible"] else "infeasible"
+    if row["status"] == PRUNED:
+        outcome = "pruned"
+    return (
+        f"{name}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
+        f"  gap {row['dice_gap']:+.3f}  {row['epochs_done']} epochs, {row['seconds']:.0f} s"
+    )
+
+
+def _last_error(trial: Trial) -> str:
+    """What a trial's log has of its newest failure."""
+    return Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
+
+
+def _reason(trial: Trial) -> str:
+    """Out of memory, or the last line of a failed trial's log."""
+    if _OUT_OF_MEMORY.search(_last_error(trial)):
+        return "out of memory" + (", also one scan at a time" if trial.config["one_by_one"] else "")
+    return _last_error(trial).strip().rpartition("\n")[2]

@@ -1,0 +1,106 @@
+"""Early stopping: successive halving on epochs, by a score that a collapsed network cannot win."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from study.constraints import Constraint, violations
+from study.records import Objective
+
+_SCORE, _EPOCH = "score", "epoch"
+_STOPPED = 1 / 4
+"""Share of the trials that got as far which is stopped; benchmarks/README.md says what more costs."""
+
+
+class _Named(NamedTuple):
+    """All of a trial that halving needs to know; the study's id lasts over sessions, Tune's does not."""
+
+    trial_id: str
+
+
+def penalised(
+    row: Mapping[str, Any], objective: Objective, constraints: Sequence[Constraint], penalty: float = 1.0
+) -> float:
+    """The objective's score less what the constraints are missed by; NaN where the score is undefined.
+
+    A network that has collapsed has a gap of 0 and misses the retain floor by everything: -1. The one that forgets
+    well and has not got its retain Dice back yet loses the little that it lacks.
+    """
+    missed = sum(max(0.0, violation) for violation in violations(constraints, row).values())
+    return objective.score(row) - penalty * missed
+
+
+class Halving(ASHAScheduler):
+    """ASHA (Li et al. 2020, arXiv 1810.05934) on epochs, which goes on where earlier sessions stopped.
+
+    The number of epochs is a knob itself: a trial is compared with all that got as far, whatever their length. No
+    schedule of a recipe knows its length, so that is fair.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        constraints: Sequence[Constraint],
+        epochs: int,
+        grace: int,
+        reports: Iterable[Mapping[str, Any]] = (),
+    ):
+        """Start from what the records hold.
+
+        Args:
+            objective: what is compared.
+            constraints: what is penalised.
+            epochs: of the longest trial.
+            grace: epochs that every trial has.
+            reports: history rows of earlier sessions, with `id` and `diverged`, each trial's in order.
+        """
+        super().__init__(
+            time_attr=_EPOCH,
+            metric=_SCORE,
+            mode="max",
+            max_t=epochs,
+            grace_period=min(grace, epochs),
+            reduction_factor=1 / (1 - _STOPPED),
+            stop_last_trials=False,
+        )
+        self._objective, self._constraints = objective, constraints
+        self.stopped: set[str] = set()
+        self._seconds: dict[str, dict[int, float]] = {}
+        for report in reports:
+            trial = _Named(report["id"])
+            if trial.trial_id not in self._trial_info:
+                super().on_trial_add(None, trial)
+            super().on_trial_result(None, trial, self._scored(trial.trial_id, report))
+
+    @property
+    def metric(self) -> None:
+        """Nothing that trials report: the score is made here."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial begins, or continues."""
+        super().on_trial_add(tune_controller, _Named(trial.config["id"]))
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether the trial goes on after an epoch."""
+        name = _Named(trial.config["id"])
+        decision: str = super().on_trial_result(tune_controller, name, self._scored(name.trial_id, result))
+        if decision == TrialScheduler.STOP and not result["finished"]:
+            self.stopped.add(name.trial_id)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """A trial has ended; its last epoch is known already."""
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial has failed: what it reached stays in the comparison."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial is gone."""
+
+    def _scored(self, trial: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        spent = self._seconds.setdefault(trial, {})
+        spent[result[_EPOCH]] = result["seconds"]
+        score = penalised({**result, "seconds": sum(spent.values())}, self._objective, self._constraints)
+        return {_EPOCH: result[_EPOCH], _SCORE: score}

@@ -1,0 +1,97 @@
+"""`python -m study.sync`: send to MLflow what it lacks of a study's records."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from study.settings import StudySettings
+
+BAD_INPUT, FAILED = 2, 1
+"""Exit codes."""
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    """Send to MLflow what it lacks of a study: after its server was gone, or to fill another one.
+
+    What is there already stays as it is; a second call sends nothing.
+
+    For example:
+      python -m study.sync noisy_label-phantom-1a2b3c
+      python -m study.sync NAME --tracking-uri http://127.0.0.1:5000
+    """
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Name of the study."""
+    studies: Path = Path("studies")
+    """Folder that holds all studies."""
+    tracking_uri: str = ""
+    """MLflow server or store; by default the study's own."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Send one study; returns the exit code."""
+    settings = tyro.cli(SyncSettings, prog="python -m study.sync", args=arguments)
+    console, errors = Console(), Console(stderr=True)
+    from study.plan import PlanError
+
+    try:
+        problem = sync(settings, console)
+    except PlanError as error:
+        errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return BAD_INPUT
+    if problem:
+        errors.print(f"[bold red]error:[/bold red] {escape(problem)}", highlight=False, soft_wrap=True)
+    return FAILED if problem else 0
+
+
+def sync(settings: SyncSettings, console: Console) -> str | None:
+    """Send one study.
+
+    Returns:
+        Why MLflow still lacks something, if it does.
+
+    Raises:
+        PlanError: there is no such study, or it is running.
+    """
+    from analysis.front import best_feasible
+    from analysis.tables import StudyError, knob_types, load_study
+    from study.plan import PlanError
+    from study.recording import Recorder
+    from study.session import alone, open_tracker, records_of, tags_of, tracking_uri
+    from study.tracking import PARENT
+
+    folder = settings.studies / settings.study
+    try:
+        study = load_study(folder)
+    except StudyError as error:
+        raise PlanError([str(error)]) from error
+    description = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    stored = StudySettings.from_plain({**description["settings"], "studies": settings.studies})
+    stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)
+    with alone(folder):
+        tracker = open_tracker(stored, console.print)
+        tracker.start(PARENT, stored.computed, tags_of(description), None)
+        horizons = study.suite.get("horizons", ())
+        knobs = knob_types(study.knobs)
+        sets = description["split"]
+        recorder = Recorder(folder, knobs, study.objective, study.constraints, sets, tracker, horizons)
+        recorder.catch_up()
+        rows = recorder.rows
+        wanted = len(study.suite["entries"]) * study.suite["seeds"] if study.suite else stored.trials
+        recorder.result(best_feasible(rows, study.objective), records_of(folder), recorder.ended_trials >= wanted)
+        tracker.close()
+    if tracker.problem is None:
+        where = escape(tracking_uri(stored))
+        console.print(f"{len(rows)} trials of {settings.study} are in {where}", highlight=False, soft_wrap=True)
+    return tracker.problem
+
+
+if __name__ == "__main__":
+    sys.exit(main())

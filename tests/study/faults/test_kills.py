@@ -1,0 +1,96 @@
+"""Processes that are killed: the driver, a trial's worker, Ray's head; a cut checkpoint; two drivers at once."""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def seconds_of(history, trial):
+    return history[history.id == trial].set_index("epoch").seconds
+
+
+def test_a_killed_driver_and_a_killed_worker_change_no_number(
+    repeatable, gone, same_as_undisturbed, complete_in_mlflow
+):
+    """What had ended stays as it was, what ran goes on from its checkpoint."""
+    study = repeatable()
+    driver = study.start()
+    driver.until(study.reached(ended=1, epochs=8))
+    workers = driver.workers
+    driver.kill()
+    gone(workers)
+    trials, history, (under_way,) = study.trials, study.history, study.running
+    saved, (ended,) = study.saved(under_way), trials.index[trials.status == "finished"]
+    assert saved >= 1
+
+    driver = study.start(*study.resume)
+    driver.until(study.reached(ended=2, epochs=8))
+    (last,) = study.running
+    saved_last = study.saved(last)
+    before = seconds_of(study.history, last)
+    (worker,) = driver.workers
+    worker.kill()
+    output = driver.ends(0)
+
+    assert "Traceback" not in output
+    assert f"{last}  tried again after: " in output
+    after = study.final("history")
+    assert (seconds_of(after, ended) == seconds_of(history, ended)).all()
+    assert (seconds_of(after, under_way)[:saved] == seconds_of(history, under_way)[:saved]).all()
+    assert (seconds_of(after, last)[:saved_last] == before[:saved_last]).all()
+    same_as_undisturbed(study)
+    complete_in_mlflow(study.store, study)
+
+
+def test_a_checkpoint_cut_in_half_is_passed_over(repeatable, same_as_undisturbed):
+    study = repeatable()
+    driver = study.start()
+    driver.until(study.reached(ended=1, epochs=8))
+    driver.kill()
+    (trial,) = study.running
+    newest = study.states(trial)[-1]
+    os.truncate(newest, newest.stat().st_size // 2)
+    output = study.start(*study.resume).ends(0)
+    assert "Traceback" not in output
+    assert "tried again" not in output
+    assert "failed" not in output
+    same_as_undisturbed(study)
+
+
+def test_without_rays_head_the_driver_ends_and_the_same_command_completes(
+    repeatable, gone, same_as_undisturbed, complete_in_mlflow
+):
+    study = repeatable()
+    driver = study.start()
+    driver.until(study.reached(ended=0, epochs=8))
+    (head,) = driver.below("gcs_server")
+    workers = driver.workers
+    head.kill()
+    output = driver.ends(1, seconds=30)
+    assert output.rstrip().endswith(
+        "error: Ray's head process is gone; all epochs reported so far are recorded, and the same command continues"
+        " from them"
+    )
+    gone(workers)
+    epochs = {trial: study.epochs_of(trial) for trial in study.trials.index}
+    assert all(numbers == [*range(1, len(numbers) + 1)] for numbers in epochs.values())
+    assert len(epochs.popitem()[1]) >= 8
+    study.start().ends(0)
+    same_as_undisturbed(study)
+    complete_in_mlflow(study.store, study)
+
+
+def test_one_driver_at_a_time_runs_a_study(study_in, tmp_path):
+    study = study_in(tmp_path, "s", "--concurrent", 1, "--set", "epochs=5000")
+    other = study_in(tmp_path, "other", "--concurrent", 1, "--set", "epochs=2", "--trials", 1)
+    first = study.start()
+    first.until(study.reached(ended=0, epochs=1))
+    beside = other.start()
+    assert f"error: study 's' is being run by process {first.pid} on " in study.start().ends(2)
+    beside.ends(0)
+    assert other.final("trials").status.tolist() == ["finished"]
+    assert first.process.poll() is None
+    first.kill()
+    assert "1 trials of s are in" in study.start("study.sync", "s", "--studies", tmp_path).ends(0)

@@ -1,0 +1,103 @@
+"""A search, and trials of it that end as a test says."""
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.storages import InMemoryStorage
+
+from study.constraints import parse
+from study.records import METRICS, OBJECTIVES, TrialConfig
+from study.search.searcher import StudySearch, Unfinished
+
+BASELINE = "b" * 12
+FLOOR = parse("retention>=0.9")
+
+
+class Bench:
+    """Searches of one Optuna storage, and what it holds."""
+
+    def __init__(self) -> None:
+        self.storage = InMemoryStorage()
+
+    def search(self, space, objective="gap", constraints=(FLOOR,), seed=0, **known) -> StudySearch:
+        known.setdefault("storage", self.storage)
+        return StudySearch(space, OBJECTIVES[objective], list(constraints), BASELINE, seed, **known)
+
+    def again(self, *arguments, **known) -> StudySearch:
+        """A search of a new session, whose storage knows nothing."""
+        self.storage = InMemoryStorage()
+        return self.search(*arguments, **known)
+
+    @property
+    def study(self) -> optuna.Study:
+        return optuna.load_study(study_name="study", storage=self.storage)
+
+    @property
+    def trials(self) -> list:
+        return self.study.trials
+
+    @property
+    def states(self) -> list:
+        return [trial.state.name for trial in self.trials]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def signature() -> Callable:
+    """A trial's id from what it is made of."""
+
+    def sign(space, knobs, seed=0):
+        given = {name: value for name, value in knobs.items() if value is not None}
+        return TrialConfig(space.strategy, {**space.fixed, **given}, seed, BASELINE).signature
+
+    return sign
+
+
+@pytest.fixture
+def row_of(signature) -> Callable:
+    """A row of the trial table: every metric 0.95 but those given, knobs that are not searched null."""
+
+    def row(space, knobs, status="finished", seed=0, **values):
+        identity = {"id": signature(space, knobs, seed), "strategy": space.strategy, "seed": seed, "status": status}
+        searched = {**dict.fromkeys(space.knobs), **space.fixed, **knobs}
+        measured = {
+            **dict.fromkeys(METRICS, 0.95),
+            "dice_gap": 0.5,
+            "diverged": False,
+            "epochs_done": 3,
+            "seconds": 1.0,
+        }
+        return {**identity, **searched, **measured, **values}
+
+    return row
+
+
+@pytest.fixture
+def unfinished(signature) -> Callable:
+    def trial(space, knobs, checkpoint=None, seed=0):
+        return Unfinished(signature(space, knobs, seed), {**dict.fromkeys(space.knobs), **knobs}, checkpoint)
+
+    return trial
+
+
+@pytest.fixture
+def run(row_of) -> Callable:
+    """Lets a search suggest trials one after the other, each of which ends with the values that `told` gives."""
+
+    def go(search, space, count, told=lambda knobs: {}, seed=0):
+        rows = []
+        for number in range(count):
+            config = search.suggest(f"ray-{number}")
+            if config == "FINISHED":
+                break
+            rows.append(row_of(space, config["knobs"], seed=seed, **told(config["knobs"])))
+            assert rows[-1]["id"] == config["id"]
+            search.ended(rows[-1])
+        return rows
+
+    return go
