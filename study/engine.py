@@ -89,7 +89,9 @@ def run_trials(
         interrupts.told = events.interrupt
         try:
             _tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events).fit()
-        except RuntimeError as error:
+        except Exception as error:
+            if events.full_disk:  # there is no space for what Tune writes of the failure either, and it reads that
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             if not isinstance(error.__cause__, OutOfMemoryError):
                 raise
             for group in placement_group_table():  # Tune has left its trials where they were

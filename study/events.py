@@ -103,7 +103,7 @@ class Events(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has failed and is tried again from its newest checkpoint."""
         name, reason = trial.config["id"], _reason(trial)
-        if _OUT_OF_MEMORY.search(_last_error(trial)):
+        if _OUT_OF_MEMORY.search(_last_error(trial)) and not trial.config["one_by_one"]:
             trial.config["one_by_one"] = True
             trial.max_failures = trial.num_failures  # this was its last retry
             self._relieve(name)

@@ -113,6 +113,7 @@ def _quiet(verbose: bool) -> None:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", "All-NaN slice")  # halving, where no trial has a score yet
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the view tells of trials that fail
+        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # and of a store that cannot be written
 
 
 def _fail(errors: Console, problems: list[str], code: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
@@ -96,9 +96,9 @@ class StudySearch(Searcher):
         self._open: dict[str, Trial] = {}
         self._unfinished = {trial.id: trial for trial in unfinished}
         ended = [row for row in self._known.values() if row["status"] != RUNNING]
-        chosen = SAMPLERS[sampler]
-        self._counted = chosen.generations
-        search = chosen.build(space, seed_for(seed, f"search/{len(ended)}") % 2**32)
+        self._sampler = SAMPLERS[sampler]
+        self._counted = self._sampler.generations
+        search = self._drawing(f"search/{len(ended)}")
         self._study = _open_study(storage, name, objective, {*self._known, *(row["id"] for row in earlier)})
         trials = self._study.get_trials(deepcopy=False)
         finished = [trial for trial in trials if trial.state.is_finished()]
@@ -106,7 +106,7 @@ class StudySearch(Searcher):
         for _ in [trial for trial in trials if trial.state == TrialState.WAITING]:  # an earlier session's queue
             self._study.tell(self._ask()[0], state=TrialState.FAIL)
         # Most samplers need not be asked about what is known already, which takes its time.
-        self._study.sampler = search if chosen.generations else RandomSampler()
+        self._study.sampler = search if self._counted else RandomSampler()
         for row in (*earlier, *ended):
             if (row["id"], row["status"] == FAILED) not in told:
                 self._enqueue(row, row["id"])
@@ -120,12 +120,14 @@ class StudySearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config, as `TrialConfig.trial` gives it, or the end of the search."""
-        if self._closed:
+        if self._closed or self.exhausted:
             return Searcher.FINISHED
         size = self._space.size
-        for _ in range(_MOST_REPEATS):
+        for attempt in range(_MOST_REPEATS):
             if size is not None and len(self._known) >= size and not self._unfinished:
                 break
+            if not self._counted:  # the draws of a trial do not depend on where a session began
+                self._study.sampler = self._drawing(f"search/{len(self._known)}/{attempt}")
             trial, knobs = self._ask()
             knobs = {**self._space.fixed, **knobs}
             config = self._config(knobs)
@@ -152,6 +154,9 @@ class StudySearch(Searcher):
 
     def _config(self, knobs: Mapping[str, Knob]) -> TrialConfig:
         return TrialConfig(self._space.strategy, knobs, self._trial_seed, self._baseline)
+
+    def _drawing(self, purpose: str) -> BaseSampler:
+        return self._sampler.build(self._space, seed_for(self._trial_seed, purpose) % 2**32)
 
     def _answer(self, trial: Trial, name: str) -> None:
         """A repeated configuration costs nothing: Optuna hears what the first one gave."""
