@@ -52,7 +52,7 @@ class Driver:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.pid = self.process.pid
+        self.pid, self._orphans = self.process.pid, []
 
     @property
     def said(self) -> str:
@@ -80,16 +80,17 @@ class Driver:
 
     def kill(self) -> None:
         """SIGKILL, as the kernel sends it when memory is out."""
+        self._orphans = self.below("")
         self.process.kill()
         self.process.wait()
 
     def clear(self) -> None:
         """Leave nothing behind."""
         if self.process.poll() is None:
-            started = psutil.Process(self.pid).children(recursive=True)
             self.kill()
-            for process in started:
-                process.kill() if process.is_running() else None
+        for process in self._orphans:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @dataclass(frozen=True)
