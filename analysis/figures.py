@@ -1,7 +1,9 @@
-"""The Pareto figure of a study and the history of its search, drawn with plotly; the colours are Okabe and Ito's."""
+"""The Pareto figure of a study and the history of its search, drawn with plotly."""
 
 import math
+from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from textwrap import wrap
 
@@ -10,32 +12,31 @@ import plotly.graph_objects as go
 from analysis import numbers
 from analysis.page import write_page
 from analysis.pareto import DIVERGED, FEASIBLE, FRONT, INFEASIBLE, Dot, Landmark, ParetoData, best_so_far, pareto_data
+from analysis.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, blank
 from analysis.tables import StudyData
-
-_BLUE, _SKY, _VERMILLION, _GREEN, _PURPLE, _ORANGE = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
-_INK, _GREY = "#222222", "#767676"
+from study.records import FINISHED
 
 _DOTS = {
-    INFEASIBLE: {"symbol": "circle-open", "color": _GREY, "size": 8, "line": {"width": 1.5}},
-    DIVERGED: {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": _VERMILLION}},
-    FEASIBLE: {"symbol": "circle", "color": _SKY, "size": 9, "line": {"width": 1, "color": "white"}},
-    FRONT: {"symbol": "circle", "color": _BLUE, "size": 11, "line": {"width": 1, "color": "white"}},
+    INFEASIBLE: {"symbol": "circle-open", "color": GREY, "size": 8, "line": {"width": 1.5}},
+    DIVERGED: {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": VERMILLION}},
+    FEASIBLE: {"symbol": "circle", "color": SKY, "size": 9, "line": {"width": 1, "color": "white"}},
+    FRONT: {"symbol": "circle", "color": BLUE, "size": 11, "line": {"width": 1, "color": "white"}},
 }
 _LANDMARKS = {
-    "baseline": {"symbol": "square", "color": _INK, "size": 12},
-    "retrained": {"symbol": "diamond", "color": _GREEN, "size": 14},
-    "published": {"symbol": "star", "color": _PURPLE, "size": 16},
+    "baseline": {"symbol": "square", "color": INK, "size": 12},
+    "retrained": {"symbol": "diamond", "color": GREEN, "size": 14},
+    "published": {"symbol": "star", "color": PURPLE, "size": 16},
 }
 _LOWER = {"forget_dice": "lower = more is forgotten"}
 _VALUES = {"dice_gap": "Dice gap", "retrain_gap": "Retrain gap", "unseen_gap": "Unseen gap"}
-_BEST = {"symbol": "circle-open", "color": _ORANGE, "size": 20, "line": {"width": 3}}
+_BEST = {"symbol": "circle-open", "color": ORANGE, "size": 20, "line": {"width": 3}}
 _LEGEND_CHARACTERS, _EVERY_TICK = 24, 20
 
 
 def pareto_figure(study: StudyData) -> go.Figure:
     """Forgetting against retain Dice of every finished trial, with the front, the landmarks and the retain floor."""
     data = pareto_data(study)
-    figure = _figure(f"<b>{escape(study.name)}</b><br><sup>{_summary(data)}</sup>")
+    figure = blank(f"<b>{escape(study.name)}</b><br><sup>{_summary(data)}</sup>")
     figure.update_xaxes(
         title=f"{study.objective.title}  ({_LOWER.get(study.objective.forgetting, 'lower = less distinguishable')})",
         range=[-0.03, 1.02],
@@ -53,6 +54,7 @@ def pareto_figure(study: StudyData) -> go.Figure:
     if data.best is not None:
         name, signed = _VALUES[study.objective.best.column], study.objective.best.sign > 0
         _add_points(figure, f"best: {name.lower()} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
+    figure.update_layout(legend_traceorder="reversed")
     figure.add_annotation(
         text="<b>↖ better</b>",
         xref="paper",
@@ -69,9 +71,9 @@ def pareto_figure(study: StudyData) -> go.Figure:
 def history_figure(study: StudyData) -> go.Figure:
     """What is searched for, of every finished trial in the order in which they began, and the best so far."""
     data = pareto_data(study)
-    figure = _figure("<b>Search history</b>")
+    figure = blank("<b>Search history</b>")
     count = max(len(study.trials), 1)
-    figure.update_layout(margin_t=50)
+    figure.update_layout(margin_t=50, legend_traceorder="reversed")
     figure.update_xaxes(title="Trial", range=[0.5, count + 0.5], dtick=1 if count <= _EVERY_TICK else None)
     figure.update_yaxes(title=_VALUES[study.objective.best.column])
     for kind, marker in _DOTS.items():
@@ -90,10 +92,36 @@ def history_figure(study: StudyData) -> go.Figure:
         x=[*rises, count] if rises else [],
         y=[*values, values[-1]] if rises else [],
         mode="lines",
-        line={"shape": "hv", "color": _ORANGE, "width": 2},
+        line={"shape": "hv", "color": ORANGE, "width": 2},
         name="best feasible so far",
         hoverinfo="skip",
     )
+    return figure
+
+
+def overlay_figure(studies: Sequence[StudyData]) -> go.Figure:
+    """The finished trials and fronts of several studies in one plane of forget and retain Dice."""
+    figure = blank("<b>Fronts</b>")
+    for study, colour in zip(studies, cycle(CYCLE)):
+        trials = study.trials[study.trials["status"] == FINISHED]
+        front = trials[trials["on_front"]].sort_values("forget_dice")
+        for rows, mode, marker in (
+            (trials, "markers", {"color": colour, "size": 7, "opacity": 0.35}),
+            (front, "lines+markers", {"color": colour, "size": 10}),
+        ):
+            figure.add_scatter(
+                x=rows["forget_dice"],
+                y=rows["retain_dice"],
+                mode=mode,
+                marker=marker,
+                line={"shape": "hv", "color": colour, "width": 2},
+                text=rows["id"],
+                name=escape(study.name),
+                legendgroup=study.name,
+                showlegend=rows is front,
+            )
+    figure.update_xaxes(title="Forget Dice", range=[-0.03, 1.02])
+    figure.update_yaxes(title="Retain Dice")
     return figure
 
 
@@ -101,21 +129,6 @@ def write_pareto(study: StudyData, path: Path) -> None:
     """Write the two figures as one HTML file that needs nothing else."""
     figures = [pareto_figure(study).update_layout(height=640), history_figure(study).update_layout(height=360)]
     write_page(path, f"{study.name}: Pareto front", figures)
-
-
-def _figure(title: str) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
-        template="simple_white",
-        title={"text": title, "x": 0.01, "xanchor": "left"},
-        font={"family": "Helvetica, Arial, sans-serif", "size": 14, "color": _INK},
-        hoverlabel={"align": "left", "bgcolor": "white"},
-        legend={"traceorder": "reversed"},
-        margin={"l": 80, "r": 20, "t": 90, "b": 60},
-    )
-    figure.update_xaxes(showgrid=True, gridcolor="#eeeeee", zeroline=False)
-    figure.update_yaxes(showgrid=True, gridcolor="#eeeeee", zeroline=False)
-    return figure
 
 
 def _add_points(figure: go.Figure, name: str, points: list[Dot] | list[Landmark], marker: dict) -> None:
@@ -138,7 +151,7 @@ def _add_line(figure: go.Figure, data: ParetoData) -> None:
         x=[dot.forgetting for dot in front],
         y=[dot.retain for dot in front],
         mode="lines",
-        line={"shape": "hv", "color": _BLUE, "width": 2},
+        line={"shape": "hv", "color": BLUE, "width": 2},
         hoverinfo="skip",
         showlegend=False,
     )
@@ -148,10 +161,10 @@ def _add_floor(figure: go.Figure, data: ParetoData, fraction: float) -> None:
     """Dashed line and grey region; nothing for an unknown floor."""
     if not math.isfinite(data.floor):
         return
-    figure.add_hrect(y0=-1, y1=data.floor, fillcolor=_GREY, opacity=0.1, line_width=0, layer="below")
+    figure.add_hrect(y0=-1, y1=data.floor, fillcolor=GREY, opacity=0.1, line_width=0, layer="below")
     figure.add_hline(
         y=data.floor,
-        line={"dash": "dash", "color": _INK, "width": 1.5},
+        line={"dash": "dash", "color": INK, "width": 1.5},
         opacity=1,
         annotation_text=f"retain floor {data.floor:.3f} = {fraction:g} x baseline",
         annotation_position="bottom right",
@@ -164,7 +177,7 @@ def _add_below(figure: go.Figure, data: ParetoData) -> None:
     low, high = data.window
     below = [dot for dot in data.dots if dot.retain < low]
     edge = [dot._replace(retain=low + 0.015 * (high - low)) for dot in below]
-    marker = {"symbol": "triangle-down", "color": _GREY, "size": 10}
+    marker = {"symbol": "triangle-down", "color": GREY, "size": 10}
     _add_points(figure, f"retain Dice below {low:.2f} ({len(below)})", edge, marker)
 
 

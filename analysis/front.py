@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.tables import StudyError
 from study.constraints import Constraint, violations
 from study.records import FINISHED, Objective
 
@@ -57,9 +58,26 @@ def mark(
 
 
 def best_feasible(rows: Iterable[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
-    """The feasible trial with the largest score, the first of equals; None if there is none."""
+    """The feasible trial with the largest score, of equals the first on the front; None if there is none."""
     feasible = [row for row in rows if row["feasible"] and math.isfinite(objective.score(row))]
-    return max(feasible, key=objective.score, default=None)
+    return max(feasible, key=lambda row: (objective.score(row), row["on_front"]), default=None)
+
+
+def chosen(rows: Sequence[Mapping[str, Any]], objective: Objective, trial: str = "") -> Mapping[str, Any]:
+    """The finished trial of that id; without one the best feasible trial.
+
+    Raises:
+        StudyError: there is none.
+    """
+    finished = {row["id"]: row for row in rows if row["status"] == FINISHED}
+    if trial:
+        if trial not in finished:
+            raise StudyError(f"--trial: no finished trial {trial!r}; there are {', '.join(finished) or 'none'}")
+        return finished[trial]
+    best = best_feasible(rows, objective)
+    if best is None:
+        raise StudyError("no trial is feasible; give the study more, or name one with --trial")
+    return best
 
 
 def _feasible(row: Mapping[str, Any], constraints: Sequence[Constraint]) -> bool:

@@ -1,9 +1,11 @@
-"""HTML pages that need nothing else: figures with the plotly library inside, and what stands below them."""
+"""HTML pages that need nothing else: text and figures in a column, with the plotly library inside."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import pandas as pd  # type: ignore[import-untyped]
 import plotly.graph_objects as go
 
 from study.records import replace_file
@@ -14,37 +16,54 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 _STYLE = (
     "body{font:15px/1.45 Helvetica,Arial,sans-serif;color:#222;margin:24px;max-width:1400px}"
     "table{border-collapse:collapse;margin:12px 0}td,th{padding:4px 12px 4px 0;text-align:left;vertical-align:top;"
-    "border-bottom:1px solid #ddd}"
+    "border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}"
     "pre{white-space:pre-wrap}code{background:#f4f4f4;padding:1px 4px}.warn{color:#b23c00;font-weight:bold}"
 )
 
 
-def write_page(path: Path, title: str, figures: Sequence[go.Figure], below: str = "", above: str = "") -> None:
+_MARKUP = re.compile(r"[\\`*<&|~]|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would not show as it is; an underscore between letters, and brackets without a link, it does."""
+
+
+def write_page(path: Path, title: str, parts: Sequence[str | go.Figure]) -> None:
     """Write a page, replacing the file in one step.
 
     Args:
         path: of the file.
         title: as text.
-        figures: shown in a column; each as tall as its layout says, else 560 pixels.
-        below: HTML that follows the figures; whoever makes it escapes what it holds.
-        above: HTML that precedes them.
+        parts: HTML (whoever makes it escapes what it holds) and figures, from top to bottom; a figure is as tall as
+            its layout says, else 560 pixels.
     """
-    drawn = []
-    for number, figure in enumerate(figures):
+    drawn, plotly = [], True  # the library comes once, with the first figure
+    for part in parts:
+        if isinstance(part, str):
+            drawn.append(part)
+            continue
         options = {
             "responsive": True,
             "displaylogo": False,
             "showSendToCloud": False,  # else the toolbar offers to upload the figure to plotly's servers
             "toImageButtonOptions": {"format": "svg", "filename": path.stem, "width": 1000, "height": 700},
         }
-        height = f"{figure.layout.height or 560}px"
-        plotly = number == 0
-        drawn.append(figure.to_html(full_html=False, include_plotlyjs=plotly, default_height=height, config=options))
+        height = f"{part.layout.height or 560}px"
+        drawn.append(part.to_html(full_html=False, include_plotlyjs=plotly, default_height=height, config=options))
+        plotly = False
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join([above, *drawn, below])
+        + "\n".join(drawn)
         + "\n</body></html>\n"
     )
     replace_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A table of words in Markdown; nothing in a cell is taken for markup."""
+    lines = ["| " + " | ".join(map(plain, row)) + " |" for row in [frame.columns, *frame.itertuples(index=False)]]
+    return "\n".join([lines[0], "|" + "---|" * len(frame.columns), *lines[1:], ""])
+
+
+def plain(value: object) -> str:
+    """A line of Markdown that shows a value's words as they are."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(str(value).splitlines()))

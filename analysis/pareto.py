@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from analysis import numbers
 from analysis.front import best_feasible
 from analysis.tables import StudyData
-from study.records import FINISHED
+from study.records import FINISHED, given
 
 FRONT, FEASIBLE, INFEASIBLE, DIVERGED = "on the front", "other feasible", "infeasible", "diverged"
 """The kinds of a trial that has a result."""
@@ -102,7 +102,7 @@ def best_so_far(dots: tuple[Dot, ...], sign: int) -> tuple[list[int], list[float
 def _dot(number: int, row: dict[str, Any], study: StudyData) -> Dot:
     kind = DIVERGED if row["diverged"] else FRONT if row["on_front"] else FEASIBLE if row["feasible"] else INFEASIBLE
     values = [f"{name} {numbers.metric(row[column])}" for name, column in _HOVER.items()]
-    settings = [f"{name} = {numbers.knob(row[name])}" for name in study.knobs if not _missing(row[name])]
+    settings = [f"{name} = {numbers.knob(row[name])}" for name in study.knobs if given(row[name])]
     name = f"<b>trial {number}: {row['id']}</b>, {row['strategy']}, {kind}"
     hover = "<br>".join([name, *values, *settings])
     forgetting, value = row[study.objective.forgetting], row[study.objective.best.column]
@@ -144,11 +144,6 @@ def _window(dots: tuple[Dot, ...], landmarks: tuple[Landmark, ...], floor: float
     low, high = min(framed, default=0.0), max([*framed, *(dot.retain for dot in dots)], default=1.0)
     span = max(high - low, _LEAST_SPAN)
     return max(low - 0.4 * span, -0.03), min(high + 0.12 * span, 1.02)
-
-
-def _missing(value: Any) -> bool:
-    """A knob that a trial's strategy does not have, or does not search, as pandas tells it."""
-    return value is None or value != value
 
 
 def _finite(*values: float | None) -> bool:

@@ -9,11 +9,12 @@ from rich import box
 from rich.table import Table
 
 from analysis import numbers
-from analysis.page import write_page
+from analysis.page import markdown_table, write_page
+from analysis.style import BLUE, GREEN, ORANGE, blank
 from analysis.tables import StudyData
 from study.records import replace_file
 
-_COLOURS = {"sequential": "#0072B2", "one-shot": "#E69F00", "retrained": "#009E73"}
+_COLOURS = {"sequential": BLUE, "one-shot": ORANGE, "retrained": GREEN}
 
 
 def sequence_frame(study: StudyData) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def sequence_frame(study: StudyData) -> pd.DataFrame:
 
 def sequence_figure(study: StudyData, frame: pd.DataFrame) -> go.Figure:
     """Forget Dice of all requests so far (lines) and retain Dice (dotted), step by step, for each method."""
-    figure = go.Figure()
+    figure = blank(f"<b>{escape(study.name)}: deletion requests</b>")
     for method, colour in _COLOURS.items():
         rows = frame[frame["method"] == method]
         for column, dash in (("retain_dice", "dot"), ("forget_dice", "solid")):
@@ -53,26 +54,24 @@ def sequence_figure(study: StudyData, frame: pd.DataFrame) -> go.Figure:
                 marker={"size": 9},
                 name=f"{method}: {column.partition('_')[0]}",
             )
-    figure.update_layout(
-        template="simple_white",
-        title={"text": f"<b>{escape(study.name)}: deletion requests</b>"},
-        font={"family": "Helvetica, Arial, sans-serif", "size": 14},
-    )
     figure.update_xaxes(title="requests so far", dtick=1)
-    figure.update_yaxes(title="Dice", range=[-0.02, 1.02], showgrid=True, gridcolor="#eeeeee")
+    figure.update_yaxes(title="Dice", range=[-0.02, 1.02])
     return figure
 
 
 def write_sequence(study: StudyData, folder: Path) -> None:
     """Write requests_table.csv, .md and .html."""
     frame = sequence_frame(study)
-    shown = _readable(frame)
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [shown.columns, *shown.itertuples(index=False)]]
-    markdown = "\n".join([lines[0], "|" + "---|" * len(shown.columns), *lines[1:], ""])
+    shown, markdown = _readable(frame), sequence_markdown(study)
     replace_file(folder / "requests_table.csv", lambda path: frame.to_csv(path, index=False))
     replace_file(folder / "requests_table.md", lambda path: path.write_text(markdown, encoding="utf-8"))
     below = shown.to_html(index=False, border=0, justify="left")
-    write_page(folder / "requests_table.html", f"{study.name}: requests", [sequence_figure(study, frame)], below)
+    write_page(folder / "requests_table.html", f"{study.name}: requests", [sequence_figure(study, frame), below])
+
+
+def sequence_markdown(study: StudyData) -> str:
+    """The table as people read it."""
+    return markdown_table(_readable(sequence_frame(study)))
 
 
 def terminal_sequence(study: StudyData) -> Table:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from html import escape
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from rich.table import Table
 
 from analysis import numbers
 from analysis.intervals import BASELINE, COLUMNS, RETRAINED, metric_intervals, values_after, with_bounds
-from analysis.page import write_page
-from analysis.statistics import holm, sign_flip
+from analysis.page import markdown_table, write_page
+from analysis.ranking import paired_tests
+from analysis.style import BLUE, GREEN, VERMILLION, blank
 from analysis.tables import StudyData
 from study.records import RUNNING, replace_file
 
@@ -63,21 +63,16 @@ def suite_tests(study: StudyData) -> pd.DataFrame:
     Columns: `horizon`, `metric` (`retain_dice`, `forget_dice`, `heldout_dice`), `first`, `second`, `units`,
     `difference` (first - second, mean over units), `p` (two-sided), `p_holm` (corrected over the pairs).
     """
-    rows: list[dict[str, Any]] = []
-    entries = [entry["strategy"] for entry in study.suite["entries"]]
+    order = {entry["strategy"]: place for place, entry in enumerate(study.suite["entries"])}
+    trials = study.trials[study.trials["status"] != RUNNING].rename(columns={"seed": "run"})
+    trials = trials.sort_values("strategy", key=lambda names: names.map(order), kind="stable")
+    found = []
     for horizon in study.suite["horizons"]:
-        for subset in ("retain", "forget", "heldout"):
-            units = {name: _units(study, name, horizon, subset) for name in entries}
-            pairs = []
-            for first, second in combinations(entries, 2):
-                difference = (units[first] - units[second]).dropna().to_numpy()
-                if len(difference):
-                    pair = {"horizon": horizon, "metric": f"{subset}_dice", "first": first, "second": second}
-                    pair |= {"units": len(difference), "difference": difference.mean(), "p": sign_flip(difference)}
-                    pairs.append(pair)
-            corrected = holm([pair["p"] for pair in pairs])
-            rows += [{**pair, "p_holm": p} for pair, p in zip(pairs, corrected, strict=True)]
-    return pd.DataFrame(rows)
+        values = values_after(study, list(trials["id"]), horizon)
+        tests = paired_tests(trials[["id", "strategy", "run"]].merge(values, on="id"))
+        found.append(tests.assign(horizon=horizon))
+    tests = pd.concat(found, ignore_index=True)
+    return tests[["horizon", *(name for name in tests.columns if name != "horizon")]]
 
 
 def write_suite(study: StudyData, folder: Path) -> None:
@@ -87,21 +82,26 @@ def write_suite(study: StudyData, folder: Path) -> None:
     csv, markdown, html = (folder / f"{study.space}_table.{kind}" for kind in ("csv", "md", "html"))
     replace_file(csv, lambda path: table.to_csv(path, index=False))
     replace_file(folder / f"{study.space}_tests.csv", lambda path: tests.to_csv(path, index=False))
-    replace_file(markdown, lambda path: path.write_text(_markdown(shown, _note(study)), encoding="utf-8"))
+    replace_file(markdown, lambda path: path.write_text(suite_markdown(study), encoding="utf-8"))
     figure = suite_figure(study, table)
     below = f"<p>{escape(_note(study))}</p>\n{shown.to_html(index=False, border=0, justify='left')}"
-    write_page(html, f"{study.name}: table", [figure], below)
+    write_page(html, f"{study.name}: table", [figure, below])
+
+
+def suite_markdown(study: StudyData) -> str:
+    """The table as people read it, and what stands behind it."""
+    return f"{markdown_table(_readable(suite_table(study)))}\n{_note(study)}\n"
 
 
 def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
     """Retain and forget Dice of every recipe and horizon with their intervals, beside the references."""
-    figure = go.Figure()
+    figure = blank(f"<b>{escape(study.name)}</b><br><sup>strategy and epochs; bars: 95 % intervals</sup>")
     references = [name for name in (BASELINE, RETRAINED) if name in study.references]
     names = [f"{row.strategy}, {row.horizon}" for row in table.itertuples()]
     for column, colour, label in (
-        ("retain_dice", "#0072B2", "retain Dice"),
-        ("heldout_dice", "#009E73", "held-out Dice"),
-        ("forget_dice", "#D55E00", "forget Dice"),
+        ("retain_dice", BLUE, "retain Dice"),
+        ("heldout_dice", GREEN, "held-out Dice"),
+        ("forget_dice", VERMILLION, "forget Dice"),
     ):
         centre = table[column]
         bare = [0.0] * len(references)
@@ -117,14 +117,8 @@ def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
             marker={"color": colour, "size": 11},
             name=label,
         )
-    figure.update_layout(
-        template="simple_white",
-        title={"text": f"<b>{escape(study.name)}</b><br><sup>strategy and epochs; bars: 95 % intervals</sup>"},
-        font={"family": "Helvetica, Arial, sans-serif", "size": 14},
-        scattermode="group",
-        scattergap=0.7,
-    )
-    figure.update_yaxes(title="Dice", range=[-0.02, 1.02], showgrid=True, gridcolor="#eeeeee")
+    figure.update_layout(scattermode="group", scattergap=0.7)
+    figure.update_yaxes(title="Dice", range=[-0.02, 1.02])
     return figure
 
 
@@ -147,14 +141,6 @@ def terminal_table(study: StudyData) -> Table:
         ]
         table.add_row(*first, means["retention"], means["heldout_dice"], means["retrain_gap"])
     return table
-
-
-def _units(study: StudyData, strategy: str, horizon: int, subset: str) -> pd.Series:
-    """The Dice of every subject of a set under every seed of a recipe, by (seed, subject)."""
-    trials = study.trials[(study.trials["strategy"] == strategy) & (study.trials["status"] != RUNNING)]
-    values = values_after(study, list(trials["id"]), horizon)
-    chosen = values[values["set"] == subset].merge(trials[["id", "seed"]], on="id")
-    return chosen.set_index(["seed", "subject"])["dice"]
 
 
 def _published(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,8 +184,3 @@ def _note(study: StudyData) -> str:
     return text + (
         " Few subjects or seeds: the intervals are too narrow." if min(gone, study.suite["seeds"]) < 5 else ""
     )
-
-
-def _markdown(shown: pd.DataFrame, note: str) -> str:
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [shown.columns, *shown.itertuples(index=False)]]
-    return "\n".join([lines[0], "|" + "---|" * len(shown.columns), *lines[1:], "", note, ""])

@@ -1,7 +1,7 @@
 """A study's records, read back from its folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 from study.constraints import Constraint, parse
 from study.records import OBJECTIVES, Objective
 from study.tables import (
-    Table,
     history_table,
     references_table,
     sequence_table,
@@ -30,6 +29,7 @@ class StudyData(NamedTuple):
     """A study as its records tell it.
 
     Attributes:
+        record: its study.json.
         name: of the study.
         space: the search space's file name.
         objective: of the search.
@@ -48,8 +48,11 @@ class StudyData(NamedTuple):
         published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
         suite: `horizons`, `seeds` and `entries` (`strategy`, `knobs`, `published`) of a suite, or empty.
         classes: of the cohort, the background included.
+        planned: trials of the study in all.
+        domains: searched knob -> its distribution, as Optuna writes it in JSON; empty for a suite.
     """
 
+    record: dict[str, Any]
     name: str
     space: str
     objective: Objective
@@ -66,10 +69,20 @@ class StudyData(NamedTuple):
     published: dict[str, Any]
     suite: dict[str, Any]
     classes: int
+    planned: int
+    domains: dict[str, Any]
 
 
-def load_study(folder: Path) -> StudyData:
+TABLES = ("trials", "history", "subjects", "references", "sequence")
+"""The tables of a study."""
+
+
+def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
     """Read the records of a study; tables that do not exist yet are empty.
+
+    Args:
+        folder: of the study.
+        tables: those to read, as the others can be large; these are empty.
 
     Raises:
         StudyError: for a folder that holds no study, or records that are damaged or incomplete.
@@ -84,8 +97,9 @@ def load_study(folder: Path) -> StudyData:
     try:
         knobs = study["knobs"]
         types = knob_types(knobs)
-        trials, history, subjects, evidence, sequence = _tables(folder, types)
+        trials, history, subjects, evidence, sequence = _tables(folder, types, tables)
         return StudyData(
+            record=study,
             name=study["name"],
             space=study["space"],
             objective=OBJECTIVES[study["settings"]["objective"]],
@@ -102,9 +116,23 @@ def load_study(folder: Path) -> StudyData:
             published=study["published"],
             suite=study["suite"],
             classes=len(study["cohort"]["classes"]),
+            planned=int(study["planned"]),
+            domains=study["domains"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
+
+
+def named_study(studies: Path, name: str) -> StudyData:
+    """Read the records of a study by its name.
+
+    Raises:
+        StudyError: there is none, with those that are there; or its records are damaged.
+    """
+    if not (studies / name / "study.json").is_file():
+        there = sorted(found.parent.name for found in studies.glob("*/study.json"))
+        raise StudyError(f"no study {name!r} in {studies}; there are {', '.join(there) or 'none'}")
+    return load_study(studies / name)
 
 
 def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
@@ -112,16 +140,18 @@ def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
     return {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
 
 
-def _tables(folder: Path, knobs: Mapping[str, type]) -> list[pd.DataFrame]:
+def _tables(folder: Path, knobs: Mapping[str, type], wanted: Collection[str]) -> list[pd.DataFrame]:
     others = (history_table, subjects_table, references_table, sequence_table)
+    opened = dict(zip(TABLES, (trials_table(folder, knobs), *(one(folder) for one in others)), strict=True))
     try:
-        return [_frame(table) for table in (trials_table(folder, knobs), *(open_one(folder) for open_one in others))]
+        read = {name: opened[name].read() for name in TABLES if name in wanted}
     except (pa.ArrowException, OSError, KeyError) as error:
         raise StudyError(f"a table of {folder} is damaged: {error}") from error
+    return [_frame(read.get(name, table.schema.empty_table())) for name, table in opened.items()]
 
 
-def _frame(table: Table) -> pd.DataFrame:
-    frame = table.read().to_pandas()
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas(integer_object_nulls=True)  # else whole numbers become 3.0 beside a gap
     marks = [name for name in ("feasible", "on_front", "diverged") if name in frame]
     return frame.assign(**{name: frame[name].eq(True) for name in marks})
 

@@ -14,7 +14,6 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from rich.markup import escape
 
 from analysis.console import best_line
-from analysis.front import best_feasible
 from search_spaces.space import Suite
 from study.plan import Plan
 from study.recording import Recorder
@@ -152,7 +151,7 @@ class Events(Callback):
         for folder in (self._plan.settings.folder / "tune").glob(f"*/{name}/checkpoint_*"):
             shutil.rmtree(folder)
         self.search.ended(row)
-        best = best_feasible(rows, self._plan.objective)
+        best = self._recorder.best
         shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
         self._view.ended(
             name, _line(row, shown), f"best feasible: {best_line(best)}" if best else "no feasible trial yet"

@@ -2,11 +2,9 @@
 
 import contextlib
 import hashlib
-import json
-import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +15,14 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from analysis.front import best_feasible
-from analysis.report import erasure_report, subjects_figure, write_report
-from analysis.tables import StudyData, StudyError, knob_types, load_study
+from analysis.erasure import erasure_report, subjects_figure, write_report
+from analysis.front import chosen
+from analysis.tables import StudyData, StudyError, knob_types, named_study
+from study.command import trial_command
 from study.constraints import violations
-from study.records import FINISHED, replace_file, write_json
-from study.run import BAD_INPUT
-from study.settings import StudySettings
+from study.failure import fail
+from study.plan import PlanError
+from study.records import replace_file, write_json
 from study.tables import trials_table
 from trainables.folders import appearing
 from trainables.med3d import medicalnet_layout
@@ -60,11 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     settings = tyro.cli(ExportSettings, prog="python -m study.export", args=arguments)
     try:
         export(settings, Console())
-    except (ExportError, StudyError) as error:
-        Console(stderr=True).print(
-            f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
-        return BAD_INPUT
+    except (ExportError, StudyError, PlanError) as error:
+        return fail(*str(error).splitlines())
     return 0
 
 
@@ -72,12 +68,13 @@ def export(settings: ExportSettings, console: Console) -> None:
     """Write the folder; nothing appears unless all of it does.
 
     Raises:
-        ExportError: an unknown, unfinished or infeasible trial, a folder that exists.
-        StudyError: a study that cannot be read.
+        ExportError: an infeasible trial, a folder that exists.
+        StudyError: a study that cannot be read, an unknown or unfinished trial.
+        PlanError: the trial was not kept, and the cohort cannot be read or has changed.
     """
     folder = settings.studies / settings.study
-    study = load_study(folder)
-    record = json.loads((folder / "study.json").read_text())
+    study = named_study(settings.studies, settings.study)
+    record = study.record
     row = _chosen(study, trials_table(folder, knob_types(study.knobs)).rows, settings)
     if settings.to.exists():
         raise ExportError(f"--to: {settings.to} exists already")
@@ -86,28 +83,17 @@ def export(settings: ExportSettings, console: Console) -> None:
         save_file(state, made / "model.safetensors")
         torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, made / "model.pth")
         write_json(made / "preprocessing.json", _preprocessing(record))
-        report = erasure_report(study, record, row)
+        report = erasure_report(study, row)
         report["hashes"] = {name: _sha256(made / name) for name in ("model.safetensors", "model.pth")}
         report["hashes"]["cohort"] = record["cohort"]["digest"]
-        report["command"] = _command(record, row)
+        report["command"] = trial_command(record, row)
         write_report(report, subjects_figure(study, row["id"], int(row["epochs_done"])), made)
         replace_file(made / "README.md", lambda path: path.write_text(_card(report, record), encoding="utf-8"))
     console.print(f"trial {row['id']} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
 
 
 def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettings) -> Mapping[str, Any]:
-    finished = [row for row in rows if row["status"] == FINISHED]
-    if settings.trial:
-        row: Mapping[str, Any] | None = next((row for row in finished if row["id"] == settings.trial), None)
-        if row is None:
-            raise ExportError(
-                f"--trial: study {study.name!r} has no finished trial {settings.trial!r};"
-                f" it has {', '.join(row['id'] for row in finished) or 'none'}"
-            )
-    else:
-        row = best_feasible(rows, study.objective)
-        if row is None:
-            raise ExportError(f"study {study.name!r} has no feasible trial; give it more, or name one with --trial")
+    row = chosen(rows, study.objective, settings.trial)
     if not (row["feasible"] or settings.allow_infeasible):
         missed = [name for name, by in violations(study.constraints, row).items() if by > 0]
         raise ExportError(
@@ -121,9 +107,9 @@ def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) ->
     kept = folder / "front" / row["id"] / "weights.safetensors"
     with contextlib.suppress(OSError, SafetensorError):
         return load_file(kept)
-    from study.weights import weights_again  # needs Ray and the cohort, which a kept trial does not
+    from study.weights import networks_again  # needs Ray and the cohort, which a kept trial does not
 
-    return {name: torch.tensor(value) for name, value in weights_again(record, folder, row).items()}
+    return {name: torch.tensor(value) for name, value in networks_again(record, folder, row).unlearned.items()}
 
 
 def _preprocessing(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,33 +125,6 @@ def _preprocessing(record: Mapping[str, Any]) -> dict[str, Any]:
         "intensity": "z-score over the non-zero voxels of a scan; zero elsewhere",
         "output": "logits at a quarter of the resolution; trilinear (align_corners=False) to the shape, then argmax",
     }
-
-
-def _command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The study command that runs this trial again: alone, or among those of its suite."""
-    defaults, given = StudySettings().plain(), record["settings"]
-    knobs = {name: row[name] for name in record["knobs"] if row[name] is not None}
-    apart = {"name", "studies", "resume", "verbose", "explain", "tracking_uri", "optuna_storage", "examine"}
-    words = ["python -m study.run"]
-    if not record["suite"]:
-        words += [f"--space {row['strategy']}", "--trials 1"]
-        words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in knobs.items()]
-        apart |= {"space", "knobs", "epochs", "trials"}
-        apart |= {"sampler", "enqueue", "warm_start", "early_stopping", "grace"}  # nothing is searched
-    options = {
-        field.name: given[field.name]
-        for field in fields(StudySettings)
-        if field.name not in apart and given[field.name] != defaults[field.name]
-    }
-    for name, value in options.items():
-        option = name.replace("_", "-")
-        if value is False:
-            words.append(f"--no-{option}")
-        else:
-            words += [
-                f"--{option} {shlex.quote(str(one))}" for one in (value if isinstance(value, list) else [value])
-            ]
-    return " ".join(words)
 
 
 def _card(report: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.front import mark
+from analysis import numbers
+from analysis.front import best_feasible, mark
 from study.constraints import Constraint
 from study.records import (
     EVIDENCE,
@@ -19,7 +20,7 @@ from study.records import (
 )
 from study.references import Reference
 from study.tables import Table, history_table, references_table, subjects_table, trials_table
-from study.tracking import PARENT, Tracker
+from study.tracking import DESCRIPTION, PARENT, RUN_NAME, Tracker
 
 _MARKS = ("feasible", "on_front")
 _MLFLOW_STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED", RUNNING: "KILLED"}
@@ -64,6 +65,11 @@ class Recorder:
         return list(self._trial_rows.values())
 
     @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The best feasible trial so far; it is always on the front."""
+        return best_feasible((row for row in self._trial_rows.values() if row["on_front"]), self._objective)
+
+    @property
     def references(self) -> list[dict[str, Any]]:
         """The table of references."""
         return list(self._reference_rows.values())
@@ -89,16 +95,16 @@ class Recorder:
         epochs = dict(zip(last["id"], last["epoch_max"], strict=True))
         for row in self.references:
             params = {"reference": row["id"], "digest": row["digest"]}
-            self._tracker.start(row["id"], params, {"status": FINISHED}, "FINISHED")
+            self._tracker.start(row["id"], params, {"kind": "reference", "status": FINISHED}, "FINISHED")
         for row in self.rows:
             self._tell_run(row, _MLFLOW_STATUS[row["status"]])
         for row in (*self.references, *self.rows):
-            self._tracker.log_lacking(row["id"], epochs.get(row["id"], 0), partial(self._numbers, row["id"]))
+            self._tracker.log_lacking(row["id"], epochs.get(row["id"], 0), partial(self._all_metrics, row["id"]))
             if row["evidence"]:
-                self._tracker.measure(row["id"], {column: row[column] for column in EVIDENCE})
+                self._tracker.measure(row["id"], _evidence(row))
 
-    def _numbers(self, trial: str) -> list[dict[str, Any]]:
-        return [_numbers(epoch) for epoch in self.epochs(trial)]
+    def _all_metrics(self, trial: str) -> list[dict[str, Any]]:
+        return [_metrics(epoch) for epoch in self.epochs(trial)]
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference, its single subjects and its history."""
@@ -119,7 +125,7 @@ class Recorder:
         for table, rows in ((self._trials, self._trial_rows), (self._references, self._reference_rows)):
             if name in rows:
                 self._write(table, rows, [{**rows[name], **dict.fromkeys(EVIDENCE), **found}])
-        self._tracker.measure(name, found)
+        self._tracker.measure(name, _evidence(found))
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues.
@@ -146,7 +152,7 @@ class Recorder:
         self._latest[trial] = result
         if result["epoch"] in self._horizons:
             self._record_subjects(trial, result["epoch"], result["subjects"])
-        self._tracker.log(trial, [_numbers(row)])
+        self._tracker.log(trial, [_metrics(row)])
 
     def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> None:
         """A trial is finished, pruned or failed: its last epoch's metrics are its result, and the front may change.
@@ -174,12 +180,17 @@ class Recorder:
                 self._tell_run(row, _MLFLOW_STATUS[status])
             else:
                 self._tracker.tag(row["id"], {name: row[name] for name in _MARKS})
+        best = self.best
+        if best is not None and best["id"] == trial:
+            self._describe(best)
 
-    def result(self, best: Mapping[str, Any] | None, files: Sequence[Path], complete: bool) -> None:
+    def result(self, files: Sequence[Path], complete: bool) -> None:
         """End the parent run with the best trial's metrics and the study's files."""
+        best = self.best
         if best is not None:
-            self._tracker.log(PARENT, [{"epoch": self.ended_trials, **{name: best[name] for name in METRICS}}])
-            self._tracker.tag(PARENT, {"best_trial": best["id"]})
+            metrics = {"epoch": self.ended_trials, **{name: best[name] for name in METRICS}}
+            self._tracker.log(PARENT, [_metrics(metrics)])
+        self._describe(best)
         for file in files:
             self._tracker.attach(PARENT, file)
         self._tracker.end(PARENT, "FINISHED" if complete else "KILLED")
@@ -207,8 +218,38 @@ class Recorder:
         outcome = {"id", "epochs_done", "seconds", "problem", *told, *METRICS, *EVIDENCE}
         knobs = {name: value for name, value in row.items() if name not in outcome and value is not None}
         tags = {name: row[name] for name in ("strategy", *told) if row[name] is not None}
-        self._tracker.start(row["id"], knobs, tags, status)
+        self._tracker.start(row["id"], knobs, {"kind": "trial", RUN_NAME: self._title(row), **tags}, status)
+
+    def _title(self, row: Mapping[str, Any]) -> str:
+        """A trial's name in MLflow: its strategy and knobs."""
+        knobs = [f"{name}={numbers.knob(row[name])}" for name in self._knobs if row[name] is not None]
+        return " ".join([row["strategy"], *knobs])
+
+    def _describe(self, best: Mapping[str, Any] | None) -> None:
+        """Say in the parent run which trial is best."""
+        if best is None:
+            self._tracker.tag(PARENT, {DESCRIPTION: "No trial is feasible so far."})
+            return
+        metrics = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention")
+        lines = [f"| {name.replace('_', ' ')} | {numbers.metric(best[name])} |" for name in metrics]
+        text = f"Best feasible trial: **{self._title(best)}** (`{best['id']}`)\n\n| metric | |\n|---|---|\n"
+        where = f"\n\nIts weights are in the study's folder under `front/{best['id']}/`."
+        self._tracker.tag(PARENT, {"best_trial": best["id"], DESCRIPTION: text + "\n".join(lines) + where})
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "id"}
+def metric_name(column: str) -> str:
+    """A column's name in MLflow, which groups its charts by what stands before the slash."""
+    subset, _, metric = column.partition("_")
+    if subset in ("retain", "forget", "heldout"):
+        return f"{subset}/{metric}"
+    if column in METRICS and column.endswith("_gap"):
+        return f"gap/{column.removesuffix('_gap')}"
+    return f"training/{column}" if column in ("loss", "seconds") else column
+
+
+def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {metric_name(name): value for name, value in row.items() if name != "id"}
+
+
+def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"evidence/{name}": row[name] for name in EVIDENCE if name in row}

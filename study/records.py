@@ -145,6 +145,11 @@ class TrialConfig:
         }
 
 
+def given(value: Any) -> bool:
+    """Whether a cell of a table holds a value; pandas tells what is missing as None or NaN."""
+    return value is not None and value == value
+
+
 def digest_of(value: Any) -> str:
     """First 12 hex digits of the SHA-256 of the value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -9,35 +9,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
+from study.failure import FAILED, fail
 from study.interrupts import Interrupts
 from study.settings import StudySettings, parse
 
 if TYPE_CHECKING:
     from study.plan import Plan
 
-BAD_INPUT, FAILED = 2, 1
-"""Exit codes; after a signal it is 128 + the signal's number."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one study; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    console, errors = Console(), Console(stderr=True)
+    console = Console()
     settings = parse(arguments)
     if settings.resume:
-        settings = _resumed(settings, arguments, errors)
+        settings = _resumed(settings, arguments)
     _quiet(settings.verbose)
     with Interrupts() as interrupts:
         try:
-            return _run(settings, console, errors, interrupts)
+            return _run(settings, console, interrupts)
         except KeyboardInterrupt:
             console.print("Interrupted. The same command continues.")
             return interrupts.exit_code
 
 
-def _run(settings: StudySettings, console: Console, errors: Console, interrupts: Interrupts) -> int:
+def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> int:
+    from study.ownership import OwnedError
     from study.plan import PlanError, explained, make_plan
     from study.references import FitError
     from study.search.searcher import StorageError
@@ -55,14 +53,14 @@ def _run(settings: StudySettings, console: Console, errors: Console, interrupts:
             raise PlanError([conflict])
         return 0 if run_study(plan, console, interrupts) else interrupts.exit_code
     except PlanError as error:
-        return _fail(errors, error.problems, BAD_INPUT)
-    except (WeightsError, StorageError) as error:
-        return _fail(errors, str(error).splitlines(), BAD_INPUT)
+        return fail(*error.problems)
+    except (WeightsError, StorageError, OwnedError) as error:
+        return fail(*str(error).splitlines())
     except (FitError, StudyError) as error:
-        return _fail(errors, [str(error)], FAILED)
+        return fail(str(error), code=FAILED)
 
 
-def _resumed(settings: StudySettings, arguments: list[str], errors: Console) -> StudySettings:
+def _resumed(settings: StudySettings, arguments: list[str]) -> StudySettings:
     """The stored settings of a study, with the options given beside --resume; exits on a conflict."""
     path = settings.studies / settings.resume / "study.json"
     try:
@@ -74,7 +72,7 @@ def _resumed(settings: StudySettings, arguments: list[str], errors: Console) -> 
         problem = (
             f"--resume: {path} cannot be read ({type(error).__name__}); studies there: {', '.join(there) or 'none'}"
         )
-        sys.exit(_fail(errors, [problem], BAD_INPUT))
+        sys.exit(fail(problem))
     given = parse(arguments, replace(before, knobs=(), constraint=()))  # else what is given again would be added
     knobs, constraint = given.knobs or before.knobs, given.constraint or before.constraint
     return replace(given, knobs=knobs, constraint=constraint, resume="", name=before.name)
@@ -114,12 +112,6 @@ def _quiet(verbose: bool) -> None:
         warnings.filterwarnings("ignore", "All-NaN slice")  # halving, where no trial has a score yet
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the view tells of trials that fail
         logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # and of a store that cannot be written
-
-
-def _fail(errors: Console, problems: list[str], code: int) -> int:
-    for problem in problems:
-        errors.print(f"[bold red]error:[/bold red] {escape(problem)}", highlight=False, soft_wrap=True)
-    return code
 
 
 if __name__ == "__main__":

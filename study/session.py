@@ -1,12 +1,10 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
-import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -14,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from filelock import FileLock, Timeout
+from optuna.distributions import distribution_to_json
 from ray.tune import TuneError
 from rich.console import Console
 
 from analysis.figures import write_pareto
-from analysis.front import best_feasible
 from analysis.sequence import write_sequence
 from analysis.suite import write_suite
 from analysis.tables import load_study
@@ -29,6 +26,7 @@ from study.events import no_space
 from study.evidence import gather_evidence, unknown
 from study.head import watched_head
 from study.interrupts import Interrupts
+from study.ownership import alone
 from study.plan import Plan, PlanError
 from study.recording import Recorder
 from study.records import write_json
@@ -64,8 +62,8 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
         Whether the study is complete; False after a signal.
 
     Raises:
-        PlanError: the folder's trials started from another baseline than this session's would, or another process
-            runs the study.
+        PlanError: the folder's trials started from another baseline than this session's would.
+        OwnedError: another process runs the study.
         StudyError: the study cannot go on; what it has is on disk.
     """
     settings, folder = plan.settings, plan.settings.folder
@@ -114,40 +112,22 @@ def _run(plan: Plan, digests: dict[str, str], console: Console, interrupts: Inte
         complete = complete and not interrupts.caught
         if complete and settings.evidence:
             gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
-        best = best_feasible(recorder.rows, plan.objective)
+        best = recorder.best
         if complete and plan.requests and best:
             follow_requests(plan, references, best, resources, view, _listener(plan, view))
     recorder.close()
     written = load_study(folder)
     write_pareto(written, folder / "pareto.html")
-    if plan.horizons:
+    if plan.horizons and recorder.ended_trials:
         write_suite(written, folder)
     if len(written.sequence):
         write_sequence(written, folder)
-    recorder.result(best, records_of(folder), complete)
+    recorder.result(records_of(folder), complete)
     tracker.close()
     if settings.evidence:
         print_evidence(plan, [*recorder.references, *recorder.rows], console)
     print_result(plan, recorder.rows, tracking_uri(settings), tracker.problem, complete, console)
     return complete
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a study's folder, so that one process at a time writes to it.
-
-    Raises:
-        PlanError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    owner = folder / ".owner"
-    try:
-        with FileLock(folder / ".lock", blocking=False):
-            owner.write_text(f"process {os.getpid()} on {platform.node()}")
-            yield
-    except Timeout as error:
-        who = owner.read_text() if owner.exists() else "another process"
-        raise PlanError([f"study {folder.name!r} is being run by {who}: wait for it, or stop it"]) from error
 
 
 def open_tracker(settings: StudySettings, tell: Callable[[str], None]) -> Tracker:
@@ -229,9 +209,10 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
     return {
         "name": plan.settings.name,
         "space": plan.settings.space,
+        "planned": min(plan.trials, space.size or plan.trials) if isinstance(space, Space) else plan.trials,
         "settings": {**plan.settings.plain(), "resume": ""},
         "knobs": {name: kind.__name__ for name, kind in space.knobs.items()},
-        "domains": {name: repr(domain) for name, domain in domains.items()},
+        "domains": {name: json.loads(distribution_to_json(domain)) for name, domain in domains.items()},
         "constraints": [str(constraint) for constraint in plan.constraints],
         "suite": suite,
         "cohort": {
@@ -255,6 +236,7 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
 def tags_of(description: dict[str, Any]) -> dict[str, str]:
     """The tags of a study's parent run."""
     return {
+        "kind": "study",
         "space": description["space"],
         "cohort": description["cohort"]["digest"],
         "mlflow.source.git.commit": description["commit"],

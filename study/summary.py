@@ -144,18 +144,23 @@ def print_result(
         say(f"[bold]best feasible[/bold]   {best_line(best)}")
     else:
         say("[bold]no feasible trial[/bold]: give the search more trials")
+    name = escape(f"{settings.name}{_studies(settings)}")
     if problem:
         say(
             f"[yellow]MLflow could not be written[/yellow] ({escape(problem)});"
             " the records are complete; send the rest with"
-            f" python -m study.sync {settings.name}{_studies(settings)}"
+            f" python -m study.sync {name}"
         )
-    resume = f"python -m study.run --resume {settings.name}{_studies(settings)}"
+    resume = f"python -m study.run --resume {name}"
     if not isinstance(plan.space, Space):
         say(f"table           {escape(str(settings.folder / f'{settings.space}_table'))}.{{md,csv,html}}")
     say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
     served = uri.startswith(("http://", "https://"))
-    say(f"MLflow          {escape(uri if served else f'mlflow ui --backend-store-uri {shlex.quote(uri)}')}")
+    database = f" --tracking-uri {shlex.quote(uri)}" if settings.tracking_uri else ""
+    say(f"MLflow, pages   {escape(uri if served else f'python -m analysis.ui{_studies(settings)}{database}')}")
+    say(f"report          python -m analysis.report {name}")
+    if best:
+        say(f"pictures        python -m study.pictures {name}")
     if complete and isinstance(plan.space, Space):
         say(f"more trials     {resume} --trials {settings.trials * 2}")
     elif not complete:
@@ -165,7 +170,7 @@ def print_result(
 def _studies(settings: StudySettings) -> str:
     """The option that finds the study's folder again, if it needs one."""
     elsewhere = settings.studies != Path("studies")
-    return escape(f" --studies {shlex.quote(str(settings.studies))}") if elsewhere else ""
+    return f" --studies {shlex.quote(str(settings.studies))}" if elsewhere else ""
 
 
 def _what(plan: Plan) -> str:

@@ -10,10 +10,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from study.failure import FAILED, fail
 from study.settings import StudySettings
-
-BAD_INPUT, FAILED = 2, 1
-"""Exit codes."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,14 @@ class SyncSettings:
 def main(arguments: list[str] | None = None) -> int:
     """Send one study; returns the exit code."""
     settings = tyro.cli(SyncSettings, prog="python -m study.sync", args=arguments)
-    console, errors = Console(), Console(stderr=True)
+    from study.ownership import OwnedError
     from study.plan import PlanError
 
     try:
-        problem = sync(settings, console)
-    except PlanError as error:
-        errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        return BAD_INPUT
-    if problem:
-        errors.print(f"[bold red]error:[/bold red] {escape(problem)}", highlight=False, soft_wrap=True)
-    return FAILED if problem else 0
+        problem = sync(settings, Console())
+    except (PlanError, OwnedError) as error:
+        return fail(*str(error).splitlines())
+    return fail(problem, code=FAILED) if problem else 0
 
 
 def sync(settings: SyncSettings, console: Console) -> str | None:
@@ -58,18 +53,19 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
         Why MLflow still lacks something, if it does.
 
     Raises:
-        PlanError: there is no such study, or it is running.
+        PlanError: there is no such study.
+        OwnedError: it is running.
     """
-    from analysis.front import best_feasible
-    from analysis.tables import StudyError, knob_types, load_study
+    from analysis.tables import StudyError, knob_types, named_study
+    from study.ownership import alone
     from study.plan import PlanError
     from study.recording import Recorder
-    from study.session import alone, open_tracker, records_of, tags_of, tracking_uri
+    from study.session import open_tracker, records_of, tags_of, tracking_uri
     from study.tracking import PARENT
 
     folder = settings.studies / settings.study
     try:
-        study = load_study(folder)
+        study = named_study(settings.studies, settings.study)
     except StudyError as error:
         raise PlanError([str(error)]) from error
     description = json.loads((folder / "study.json").read_text(encoding="utf-8"))
@@ -84,8 +80,7 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
         recorder = Recorder(folder, knobs, study.objective, study.constraints, sets, tracker, horizons)
         recorder.catch_up()
         rows = recorder.rows
-        wanted = len(study.suite["entries"]) * study.suite["seeds"] if study.suite else stored.trials
-        recorder.result(best_feasible(rows, study.objective), records_of(folder), recorder.ended_trials >= wanted)
+        recorder.result(records_of(folder), recorder.ended_trials >= study.planned)
         tracker.close()
     if tracker.problem is None:
         where = escape(tracking_uri(stored))

@@ -23,13 +23,16 @@ from rich.markup import escape
 STUDY_TAG, NAME_TAG = "study", "name"
 """Tags that find a run again: the study, and within it the trial id, the reference or `study` for the parent."""
 
+RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
+"""Tags that MLflow's pages show as a run's name and description (Markdown)."""
+
 PARENT = "study"
 """Name of a study's parent run; the runs of its trials and references are named by id."""
 
 _QUEUE_LENGTH = 10_000
 _MOST_METRICS, _MOST_TOGETHER = 1000, 500
-_LONGEST_PAUSE, _PATIENCE = 30.0, 10.0
-"""Seconds: between two attempts, and from the last success to giving up on what is left at the end."""
+_GATHERING, _LONGEST_PAUSE, _PATIENCE = 0.5, 30.0, 10.0
+"""Seconds: from a change to its request, between two attempts, and from the last success to giving up at the end."""
 
 
 @dataclass
@@ -198,6 +201,7 @@ class Tracker:
         """What is in the queue, at least one change, merged by run; and whether it was the end of it."""
         changes: dict[str, _Change] = {}
         item = self._queue.get()
+        self._closing.wait(_GATHERING)  # what a run gets at about the same time is one request
         for _ in range(_MOST_TOGETHER):
             if item is None:
                 return changes, True
@@ -262,7 +266,7 @@ class _Runs:
 
     def send(self, name: str, change: _Change) -> None:
         """Make a run be what a change says."""
-        known = self._known.get(name) or self._create(name)
+        known = self._known.get(name) or self._create(name, change.tags.get(RUN_NAME, name))
         epochs = list(change.epochs)
         if change.lacking is not None and change.lacking[0] > known.epoch:
             now = int(time.time() * 1000)
@@ -304,10 +308,10 @@ class _Runs:
                 self._client.set_terminated(known.id, change.status)
             known.status = change.status
 
-    def _create(self, name: str) -> _Known:
+    def _create(self, name: str, title: str) -> _Known:
         parent = {} if name == PARENT else {"mlflow.parentRunId": self._known[PARENT].id}
         tags = {STUDY_TAG: self._study, NAME_TAG: name, **parent}
-        run = self._client.create_run(self._experiment, tags=tags, run_name=self._study if name == PARENT else name)
+        run = self._client.create_run(self._experiment, tags=tags, run_name=self._study if name == PARENT else title)
         self._known[name] = _as_known(run)
         return self._known[name]
 

@@ -3,14 +3,14 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from study.plan import Plan, make_plan
+from study.plan import Plan, PlanError, make_plan
 from study.references import BASELINE, Reference, fit_digests, fit_networks, reference_fits
 from study.resources import Resources, share
 from study.settings import StudySettings
@@ -49,21 +49,43 @@ def front_weights(folder: Path, trial: str) -> Path:
     return folder / "front" / trial / WEIGHTS_FILE
 
 
-def weights_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The weights of a trial that was not kept, on a Ray of its own; the cohort must still be there.
+class Networks(NamedTuple):
+    """The plan of a study, and the weights before and after a trial."""
+
+    plan: Plan
+    baseline: dict[str, np.ndarray]
+    unlearned: dict[str, np.ndarray]
+
+
+def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any]) -> Networks:
+    """The baseline and a finished trial of a recorded study, on a Ray of its own; the cohort must still be there.
+
+    What was not kept is computed again.
+
+    Args:
+        record: study.json.
+        folder: of the study.
+        row: of the trial, in the trial table.
 
     Raises:
-        PlanError: the cohort cannot be read.
+        PlanError: the cohort cannot be read, or is another one than the study's, or the baseline would be another.
     """
     settings = StudySettings.from_plain({**record["settings"], "studies": folder.parent, "name": folder.name})
     plan = make_plan(settings)
+    if plan.cohort.digest != record["cohort"]["digest"]:
+        raise PlanError([f"study {folder.name!r} was made of other data: the cohort's files have changed since"])
+    if any(list(getattr(plan.split, name)) != subjects for name, subjects in record["split"].items()):
+        raise PlanError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
+    fits = {BASELINE: reference_fits(plan)[BASELINE]}
+    digests = fit_digests(plan, fits)
+    if digests[BASELINE] != record["references"][BASELINE]["digest"]:
+        reason = "the file of --weights, or the version of torch or Lethe, has changed since"
+        raise PlanError([f"the baseline of study {folder.name!r} cannot be made again: {reason}"])
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         resources = share(settings.concurrent)
-        fits = {BASELINE: reference_fits(plan)[BASELINE]}
-        references = fit_networks(
-            plan, fits, fit_digests(plan, fits), cache_dir(), resources, lambda name, report: None
-        )
-        return ray.get(trial_weights(plan, references, resources, row))
+        references = fit_networks(plan, fits, digests, cache_dir(), resources, lambda name, report: None)
+        unlearned = dict(ray.get(trial_weights(plan, references, resources, row)))
+        return Networks(plan, references[BASELINE].weights, unlearned)
     finally:
         ray.shutdown()

@@ -55,16 +55,22 @@ def evaluate(
     values: dict[str, dict[int, float]] = {name: {} for name in metric_functions()}
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        with mixed_precision(images.device):
-            logits = upsample(network(images[chosen].unsqueeze(1)), images.shape[1:])
-        probabilities = logits.float().softmax(1)
+        found = probabilities(network, images[chosen])
         for name, function in metric_functions().items():
-            values[name].update(zip(chosen, function(probabilities, labels[chosen]).tolist(), strict=True))
+            values[name].update(zip(chosen, function(found, labels[chosen]).tolist(), strict=True))
     return {
         f"{subset_name}_{name}": [nanmean(by_scan[scan] for scan in subject) for subject in subset]
         for name, by_scan in values.items()
         for subset_name, subset in subsets.items()
     }
+
+
+@torch.no_grad()
+def probabilities(network: SegmentationNetwork, images: Tensor) -> Tensor:
+    """(B, C, D, H, W) float32 probabilities of (B, D, H, W) images, at their resolution."""
+    with mixed_precision(images.device):
+        logits = upsample(network(images.unsqueeze(1)), images.shape[1:])
+    return logits.float().softmax(1)
 
 
 def means(values: Values) -> dict[str, float]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from study.failure import fail
+
 
 @dataclass(frozen=True)
 class UiSettings:
@@ -32,8 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Become the server."""
     settings = tyro.cli(UiSettings, prog="python -m analysis.ui", args=arguments)
     if not settings.studies.is_dir():
-        Console(stderr=True).print(f"[bold red]error:[/bold red] --studies: no such folder {settings.studies}")
-        sys.exit(2)
+        sys.exit(fail(f"--studies: no such folder {settings.studies}"))
+    if settings.tracking_uri.startswith(("http://", "https://")):
+        sys.exit(
+            fail(
+                "--tracking-uri: name the database of the MLflow server, not its address;"
+                " `mlflow server --app-name lethe` on its machine has the same pages"
+            )
+        )
     studies = settings.studies.absolute()
     uri = settings.tracking_uri or f"sqlite:///{studies / 'mlflow.db'}"
     Console().print(f"front           http://{settings.host}:{settings.port}/lethe/", highlight=False)

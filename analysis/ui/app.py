@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from functools import lru_cache
 from html import escape
 from importlib.resources import files
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import plotly
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from mlflow import MlflowClient
 from mlflow.server.fastapi_app import app
 
@@ -27,6 +28,8 @@ _POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " script-src 'self' 'unsafe-eval'"  # plotly compiles its WebGL calls
 )
+
+_QUOTED = re.compile(r"['`\\]")
 
 router = APIRouter(prefix="/lethe")
 
@@ -75,6 +78,37 @@ def table(name: str, kind: str) -> Response:
     return Response(made(), headers={"Content-Disposition": f'attachment; filename="{name}.{kind}"'})
 
 
+@router.get("/api/studies/{name}/importance")
+def importance(name: str) -> Response:
+    """The share of each knob in what tells the best tenth of the trials from the others."""
+    folder = _folder(name)
+    return Response(_importance(folder, _state(folder)), media_type="application/json")
+
+
+@router.get("/api/studies/{name}/runs/{trial}")
+def run(name: str, trial: str) -> Response:
+    """To a trial's run in MLflow's own pages."""
+    _folder(name)
+    client = MlflowClient()
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    if _QUOTED.search(name + trial):
+        raise HTTPException(404)
+    chosen = f"tags.`study` = '{name}' and tags.`name` = '{trial}'"
+    (found, *_) = client.search_runs(experiments, chosen, max_results=1) or [None]
+    if found is None:
+        raise HTTPException(404, f"MLflow has no run of trial {trial!r}; python -m study.sync {name} sends it")
+    return RedirectResponse(f"/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}")
+
+
+@router.get("/api/studies/{name}/pictures/{trial}/{file}")
+def picture(name: str, trial: str, file: str) -> Response:
+    """A file that study.pictures has written."""
+    found = _folder(name) / "pictures" / trial / file
+    if ".." in (trial, file) or not found.is_file():
+        raise HTTPException(404)
+    return FileResponse(found)
+
+
 @router.get("/{name}", response_class=HTMLResponse)
 def front_page(name: str) -> Response:
     """The front of one study."""
@@ -84,40 +118,28 @@ def front_page(name: str) -> Response:
 
 @lru_cache(8)
 def _payload(folder: Path, state: str) -> bytes:
-    found = load_study(folder)
-    return json.dumps(study_payload(found, _runs(found.name))).encode()
+    return json.dumps(study_payload(load_study(folder, ("trials", "references")), folder)).encode()
 
 
-def _runs(study: str) -> dict[str, str]:
-    """Trial id -> address of its run in this server."""
-    client = MlflowClient()
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    addresses: dict[str, str] = {}
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(
-            experiments, f"tags.`study` = '{study}'", max_results=5000, page_token=token or None
-        )
-        addresses |= {
-            run.data.tags["name"]: f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" for run in page
-        }
-        token = page.token or None
-    return addresses
+@lru_cache(8)
+def _importance(folder: Path, state: str) -> bytes:
+    from analysis.importance import PED_ANOVA, importance  # Optuna takes a moment to import
+
+    return json.dumps(importance(load_study(folder, ("trials",)), PED_ANOVA)).encode()
 
 
 def _summary(folder: Path) -> dict[str, object]:
     """A study's row in the list; a damaged one says so."""
     try:
-        found = load_study(folder)
-        record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except (StudyError, OSError, ValueError) as error:
+        found = load_study(folder, ("trials",))
+    except StudyError as error:
         return {"name": folder.name, "problem": str(error)}
     trials = found.trials
     best = trials[trials["feasible"]]["dice_gap"].max() if len(trials) else None
     return {
         "name": folder.name,
         "space": found.space,
-        "cohort": record["settings"].get("cohort", "").partition(":")[0],
+        "cohort": found.record["settings"]["cohort"].partition(":")[0],
         "trials": len(trials),
         "running": int((trials["status"] == "running").sum()),
         "front": int(trials["on_front"].sum()),
@@ -141,9 +163,10 @@ def _folder(name: str) -> Path:
 
 
 def _state(folder: Path) -> str:
-    """Changes whenever the study's tables do."""
+    """Changes whenever what the page shows of a study does."""
     tables = ("trials", "references")
     found = [folder / "study.json", *(file for table in tables for file in sorted((folder / table).glob("*")))]
+    found += sorted(folder.glob("pictures/*/index.html"))
     marks = [(file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in found if file.exists()]
     return f'"{hashlib.sha256(repr(marks).encode()).hexdigest()[:16]}"'
 

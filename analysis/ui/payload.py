@@ -1,7 +1,7 @@
 """What the pages are told of a study: plain columns, as JSON has them."""
 
 import math
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,17 +29,18 @@ AXES = {
 """What a plot can have on its axes: column -> title."""
 
 
-def study_payload(study: StudyData, runs: Mapping[str, str]) -> dict[str, Any]:
+def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
     """Everything that the front's page shows.
 
     Args:
         study: the study's tables.
-        runs: trial id -> address of its MLflow run.
+        folder: of the study.
     """
     trials = study.trials
     shown = [*study.knobs, *METRICS, *(name for name in EVIDENCE if name in AXES)]
     columns = ["id", "strategy", "status", "feasible", "on_front", "diverged", "epochs_done", "seconds", *shown]
-    rows = trials.to_dict("records")
+    needed = {"id", "feasible", "on_front", "retain_dice", "forget_dice", study.objective.best.column}
+    rows = trials[sorted(needed)].to_dict("records")
     best = best_feasible(rows, study.objective)
     volumes = running_hypervolume(rows)
     floor = study.retain_floor * study.references.get("baseline", {}).get("retain_dice", math.nan)
@@ -52,10 +53,11 @@ def study_payload(study: StudyData, runs: Mapping[str, str]) -> dict[str, Any]:
         "floor": _plain(floor),
         "knobs": list(study.knobs),
         "axes": AXES,
-        "columns": {name: [_plain(value) for value in trials[name]] for name in columns},
-        "run": [runs.get(row["id"]) for row in rows],
+        "columns": {name: list(map(_plain, trials[name].tolist())) for name in columns},
+        "folder": str(folder),
+        "pictures": [page.parent.name for page in folder.glob("pictures/*/index.html")],
         "best": best["id"] if best else None,
-        "hypervolume": [_plain(value) for value in volumes],
+        "hypervolume": volumes.tolist(),
         "references": {
             name: {key: _plain(value) for key, value in metrics.items()} for name, metrics in study.references.items()
         },
@@ -78,6 +80,4 @@ def running_hypervolume(rows: list[dict[str, Any]]) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -31,7 +31,7 @@ def study_folder(folder, rows=(), history=(), **changes):
     record = {
         "name": "hippocampus",
         "space": "noisy_label",
-        "settings": {"retain_floor": 0.9, "trials": 8, "objective": "gap"},
+        "settings": {"retain_floor": 0.9, "trials": 8, "objective": "gap", "cohort": "phantom", "seed": 0},
         "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
         "constraints": ["retention>=0.9"],
         "references": {
@@ -39,6 +39,8 @@ def study_folder(folder, rows=(), history=(), **changes):
             "retrained": {"digest": "3d4e5f", "retain_dice": 0.79, "forget_dice": 0.65},
         },
         "suite": {},
+        "domains": {},
+        "planned": 8,
         "selection": {"steering_references": [], "report_references": ["retrained"], "warnings": []},
         "cohort": {"classes": ["background", "anterior", "posterior"]},
         "published": {
@@ -54,6 +56,12 @@ def study_folder(folder, rows=(), history=(), **changes):
     if history:
         history_table(folder).upsert(history)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_study():
+    """Writes a study into a folder: (folder, rows, history, changes of study.json)."""
+    return study_folder
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
+import moocore
 import numpy as np
 import pytest
 
-from analysis.front import best_feasible, mark, pareto_front
+from analysis.front import best_feasible, chosen, mark, pareto_front
+from analysis.tables import StudyError
 from study.constraints import Constraint
 from study.records import OBJECTIVES
 
@@ -43,6 +45,20 @@ def test_a_front_of_hundreds_is_the_brute_force_front():
     front = pareto_front(scores)
     assert front.tolist() == brute_front(scores)
     assert 100 < front.sum() < 400
+
+
+def test_the_front_is_that_of_moocore():
+    """On sets with ties, duplicates and what is undefined."""
+    rng = np.random.default_rng(0)
+    for number in range(1000):
+        levels = (3, 8, 1000)[number % 3]
+        scores = rng.integers(levels + 1, size=(rng.integers(1, 30), 2 + number % 2)) / levels - 0.5
+        scores = np.concatenate([scores, scores[: number % 4]])
+        scores[rng.random(len(scores)) < 0.1, rng.integers(scores.shape[1])] = np.nan
+        defined = ~np.isnan(scores).any(axis=1)
+        expected = np.zeros(len(scores), bool)
+        expected[defined] = moocore.is_nondominated(scores[defined], maximise=True, keep_weakly=True)
+        assert pareto_front(scores).tolist() == expected.tolist()
 
 
 def test_duplicates_share_the_front_and_ties_on_one_axis_do_not():
@@ -158,7 +174,8 @@ def test_front_and_best_of_every_objective_are_those_of_brute_force(trial, objec
         points = np.array([[row["retain_dice"], *(-row[name] for name in smaller)] for row in feasible])
         leading = [row["id"] for row, leads in zip(feasible, brute_front(points), strict=True) if leads]
         assert [row["id"] for row in marked if row["on_front"]] == leading
-        first = next((row for row in feasible if score(row) == max(map(score, feasible))), None)
+        equals = [row for row in feasible if score(row) == max(map(score, feasible))]
+        first = next((row for row in equals if row["id"] in leading), None)  # one of them always is
         best = best_feasible(marked, OBJECTIVES[objective])
         assert (best and best["id"]) == (first and first["id"])
 
@@ -170,3 +187,27 @@ def test_a_trial_whose_distance_is_undefined_is_neither_best_nor_on_the_front(tr
     assert [(row["feasible"], row["on_front"]) for row in marked] == [(True, False), (True, True)]
     assert best_feasible(marked, OBJECTIVES["retrain"])["id"] == "far"
     assert best_feasible(marked[:1], OBJECTIVES["retrain"]) is None
+
+
+def test_the_chosen_trial_is_the_named_one_else_the_best_feasible(rows):
+    assert chosen(rows, GAP)["id"] == "best"
+    assert chosen(rows, GAP, "beaten")["id"] == "beaten"
+    assert chosen(rows, GAP, "collapsed")["id"] == "collapsed"  # feasible or not
+    assert chosen([row for row in rows if row["id"] != "best"], GAP)["id"] == "good"
+
+
+@pytest.mark.parametrize("name", ["running", "failed", "nobody"])
+def test_a_trial_that_has_not_finished_cannot_be_chosen(rows, name):
+    with pytest.raises(
+        StudyError, match=rf"--trial.*'{name}'; there are good, collapsed, best, beaten, burst, careful"
+    ):
+        chosen(rows, GAP, name)
+    with pytest.raises(StudyError, match="there are none"):
+        chosen([], GAP, name)
+
+
+def test_without_a_feasible_trial_one_must_be_named(rows):
+    infeasible = [row for row in rows if not row["feasible"]]
+    with pytest.raises(StudyError, match=r"no trial is feasible.*--trial"):
+        chosen(infeasible, GAP)
+    assert chosen(infeasible, GAP, "burst")["id"] == "burst"

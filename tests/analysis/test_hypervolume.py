@@ -1,3 +1,4 @@
+import moocore
 import numpy as np
 import pytest
 
@@ -28,3 +29,16 @@ def test_what_is_undefined_counts_for_nothing_and_a_gap_of_one_is_everything():
     assert hypervolume(np.array([1.0]), np.array([0.0])) == 1
     assert hypervolume(np.array([]), np.array([])) == hypervolume(np.array([np.nan]), np.array([0.5])) == 0
     assert hypervolume(np.array([0.0, 0.9]), np.array([0.0, 1.0])) == 0
+
+
+def test_the_area_is_that_of_moocore():
+    """On sets with ties, duplicates and what is undefined."""
+    rng = np.random.default_rng(0)
+    for number in range(1000):
+        levels = (3, 8, 1000)[number % 3]
+        points = rng.integers(levels + 1, size=(rng.integers(1, 30), 2)) / levels
+        points = np.concatenate([points, points[: number % 4]])
+        points[rng.random(points.shape) < 0.05] = np.nan
+        defined = points[~np.isnan(points).any(axis=1)]
+        expected = moocore.hypervolume(defined, ref=[0, 1], maximise=[True, False]) if len(defined) else 0
+        assert hypervolume(points[:, 0], points[:, 1]) == pytest.approx(expected, abs=1e-12)

@@ -112,7 +112,7 @@ def closed_port() -> int:
 _HOLD = """
 import sys
 from pathlib import Path
-from study.session import alone
+from study.ownership import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -191,7 +191,7 @@ def test_mlflow_has_a_parent_and_one_run_per_trial_and_reference(finished):
         assert float(child.data.params["lr"]) == row.lr
         assert child.data.tags["on_front"] == str(row.on_front).lower()
         assert child.data.tags["feasible"] == str(row.feasible).lower()
-        gaps = client.get_metric_history(child.info.run_id, "dice_gap")
+        gaps = client.get_metric_history(child.info.run_id, "gap/dice")
         assert {gap.step: gap.value for gap in gaps} == dict(
             epochs.loc[epochs.id == trial, ["epoch", "dice_gap"]].itertuples(index=False)
         )
@@ -235,7 +235,7 @@ def test_terminal_ends_with_the_front_and_what_to_do_next(finished):
     ending = output[output.index("Pareto front:") :]
     assert all(trial in ending for trial in trials(folder).query("on_front").index)
     assert f"best feasible   {best}" in ending
-    assert f"mlflow ui --backend-store-uri sqlite:///{folder.parent}/mlflow.db" in ending
+    assert f"python -m analysis.ui --studies {folder.parent}\n" in ending
     assert "--resume done" in ending
     assert "Traceback" not in output
     assert "INFO" not in output

@@ -146,7 +146,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_appears(done, tmp_path, 
     assert done.front in line
     (tmp_path / "there").mkdir()
     assert "exists already" in refused(capsys, done, "--to", tmp_path / "there")
-    assert "not a study" in refused(capsys, done, "--study", "gone", "--to", out)
+    assert "no study 'gone'" in refused(capsys, done, "--study", "gone", "--to", out)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert not list((tmp_path / "there").iterdir())
 
@@ -190,7 +190,7 @@ def test_an_unfinished_trial_and_a_study_without_a_feasible_one_are_refused(done
     table.upsert({**row, "status": "running"} for row in table.rows if row["id"] == mine.front)
     out = tmp_path / "out"
     assert f"no finished trial '{done.front}'" in refused(capsys, mine, "--trial", done.front, "--to", out)
-    assert "no feasible trial" in refused(capsys, mine, "--to", out)
+    assert "no trial is feasible" in refused(capsys, mine, "--to", out)
     assert not out.exists()
 
 

@@ -128,8 +128,11 @@ def test_a_trial_from_start_to_end_is_on_disk_at_every_moment(session, tmp_path,
     assert run.data.params.items() >= {"lr": "0.001", "epochs": "2"}.items()
     tags = {"status": "finished", "feasible": "true", "on_front": "true", "diverged": "false"}
     assert run.data.tags.items() >= tags.items()
-    assert steps_in(store, run, "forget_dice") == [(1, 0.5), (2, 0.125)]
-    assert run.data.metrics.keys() == {*METRICS, "epoch", "loss", "seconds"}
+    assert steps_in(store, run, "forget/dice") == [(1, 0.5), (2, 0.125)]
+    sets = {f"{subset}/{metric}" for subset in ("retain", "forget", "heldout") for metric in ("dice", "mae")}
+    gaps = {f"gap/{name}" for name in ("dice", "mae", "retrain", "unseen")}
+    assert run.data.metrics.keys() == {*sets, *gaps, "retention", "epoch", "training/loss", "training/seconds"}
+    assert run.info.run_name == "noisy_label lr=1.0e-03 epochs=2"
 
 
 def beaten(row, others, forgetting="forget_dice"):
@@ -188,7 +191,7 @@ def test_an_epoch_repeated_after_a_restart_replaces_the_first(session, tmp_path,
     history = read(tmp_path, "history")
     assert history[["epoch", "forget_dice"]].values.tolist() == [[1, 0.5], [2, 0.3], [3, 0.125]]
     assert (row_of(tmp_path, "a")["epochs_done"], row_of(tmp_path, "a")["seconds"]) == (3, 6.0)
-    assert [step for step, _ in steps_in(store, runs_in(store, FAMILY)["a"], "forget_dice")] == [1, 2, 3]
+    assert [step for step, _ in steps_in(store, runs_in(store, FAMILY)["a"], "forget/dice")] == [1, 2, 3]
 
 
 def test_failed_and_diverged_trials_are_recorded_and_infeasible(session, tmp_path, store, runs_in):
@@ -229,7 +232,7 @@ def test_a_trial_that_continues_keeps_its_epochs(session, tmp_path, store, runs_
     assert row_of(tmp_path, "a")["epochs_done"] == 3
     run = runs_in(store, FAMILY)["a"]
     assert run.info.status == "FINISHED"
-    assert [step for step, _ in steps_in(store, run, "loss")] == [1, 2, 3]
+    assert [step for step, _ in steps_in(store, run, "training/loss")] == [1, 2, 3]
 
 
 def test_catching_up_logs_once_what_mlflow_lacks(session, tmp_path, store, runs_in, steps_in, gone):
@@ -244,8 +247,8 @@ def test_catching_up_logs_once_what_mlflow_lacks(session, tmp_path, store, runs_
         assert session(Recorder.catch_up) is None
         runs = runs_in(store, FAMILY)
         assert set(runs) == {PARENT, "a", "b"}
-        assert steps_in(store, runs["a"], "forget_dice") == [(1, 0.5), (2, 0.25)]
-        assert steps_in(store, runs["b"], "forget_dice") == [(1, 0.75)]
+        assert steps_in(store, runs["a"], "forget/dice") == [(1, 0.5), (2, 0.25)]
+        assert steps_in(store, runs["b"], "forget/dice") == [(1, 0.75)]
         assert (runs["a"].info.status, runs["b"].info.status) == ("FINISHED", "KILLED")
         assert runs["a"].data.tags["on_front"] == "true"
 
@@ -272,44 +275,48 @@ def test_a_reference_has_its_history_in_the_table_and_is_a_run(session, tmp_path
         run = runs_in(store, FAMILY)["baseline"]
         assert (run.info.status, run.data.params["digest"]) == ("FINISHED", "d" * 12)
         assert (run.data.params["reference"], run.data.tags["status"]) == ("baseline", "finished")
-        assert steps_in(store, run, "loss") == [(1, 2.0), (2, 1.5)]
-        assert steps_in(store, run, "retain_dice") == [(2, 0.9)]
+        assert steps_in(store, run, "training/loss") == [(1, 2.0), (2, 1.5)]
+        assert steps_in(store, run, "retain/dice") == [(2, 0.9)]
 
 
 def test_the_result_names_the_best_trial_on_the_parent_and_attaches_the_files(session, tmp_path, store, runs_in):
     def work(recorder):
         run_trial(recorder, "a", {"forget": 0.25})
         recorder.close()
-        recorder.result(recorder.rows[0], sorted(tmp_path.glob("trials/*")), complete=True)
+        recorder.result(sorted(tmp_path.glob("trials/*")), complete=True)
 
     assert session(work) is None
     parent = runs_in(store, FAMILY)[PARENT]
     assert (parent.info.status, parent.data.tags["best_trial"]) == ("FINISHED", "a")
-    assert parent.data.metrics["forget_dice"] == 0.25
+    assert parent.data.metrics["forget/dice"] == 0.25
+    description = parent.data.tags["mlflow.note.content"]
+    assert "**noisy_label" in description
+    assert "| forget dice | 0.250 |" in description
     assert [file.path for file in MlflowClient(store).list_artifacts(parent.info.run_id)] == ["00000001.parquet"]
 
 
 def test_without_a_feasible_trial_the_parent_ends_all_the_same(session, store, runs_in):
-    assert session(lambda recorder: recorder.result(None, [], complete=False)) is None
+    assert session(lambda recorder: recorder.result([], complete=False)) is None
     parent = runs_in(store, FAMILY)[PARENT]
     assert (parent.info.status, parent.data.metrics) == ("KILLED", {})
+    assert parent.data.tags["mlflow.note.content"] == "No trial is feasible so far."
 
 
 def test_after_an_interruption_the_parent_shows_the_final_best(session, store, runs_in):
     def interrupted(recorder):
         run_trial(recorder, "a", {"forget": 0.5})
         recorder.started(config("b", lr=0.001, epochs=1))
-        recorder.result(recorder.rows[0], [], complete=False)
+        recorder.result([], complete=False)
 
     def completed(recorder):
         run_trial(recorder, "b", {"forget": 0.125})
-        recorder.result(recorder.rows[1], [], complete=True)
+        recorder.result([], complete=True)
 
     assert session(interrupted) is None
     assert session(completed) is None
     parent = runs_in(store, FAMILY)[PARENT]
     assert (parent.info.status, parent.data.tags["best_trial"]) == ("FINISHED", "b")
-    assert parent.data.metrics["forget_dice"] == 0.125
+    assert parent.data.metrics["forget/dice"] == 0.125
 
 
 def subjects_of(tmp_path):
@@ -437,7 +444,7 @@ def references_of(tmp_path):
 
 def evidence_in(store, runs):
     return {
-        name: {key: run.data.metrics[key] for key in EVIDENCE if key in run.data.metrics}
+        name: {key: run.data.metrics[f"evidence/{key}"] for key in EVIDENCE if f"evidence/{key}" in run.data.metrics}
         for name, run in runs.items()
     }
 
@@ -524,9 +531,9 @@ def test_catching_up_logs_once_the_evidence_that_mlflow_lacks(session, store, ru
         logged = evidence_in(store, runs)
         assert logged["a"] == logged["baseline"] == LOGGED
         for name, epochs in (("baseline", [(1, 2.0)]), ("a", [(1, 1.0), (2, 0.5)])):
-            assert steps_in(store, runs[name], "loss") == epochs
+            assert steps_in(store, runs[name], "training/loss") == epochs
             for column, value in LOGGED.items():
-                assert steps_in(store, runs[name], column) == [(0, value)]
+                assert steps_in(store, runs[name], f"evidence/{column}") == [(0, value)]
 
 
 def test_the_front_has_as_many_goals_as_the_objective_and_meets_every_constraint(session, tmp_path):
@@ -648,4 +655,4 @@ def test_an_epoch_reported_while_mlflow_catches_up_is_logged_once(
         recorder.epoch("a", report(3))
 
     assert session(second) is None
-    assert [step for step, _ in steps_in(store, runs_in(store, FAMILY)["a"], "loss")] == [1, 2, 3]
+    assert [step for step, _ in steps_in(store, runs_in(store, FAMILY)["a"], "training/loss")] == [1, 2, 3]

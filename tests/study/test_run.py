@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from study import run
+from study.ownership import OwnedError
 from study.plan import PlanError, make_plan
 from study.records import write_json
 from study.references import FitError
@@ -144,6 +145,7 @@ def test_a_wrong_constraint_is_pointed_at(arguments, capsys, planned):
         (StudyError("the disk is [full]"), 1, ["error: the disk is [full]"]),
         (WeightsError("weights.pth: no checkpoint"), 2, ["error: weights.pth: no checkpoint"]),
         (StorageError("--optuna-storage: [x] is another's"), 2, ["error: --optuna-storage: [x] is another's"]),
+        (OwnedError("study 's' is being run by [x]"), 2, ["error: study 's' is being run by [x]"]),
         (PlanError(["--examine: a", "--warm-start: b"]), 2, ["error: --examine: a", "error: --warm-start: b"]),
         (KeyboardInterrupt(), 130, []),
     ],

@@ -1,14 +1,15 @@
 import io
-import os
 
 import pytest
 import ray
 from rich.console import Console
 
+from analysis.report import main as report
 from study.interrupts import Interrupts
+from study.ownership import OwnedError
 from study.plan import PlanError, make_plan
 from study.records import write_json
-from study.session import alone, records_of, run_study
+from study.session import records_of, run_study
 
 
 def test_trials_of_another_baseline_are_not_mixed_in(settings):
@@ -20,41 +21,15 @@ def test_trials_of_another_baseline_are_not_mixed_in(settings):
     assert not ray.is_initialized()
 
 
-@pytest.mark.parametrize("end", ["exits", "is killed"])
-def test_a_folder_that_another_process_holds_is_refused_until_that_one_ends(tmp_path, holder, end):
-    folder = tmp_path / "studies/s"
-    process = holder(folder)
-    for _ in range(2):
-        with pytest.raises(PlanError) as caught, alone(folder):
-            pytest.fail("two at once")
-        (problem,) = caught.value.problems
-        assert problem.startswith("study 's' is being run by ")
-        assert f"process {process.pid} on {os.uname().nodename}" in problem
-    process.kill() if end == "is killed" else process.stdin.close()
-    process.wait()
-    with alone(folder):
-        owner = (folder / ".owner").read_text()
-    assert str(os.getpid()) in owner
-    with alone(folder):
-        pass
-
-
 def test_a_study_that_another_process_runs_is_refused_before_any_work(settings, holder):
     """Neither Ray nor a table or MLflow store comes about."""
     plan = make_plan(settings)
     holder(plan.settings.folder)
-    with pytest.raises(PlanError, match="is being run by process"):
+    with pytest.raises(OwnedError, match="is being run by process"):
         run_study(plan, Console(file=io.StringIO()), Interrupts())
     assert not ray.is_initialized()
     assert {path.name for path in plan.settings.folder.iterdir()} <= {".lock", ".owner"}
     assert {path.name for path in plan.settings.studies.iterdir()} == {plan.settings.name}
-
-
-def test_a_folder_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), alone(tmp_path):
-        raise ZeroDivisionError
-    with alone(tmp_path):
-        pass
 
 
 TABLES = {"trials", "history", "subjects", "references", "sequence"}
@@ -78,3 +53,15 @@ def test_a_finished_study_has_one_file_a_table_and_says_what_it_was(done):
     assert set(history.id) == {*references, *done.trials.index}
     for name, epochs in history.groupby("id").epoch:
         assert epochs.tolist() == [*range(1, 31 if name in references else 4)]
+
+
+def test_the_report_of_a_study_has_its_numbers_and_names_nobody(done, tmp_path):
+    assert report(["s", "--studies", str(done.studies), "--to", str(tmp_path)]) == 0
+    row, pages = done.trials.loc[done.front], [tmp_path / f"report.{kind}" for kind in ("html", "md")]
+    for page in pages:
+        content = page.read_text()
+        assert not [who for who in done.people if who in content]
+        assert all(who in content for subset in done.record["split"].values() for who in subset)
+        assert f"retention {row.retention:.3f} [" in content
+        assert "sequential" in content  # of the requests
+        assert "1 of 2 trials are on the front" in content

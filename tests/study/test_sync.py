@@ -65,7 +65,7 @@ def test_a_store_that_is_gone_is_filled_again_as_the_study_had_filled_it(done, l
     for name, found in before.items():
         assert after[name] == found, name
     assert after[done.front]["status"] == after[PARENT]["status"] == "FINISHED"
-    assert after[done.front]["metrics"]["relearn_steps"]
+    assert after[done.front]["metrics"]["evidence/relearn_steps"]
     assert "study.json" in after[PARENT]["files"]
 
 
@@ -100,13 +100,13 @@ def test_a_study_that_was_interrupted_is_sent_as_it_stands(lost):
         "KILLED",
         "FINISHED",
     )
-    assert [step for step, _ in after[lost.other]["metrics"]["loss"]] == [1, 2, 3]
+    assert [step for step, _ in after[lost.other]["metrics"]["training/loss"]] == [1, 2, 3]
 
 
 def test_a_study_that_is_not_there_is_one_clear_error(tmp_path, capsys):
     assert main(["nobody", "--studies", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"error: {tmp_path / 'nobody'} is not a study: it holds no study.json"
+    assert line == f"error: no study 'nobody' in {tmp_path}; there are none"
     assert not list(tmp_path.iterdir())
 
 

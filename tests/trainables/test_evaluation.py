@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from scipy.special import softmax
 from torch import nn
 
 from trainables import metrics
 from trainables.cohorts.cohort import IGNORED
-from trainables.evaluation import evaluate, gaps, means, metric_functions, nanmean
+from trainables.evaluation import evaluate, gaps, means, metric_functions, nanmean, probabilities
 from trainables.med3d import SegmentationNetwork
 
 
@@ -90,6 +92,17 @@ def test_a_coarse_network_is_judged_at_full_resolution(rounding):
     labels[:, :3] = 1  # coarse slices 1, 1/2, 0, 0: half a voxel from the tie, the linear logits change sign at 3
     found = evaluate(halving, labels.float(), labels, {"retain": ((0,),)})
     assert found["retain_dice"] == [1]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_probabilities_are_those_of_logits_interpolated_to_the_images_resolution(tiny_network, toy, classes):
+    network, images = tiny_network(classes=classes).eval(), torch.from_numpy(toy.images[:2])
+    found = probabilities(network, images)
+    assert (found.shape, found.dtype, found.requires_grad) == ((2, classes, 16, 16, 16), torch.float32, False)
+    logits = network(images[:, None]).detach().numpy()  # 8 x 8 x 8
+    full = ndimage.zoom(logits, (1, 1, 2, 2, 2), order=1, grid_mode=True, mode="nearest")
+    np.testing.assert_allclose(found, softmax(full, axis=1), atol=1e-5)
+    assert np.ptp(found.numpy()) > 0.1
 
 
 def test_running_statistics_are_used_and_neither_moved_nor_differentiated(tiny_network, toy):

@@ -50,6 +50,7 @@ def load_cohort(
         class_names=tuple(meta["class_names"]),
         spacing_mm=tuple(meta["spacing_mm"]),
         digest=digest,
+        scans=tuple(scan for subject in listing.subjects for scan in subject.scans),
     )
 
 

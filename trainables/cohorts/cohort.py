@@ -66,6 +66,7 @@ class Cohort:
         class_names: length C; index 0 is the background.
         spacing_mm: voxel size along (D, H, W) in millimetres.
         digest: hash of the files' contents and every preprocessing setting.
+        scans: length N, the files that each came from.
     """
 
     images: np.ndarray
@@ -74,6 +75,7 @@ class Cohort:
     class_names: tuple[str, ...]
     spacing_mm: tuple[float, float, float]
     digest: str
+    scans: tuple[Scan, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"use strict";
 // The list of studies, kept up to date.
+import { by, number } from "./study.js";
 
 const COLUMNS = { name: "study", space: "space", cohort: "cohort", trials: "trials", running: "running", front: "on the front", best_gap: "best Dice gap" };
 
 function cell(tag, text) {
   const made = document.createElement(tag);
-  made.textContent = text === null || text === undefined ? "–" : typeof text === "number" && !Number.isInteger(text) ? text.toFixed(3) : text;
+  made.textContent = number(text);
   return made;
 }
 
@@ -34,9 +34,10 @@ function row(study) {
 
 async function refresh() {
   const studies = await (await fetch("api/studies")).json();
+  by("none").hidden = studies.length > 0;
   const head = document.createElement("tr");
   head.append(...Object.values(COLUMNS).map((title) => cell("th", title)));
-  document.getElementById("studies").replaceChildren(head, ...studies.map(row));
+  by("studies").replaceChildren(head, ...studies.map(row));
 }
 
 refresh();

@@ -1,13 +1,18 @@
-"""A small suite with two recipes, written through study.tables as a study writes it."""
+"""A small suite with two recipes and a search, written through study.tables as a study writes them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 
+from analysis.front import mark
 from analysis.tables import load_study
-from study.records import EVIDENCE, METRICS, write_json
-from study.tables import references_table, sequence_table, subjects_table, trials_table
+from study.constraints import parse
+from study.records import EVIDENCE, METRICS, OBJECTIVES, write_json
+from study.settings import StudySettings
+from study.tables import history_table, references_table, sequence_table, subjects_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 SETS = {"retain": ("r1", "r2", "r3"), "forget": ("f1", "f2"), "heldout": ("h1", "h2")}
@@ -24,8 +29,10 @@ REFERENCES = ("baseline", "retrained", "retrained-1")
 RECORD = {
     "name": "suite-phantom",
     "space": "paper",
-    "settings": {"retain_floor": 0.9, "objective": "gap", "forget_draws": 0},
+    "settings": StudySettings(space="paper", horizons="2,4").plain(),
     "knobs": {name: kind.__name__ for name, kind in KNOBS.items()},
+    "domains": {},
+    "planned": 6,
     "constraints": ["retention>=0.9", "seconds<=600"],
     "references": {
         "baseline": {"digest": "b", "retain_dice": 0.88, "forget_dice": 0.87, "heldout_dice": 0.62},
@@ -51,7 +58,13 @@ RECORD = {
         "warnings": [],
     },
     "split": {name: list(subjects) for name, subjects in SETS.items()} | {"steering": []},
-    "cohort": {"digest": "c0ffee", "classes": ["background", "tissue", "lesion"]},
+    "cohort": {
+        "digest": "c0ffee",
+        "scans": 7,
+        "shape": [48, 240, 240],
+        "spacing_mm": [3.0, 0.958, 0.958],
+        "classes": ["background", "tissue", "lesion"],
+    },
     "published": {},
     "versions": {"torch": "2"},
     "commit": "abc",
@@ -121,3 +134,74 @@ def found():
     """Evidence of a network that was examined."""
     evidence = dict.fromkeys(EVIDENCE, 0.5) | {"remembers": False, "over_forgets": True, "streisand": False}
     return evidence | {"evidence": "0a1b2c", "relearn_steps": float("inf"), "lira_auc": None, "lira_auc_low": None}
+
+
+DOMAINS = {
+    "lr": FloatDistribution(1e-4, 1e-2, log=True),
+    "noise_rate": FloatDistribution(0.6, 1.0),
+    "epochs": IntDistribution(2, 12),
+}
+SEARCH = RECORD | {
+    "space": "noisy_label",
+    "settings": StudySettings(space="noisy_label", trials=14, seed=5).plain(),
+    "domains": {name: json.loads(distribution_to_json(domain)) for name, domain in DOMAINS.items()},
+    "suite": {},
+}
+SPREAD = {"retain": (0.02, 0.0, -0.02), "forget": (0.03, -0.03), "heldout": (0.01, -0.01)}
+"""How far the subjects of a set lie from its mean."""
+
+
+def searched(points):
+    """A row for each point of the plane; without any, noise costs retain Dice and takes eight times as much."""
+    rng = np.random.default_rng(1)
+    for number in range(len(points) if points else 14):
+        noise, lr, epochs = float(rng.random()), float(10 ** rng.uniform(-4, -2)), int(rng.integers(2, 13))
+        retain, forget = points[number] if points else (0.86 - 0.1 * noise, 0.9 - 0.8 * noise)
+        row = {"id": f"t{number}", "strategy": "noisy_label", "seed": 5, "lr": lr, "noise_rate": 0.6 + 0.4 * noise}
+        row |= {"retain_dice": retain, "forget_dice": forget, "heldout_dice": 0.6, "dice_gap": retain - forget}
+        row |= {"retention": retain / 0.88, "retrain_gap": abs(forget - 0.61), "unseen_gap": abs(forget - 0.6)}
+        row |= {"retain_mae": 0.1, "forget_mae": 0.3, "heldout_mae": 0.2, "mae_gap": 0.2, "diverged": False}
+        yield row | {"epochs": epochs, "epochs_done": epochs, "seconds": 10.0 + number, "status": "finished"}
+
+
+@pytest.fixture
+def search_folder(tmp_path):
+    """Writes a search to studies/<name>; `trial` alters a finished row, keywords study.json."""
+
+    def write(name="search", points=(), trial=lambda row: row, running=0, requests=(), **record) -> Path:
+        folder, constraint = tmp_path / "studies" / name, [parse("retention>=0.9")]
+        folder.mkdir(parents=True)
+        write_json(folder / "study.json", SEARCH | {"name": name, **record})
+        table = trials_table(folder, KNOBS)
+        empty = dict.fromkeys(table.schema.names)
+        rows = mark([{**empty, **trial(row)} for row in searched(points)], constraint, OBJECTIVES["gap"])
+        history, subjects = [], [row for row in subject_rows() if row["id"] in REFERENCES]
+        for row in rows:
+            metrics = {metric: row[metric] for metric in METRICS}
+            for epoch in range(1, row["epochs_done"] + 1):
+                history.append({"id": row["id"], "epoch": epoch, **metrics, "loss": 1.0, "seconds": 0.5})
+            subjects += [
+                {"id": row["id"], "epoch": row["epochs_done"], "set": subset, "subject": subject}
+                | {"dice": row[f"{subset}_dice"] + SPREAD[subset][place], "mae": row[f"{subset}_mae"]}
+                for subset, names in SETS.items()
+                for place, subject in enumerate(names)
+            ]
+        begun = {
+            **empty,
+            "strategy": "noisy_label",
+            "status": "running",
+            "epochs": 9,
+            "epochs_done": 0,
+            "seconds": 0.0,
+        }
+        table.upsert([*rows, *({**begun, "id": f"r{number}", "seed": 5, "lr": 1e-3} for number in range(running))])
+        history_table(folder).upsert(history)
+        subjects_table(folder).upsert(subjects)
+        references = references_table(folder)
+        unknown = dict.fromkeys(references.schema.names)
+        references.upsert({**unknown, "id": one, "digest": one, "seed": 0, "forget_dice": 0.6} for one in REFERENCES)
+        if requests:
+            sequence_table(folder).upsert(requests)
+        return folder
+
+    return write

@@ -1,166 +1,396 @@
-"""The erasure report: strict JSON, a page without foreign markup, and every number from the records."""
+"""The report: what its two files hold against the records, and that neither needs anything from outside."""
 
 import json
 import math
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
-from statistics import fmean
+from pathlib import Path
 
+import moocore
+import numpy as np
 import pytest
+from playwright.sync_api import Error, sync_playwright
 
-from analysis.report import erasure_report, subjects_figure, write_report
+import analysis
+from analysis.report import main, write_report
 from analysis.tables import load_study
 from study.records import EVIDENCE
+from study.settings import parse
 from study.tables import references_table, trials_table
 
-KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
+KNEE = [(0.87, 0.6), (0.86, 0.2), (0.8, 0.1), (0.81, 0.7), (0.7, 0.0)]  # the last but one is beaten, the last too low
+DASH = "–"  # noqa: RUF001
 
 
-def refuse(token):
-    raise AssertionError(f"{token} is no JSON")
+class Page(HTMLParser):
+    """What a browser makes of a page: tags with attributes, headings, tables, and all of the text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.headings, self.tables, self.text, self._open = [], [], [], "", []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag in ("h1", "h2"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "script" in self._open or "style" in self._open:
+            return
+        self.text += data
+        if {"td", "th"} & set(self._open):
+            self.tables[-1][-1][-1] += data
+        elif {"h1", "h2"} & set(self._open):
+            self.headings[-1] += data
+
+    def table(self, first):
+        """The table whose head begins with this, as rows by column."""
+        (found,) = (table for table in self.tables if table[0][: len(first)] == list(first))
+        return [dict(zip(found[0], row, strict=True)) for row in found[1:]]
 
 
-@pytest.fixture
-def report(suite_folder, record, found):
-    """Builds the report of the trial n0, whose evidence was gathered, and the study."""
+def bare(text):
+    return re.sub(r"\\(.)", r"\1", text)
 
-    def build(trial=None, id="n0", **changes):
-        evidence = found if trial is None else trial
-        folder = suite_folder(trial=lambda row: row | evidence if row["id"] == id else row, **changes)
-        references = references_table(folder)
-        references.upsert(
-            [row | found | {"relearn_steps": 0.0} for row in references.rows if row["id"] == "baseline"]
-        )
-        study = load_study(folder)
-        (row,) = (row for row in trials_table(folder, KNOBS).rows if row["id"] == id)
-        made = erasure_report(study, record | changes, row)
-        return study, made | {"hashes": {"model.pth": "ff"}, "command": "python -m study.run --space <x> && true"}
 
-    return build
+def markdown_tables(text):
+    """The tables of a Markdown file, read by hand."""
+    tables, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("|") and not inside:
+            tables.append([])
+        inside = line.startswith("|")
+        if inside and not re.fullmatch(r"\|(---\|)+", line):
+            cells = re.findall(r"((?:\\.|[^|\\])*)\|", line[1:])
+            tables[-1].append([bare(cell).strip() for cell in cells])
+    return tables
 
 
 @pytest.fixture
 def written(tmp_path):
-    def write(study, made):
-        write_report(made, subjects_figure(study, made["trial"], 4), tmp_path)
-        plain = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-        return plain, (tmp_path / "report.html").read_text(encoding="utf-8")
+    """Writes the report of some folders and reads both files: the page, and the Markdown."""
+
+    def write(*folders):
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        write_report([load_study(folder) for folder in folders], out)
+        assert {path.name for path in out.iterdir()} == {"report.html", "report.md"}
+        text, page = (out / "report.md").read_text(), Page((out / "report.html").read_text())
+        assert markdown_tables(text) == page.tables
+        assert page.headings == [bare(line) for line in re.findall(r"^##? (.*)$", text, re.MULTILINE)]
+        return page, text
 
     return write
 
 
-def test_the_trial_its_knobs_and_metrics(report, values):
-    _, made = report()
-    assert made["trial"] == "n0"
-    assert made["knobs"] == {"lr": 1e-3, "noise_rate": 0.9, "epochs": 4}
-    assert made["feasible"] is True
-    assert (made["objective"], made["constraints"]) == ("dice_gap", ["retention>=0.9", "seconds<=600"])
-    assert made["metrics"]["retain_dice"]["mean"] == pytest.approx(
-        fmean(values["n0", 4, one][0] for one in ("r1", "r2", "r3"))
-    )
-    assert made["verdict"] == "over-forgets"
-    assert made["references"].keys() == {"baseline", "retrained", "retrained-1"}
-    assert made["references"]["baseline"]["evidence"]["relearn_steps"] == 0
-    assert set(made["evidence"]) == set(EVIDENCE) - {"evidence"}
+def rows_of(folder):
+    knobs = {"lr": float, "noise_rate": float, "epochs": int}
+    return {row["id"]: row for row in trials_table(folder, knobs).rows}
 
 
-def test_the_json_is_strict_and_never_is_a_word(report, written):
-    plain, _ = written(
-        *report(
-            {
-                **{name: math.nan for name in EVIDENCE if "auc" in name},
-                **{"relearn_steps": math.inf, "evidence": "1", "remembers": None, "streisand": False},
-            }
-        )
-    )
-    assert plain["evidence"]["loss_auc"] is None
-    assert plain["evidence"]["relearn_steps"] == "infinity"
-    assert plain["verdict"] == "unknown"
-    assert plain["metrics"]["retention"].keys() == {"mean", "low", "high"}
-    assert plain["subjects"]["forget"] == ["f1", "f2"]
+def number(value):
+    return DASH if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def test_undefined_metrics_stay_strict_json(report, written, suite_folder):
-    study, made = report()
-    made["metrics"]["forget_dice"] = {"mean": math.nan, "low": -math.inf, "high": math.inf}
-    plain, page = written(study, made)
-    assert plain["metrics"]["forget_dice"]["mean"] is None
-    assert "NaN" not in json.dumps(plain)
-    assert "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL).lower()
-
-
-def test_questions_are_answered_for_the_trial_beside_the_references(report, written):
-    _, page = written(*report())
-    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
-    told = {row[0]: row[1:] for row in rows}
-    dash = "–"  # noqa: RUF001
-    assert told[""] == ["n0", "baseline", "retrained", "retrained-1"]
-    assert told["relearn_steps"] == ["never", "0", dash, dash]
-    assert told["loss_auc"][:2] == ["0.500 [0.500, 0.500]"] * 2
-    assert told["resurfaced_dice"] == ["0.500", "0.500", dash, dash]
-    assert {"retrained_low", "retrained_high", "streisand_p", "subject_gap", "pooled_auc"} <= told.keys()
-
-
-def test_warnings_stand_on_top_and_in_the_json(report, written, record):
-    chosen = record["selection"] | {"warnings": ["OPTIMISTIC: <all of it>"]}
-    plain, page = written(*report(selection=chosen))
-    assert plain["warnings"][0] == "OPTIMISTIC: <all of it>"
-    assert any("2 forget with 2 held-out" in line for line in plain["warnings"])
-    assert any("2 retrained references" in line for line in plain["warnings"])
-    above = page[: page.index("plotly-graph-div")]
-    assert "OPTIMISTIC: &lt;all of it&gt;" in above
-    assert "2 forget with 2 held-out" in above
-    assert "infeasible" not in page
-    assert plain["selection"] == chosen
-
-
-def test_an_infeasible_trial_without_evidence_says_so(report, written):
-    plain, page = written(*report({}, id="n1"))
-    assert plain["feasible"] is False
-    assert plain["verdict"] == "no evidence was gathered"
-    assert all(value is None for value in plain["evidence"].values())
-    assert "infeasible: below the retain floor" in page
-    assert "no evidence was gathered" in page
-
-
-class Text(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.tags, self.shown = [], ""
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_data(self, data):
-        self.shown += data
-
-
-def test_names_are_shown_as_text(report, written, found, record):
-    bad = "<script>alert(1)</script>"
-    split = record["split"] | {"forget": [f"f1{bad}", "f2"]}
-    study, made = report(found | {"strategy": f"s{bad}"}, name=f"study{bad}", split=split, commit=bad)
-    clean = written(*report())[1]
-    plain, page = written(study, made)
-    assert plain["study"] == f"study{bad}"
-    parser, before = Text(), Text()
-    parser.feed(page), before.feed(clean)
-    assert parser.tags == before.tags
-    assert bad not in page
-    assert f"s{bad}" in parser.shown
-    assert "--space <x> && true" in parser.shown
-
-
-def test_the_figure_has_every_subject_of_the_references_and_of_the_trials_epoch(suite_study, values):
-    figure = subjects_figure(suite_study(), "n0", 4)
-    drawn = {
-        (trace.x[place], trace.text[place]): trace.y[place] for trace in figure.data for place in range(len(trace.x))
+def test_a_search_from_the_question_to_the_command(search_folder, written, values):
+    folder = search_folder()
+    page, text = written(folder)
+    assert page.headings == [
+        *("Unlearning study search", "Question and answer", "Cohort and split", "References", "Front"),
+        *("What decides it", "Training curves", "Cost", "How to reproduce it"),
+    ]
+    rows, baseline = rows_of(folder), [values["baseline", 60, one][0] for one in ("r1", "r2", "r3")]
+    best = max((row for row in rows.values() if row["retain_dice"] >= 0.9 * 0.88), key=lambda row: row["dice_gap"])
+    assert "forgets 2 of the 5 subjects that a Med3D-10 was trained on" in page.text
+    assert f"(trial {best['id']}): retention {best['retain_dice'] / np.mean(baseline):.3f} [" in page.text
+    assert f"forget Dice {best['forget_dice']:.3f} [" in page.text
+    assert "Evidence: none was gathered." in page.text
+    assert page.table(["set"]) == [
+        {"set": "retain", "subjects": "3", "pseudonyms": "r1 r2 r3"},
+        {"set": "forget", "subjects": "2", "pseudonyms": "f1 f2"},
+        {"set": "held out", "subjects": "2", "pseudonyms": "h1 h2"},
+    ]
+    assert "7 scans of 48 x 240 x 240 voxels (3 x 0.958 x 0.958 mm)" in page.text
+    assert page.table(["reference"]) == [
+        {"reference": "baseline", "retain_dice": "0.880", "forget_dice": "0.870", "heldout_dice": "0.620"},
+        {"reference": "retrained", "retain_dice": "0.860", "forget_dice": "0.610", "heldout_dice": "0.600"},
+    ]
+    command = re.search(r"The best trial again:\n\n```\npython -m study.run (.*)\n```", text).group(1)
+    again = parse(shlex.split(command))
+    assert dict(knob.split("=") for knob in again.knobs) == {
+        name: str(best[name]) for name in ("lr", "noise_rate", "epochs")
     }
-    epochs = {"baseline": 60, "retrained": 60, "n0": 4}  # study.json names these two references
-    expected = {
-        (id, one): values[id, epochs[id], one][0]
-        for id in epochs
-        for one in ("r1", "r2", "r3", "f1", "f2", "h1", "h2")
+    assert (again.seed, again.trials) == (5, 1)
+    assert dict(map(dict.values, page.table(["setting"])))["seed"] == "5"
+
+
+def test_the_front_is_that_of_the_records_with_best_knee_and_hypervolume(search_folder, written):
+    folder = search_folder(points=KNEE)
+    page, _ = written(folder)
+    rows = rows_of(folder)
+    found = page.table(["trial", ""])
+    assert [(row["trial"], row[""]) for row in found] == [("t2", "best"), ("t1", "knee"), ("t0", "")]
+    for row in found:
+        mine = rows[row["trial"]]
+        for name in ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention", "retrain_gap"):
+            assert row[name] == number(mine[name])
+        assert int(row["epochs"]) == mine["epochs"]
+        assert float(row["noise_rate"]) == pytest.approx(mine["noise_rate"], abs=5e-4)
+    points = np.array([[forget, 1 - retain] for retain, forget in KNEE[:4]])
+    volume = moocore.hypervolume(points, ref=[1, 1])
+    assert f"3 of 5 trials are on the front; it dominates {volume:.3f} of the plane" in page.text
+
+
+def test_slopes_around_the_best_trial_and_the_sweeps_that_tell_more(search_folder, written):
+    page, text = written(search_folder())
+    (slope,) = (row for row in page.table(["knob", "value"]) if row["knob"] == "noise_rate")
+    assert [slope[name] for name in ("retain_dice", "forget_dice", "dice_gap")] == [
+        "-0.010 ± 0.000",
+        "-0.080 ± 0.000",
+        "+0.070 ± 0.000",
+    ]
+    commands = re.findall(r"^python -m study.run (.* --sampler grid .*)$", text, re.MULTILINE)
+    swept = [parse(shlex.split(command)) for command in commands]
+    assert [next(knob for knob in one.knobs if "|" in knob).partition("=")[0] for one in swept] == [
+        "lr",
+        "noise_rate",
+        "epochs",
+    ]
+    assert len([tag for tag, given in page.tags if given.get("class") == "plotly-graph-div"]) == 4
+
+
+def test_few_trials_say_that_importance_needs_more(search_folder, written):
+    page, _ = written(search_folder(points=KNEE))
+    assert "Importance needs 10 finished trials" in page.text
+
+
+def test_a_study_without_a_feasible_trial_says_so_and_shows_what_there_is(search_folder, written):
+    page, text = written(search_folder(points=[(0.7, 0.1), (0.5, 0.0)]))
+    assert "No trial is feasible so far." in page.text
+    assert "Front" in page.headings
+    assert not [table for table in page.tables if table[0][0] == "trial"]
+    assert "study.run" not in text
+    assert page.table(["status"])[0]["trials"] == "2"
+
+
+def test_a_study_whose_trials_have_just_begun(search_folder, written):
+    folder = search_folder(points=[(0.7, 0.1)])
+    shutil.rmtree(folder / "trials")
+    page, _ = written(folder)
+    assert "No trial is feasible so far." in page.text
+    assert "Cost" not in page.headings
+
+
+def test_a_running_study_counts_what_runs_and_reports_what_has_ended(search_folder, written):
+    folder = search_folder(points=KNEE, running=5)
+    page, _ = written(folder)
+    assert "3 of 10 trials are on the front" in page.text
+    finished, running = page.table(["status"])
+    rows = [row for row in rows_of(folder).values() if row["status"] == "finished"]
+    assert finished == {
+        "status": "finished",
+        "trials": "5",
+        "epochs": str(sum(row["epochs_done"] for row in rows)),
+        "trial-seconds": "60",
+        "median seconds": "12.0",
     }
-    assert drawn == pytest.approx(expected)
-    assert {trace.name: len(trace.x) for trace in figure.data} == {"retain": 9, "forget": 6, "held out": 6}
-    assert list(figure.layout.xaxis.categoryarray) == ["baseline", "retrained", "n0"]
+    assert (running["status"], running["trials"], running["epochs"]) == ("running", "5", "0")
+
+
+def test_a_trial_that_has_no_epoch_yet_and_a_strategy_of_its_own(search_folder, written):
+    folder = search_folder(points=KNEE)
+    table = trials_table(folder, {"lr": float, "noise_rate": float, "epochs": int})
+    row = dict.fromkeys(table.schema.names) | {"id": "new", "strategy": "scrub", "status": "running"}
+    table.upsert([row | {"epochs_done": 0, "seconds": 0.0, "epochs": 3, "seed": 5}])
+    page, _ = written(folder)
+    assert [row["strategy"] for row in page.table(["rank"])] == ["noisy_label"]
+
+
+def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_folder, tmp_path, capsys):
+    better = [(retain, forget / 4) for retain, forget in KNEE]
+    search_folder("one", KNEE), search_folder("two", better, lambda row: row | {"strategy": "scrub"})
+    out = tmp_path / "pages/both"
+    options = ["one", "two", "one", "--studies", str(tmp_path / "studies"), "--to", str(out)]
+    assert main(options) == 0
+    assert f"{out}/report.{{html,md}}" in capsys.readouterr().out
+    page, text = Page((out / "report.html").read_text()), (out / "report.md").read_text()
+    assert markdown_tables(text) == page.tables
+    assert page.headings[:4] == ["2 unlearning studies", *page.headings[1:3], "Strategies"]
+    assert page.headings[1:3] == ["The studies and their best feasible trials", "Attainment"]
+    assert [heading for heading in page.headings if heading in ("one", "two")] == ["one", "two"]
+    both = page.table(["study", "trials"])
+    for row, points in zip(both, (KNEE, better), strict=True):
+        volume = moocore.hypervolume(np.array([[forget, 1 - retain] for retain, forget in points[:4]]), ref=[1, 1])
+        assert (row["trials"], float(row["hypervolume"])) == ("5", pytest.approx(volume, abs=6e-4))
+        assert row["dice_gap"] == number(max(retain - forget for retain, forget in points[:4]))
+    ranks = page.table(["rank"])
+    assert [(row["rank"], row["strategy"], row["runs"]) for row in ranks] == [
+        ("1", "scrub", "1"),
+        ("2", "noisy_label", "1"),
+    ]
+    assert ranks[0]["dice gap"].startswith("0.810 [")
+    tests = page.table(["metric", "first"])
+    assert {(row["first"], row["second"], row["units"]) for row in tests if row["metric"] == "forget_dice"} == {
+        ("noisy_label", "scrub", "2")
+    }
+    assert {row["difference"] for row in tests if row["metric"] == "forget_dice"} == {"0.050"}
+
+
+def test_studies_of_different_spaces_have_no_attainment(search_folder, written):
+    page, _ = written(search_folder("one", KNEE), search_folder("two", KNEE, space="scrub"))
+    assert "Attainment" not in page.headings
+
+
+def test_a_suite_has_the_table_of_its_recipes(suite_folder, written):
+    page, _ = written(suite_folder())
+    assert page.headings[4:6] == ["Front", "Recipes"]
+    assert [(row["strategy"], row["epochs"]) for row in page.table(["strategy", "epochs"])] == [
+        *(("noisy_label", "2"), ("noisy_label", "4"), ("max_loss", "2"), ("max_loss", "4"))
+    ]
+    assert "0.758 / 0.061 / 0.696" in page.text
+    assert "python -m study.run --space paper --horizons 2,4" in page.text
+
+
+def test_a_suite_none_of_whose_trials_has_ended(suite_folder, written):
+    running = {"status": "running", "feasible": False, "on_front": False}
+    page, _ = written(suite_folder(trial=lambda row: row | running))
+    assert "No trial is feasible so far." in page.text
+    assert "Recipes" not in page.headings
+
+
+def test_deletion_requests_have_their_table(search_folder, written):
+    requests = [
+        {"step": step, "method": method, "trial": "t2", "set": subset, "metric": "dice", "value": 0.5 + step / 100}
+        for step in (1, 2)
+        for method in ("sequential", "one-shot", "retrained")
+        for subset in ("retain", "forget", "heldout", *(f"request-{number}" for number in range(1, step + 1)))
+    ]
+    page, _ = written(search_folder(points=KNEE, requests=requests))
+    assert "Deletion requests" in page.headings
+    rows = page.table(["step", "method"])
+    assert [(row["step"], row["method"], row["retain"], row["request 2"]) for row in rows[2:4]] == [
+        ("1", "retrained", "0.510", DASH),
+        ("2", "sequential", "0.520", "0.520"),
+    ]
+    assert rows[0]["retention"] == number(0.51 / 0.88)
+
+
+def test_evidence_is_told_of_references_and_trials_that_have_it(search_folder, written, found):
+    folder = search_folder(points=KNEE, trial=lambda row: row | found if row["id"] == "t2" else row)
+    references = references_table(folder)
+    remembers = dict.fromkeys(EVIDENCE, 0.25) | {"evidence": "1", "remembers": True, "over_forgets": False}
+    references.upsert([row | remembers | {"streisand": True} for row in references.rows if row["id"] == "baseline"])
+    page, _ = written(folder)
+    assert "Evidence: over-forgets." in page.text
+    baseline, trial = page.table(["network"])
+    assert (baseline["network"], baseline["verdict"], baseline["forget Dice"]) == (
+        "baseline",
+        "remembers, exposed",
+        "0.600",
+    )
+    assert (trial["network"], trial["verdict"], trial["forget Dice"]) == ("t2", "over-forgets", "0.100")
+    assert (trial["relearn steps"], trial["lira_auc"], trial["loss_auc"]) == ("never", DASH, "0.500")
+    assert baseline["retrained 95 %"] == "0.250 to 0.250"
+
+
+def test_held_out_subjects_that_steer_are_told_too(search_folder, written, record):
+    page, _ = written(search_folder(points=KNEE, split=record["split"] | {"steering": ["h3", "h4", "h5"]}))
+    assert page.table(["set"])[-1] == {"set": "steering", "subjects": "3", "pseudonyms": "h3 h4 h5"}
+
+
+NAMES = ["<img src=https://example.org/x onerror=alert(1)>", "![x](https://example.org/x.png)", "[a](https://b.org)"]
+NAMES += ["**bold**", "</script><script>alert(1)</script>", "a|b", "`code`", "&lt;i&gt;", "_c_"]
+
+
+def test_markup_in_names_is_shown_as_text(search_folder, written, record):
+    def page(name, names):
+        cohort = record["cohort"] | {"classes": ["background", *names]}
+        split = record["split"] | {"forget": ["f1", names[0]]}
+        return written(search_folder(name, KNEE, cohort=cohort, split=split))[0]
+
+    plain, marked = page("plain", ["tissue"] * len(NAMES)), page("a<b>c", NAMES)
+    assert [tag for tag, _ in marked.tags] == [tag for tag, _ in plain.tags]
+    for name in NAMES:
+        assert name in marked.text
+    assert "Unlearning study a<b>c" in marked.headings
+    assert marked.table(["set"])[1]["pseudonyms"] == f"f1 {NAMES[0]}"
+
+
+def test_the_page_loads_nothing_from_outside(search_folder, written, tmp_path):
+    page, _ = written(search_folder(points=KNEE))
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "img", "base", "object", "embed", "a"}
+    assert not [given for _, given in page.tags if {"src", "href", "srcset"} & set(given)]
+    (policy,) = (given["content"] for _, given in page.tags if given.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.split(maxsplit=1) for rule in policy.split("; "))
+    assert rules.pop("default-src") == "'none'"
+    assert {word for words in rules.values() for word in words.split()} <= {"'unsafe-inline'", "data:", "blob:"}
+
+
+@pytest.mark.browser
+def test_a_browser_without_a_network_draws_every_figure(search_folder, written, tmp_path):
+    page, _ = written(search_folder(points=KNEE))
+    drawn = sum(given.get("class") == "plotly-graph-div" for _, given in page.tags)
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        context = browser.new_context(offline=True)
+        opened, problems, asked = context.new_page(), [], []
+        opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.goto((tmp_path / "out/report.html").as_uri())
+        for number in range(drawn):
+            opened.locator(".plotly-graph-div").nth(number).locator(".main-svg").first.wait_for(timeout=10_000)
+        assert opened.locator("h1").inner_text() == "Unlearning study search"
+        browser.close()
+    assert (drawn, problems) == (3, [])
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
+
+
+def test_an_unknown_study_exits_with_2_and_names_those_that_are_there(search_folder, tmp_path, capsys):
+    search_folder("one", KNEE), search_folder("two", KNEE)
+    where = ["--studies", str(tmp_path / "studies")]
+    assert main(["one", "three", *where]) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: no study 'three' in {tmp_path / 'studies'}; there are one, two\n"
+    assert said.out == ""
+    (tmp_path / "studies/two/study.json").write_text("{")
+    assert main(["two", *where]) == 2
+    assert f"{tmp_path / 'studies/two/study.json'} is damaged" in capsys.readouterr().err
+    assert main(where) == 2
+    assert "name a study of" in capsys.readouterr().err
+    assert not list((tmp_path / "studies").rglob("report.*"))
+
+
+def test_one_study_is_reported_into_its_own_folder(search_folder, tmp_path, capsys):
+    folder = search_folder("one", KNEE)
+    assert main(["one", "--studies", str(tmp_path / "studies")]) == 0
+    assert {path.name for path in folder.glob("report.*")} == {"report.html", "report.md"}
+    assert json.loads((folder / "study.json").read_text())["name"] == "one"
+
+
+def test_the_commands_import_neither_torch_nor_ray():
+    commands = "import analysis.report, analysis.compare, study.status, sys"
+    code = f"{commands}; print(*sorted({{'torch', 'ray', 'mlflow'}} & set(sys.modules)))"
+    root = Path(analysis.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -150,6 +150,12 @@ def test_recipes_are_paired_by_the_seed_not_by_their_place(suite_study, values):
     )
 
 
+def test_pairs_are_in_the_order_of_the_suite_whichever_trial_was_recorded_first(suite_study):
+    study = suite_study()
+    tests = suite_tests(study._replace(subjects=study.subjects[::-1], trials=study.trials[::-1]))
+    assert tests[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["noisy_label", "max_loss"]]
+
+
 def test_p_values_are_corrected_over_the_pairs_of_a_horizon_and_metric(suite_study, record):
     entries = [{"strategy": name, "knobs": {}, "published": {}} for name in ("noisy_label", "max_loss", "finetune")]
     study = suite_study(

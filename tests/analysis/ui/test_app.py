@@ -23,11 +23,8 @@ def client(tmp_path, monkeypatch):
     return TestClient(point.load(), base_url="http://localhost")
 
 
-def test_the_front_is_what_the_tables_say_and_points_lead_to_their_runs(client, folder, rows, tmp_path):
+def test_the_front_is_what_the_tables_say(client, folder, rows):
     folder(*rows)
-    store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    experiment = store.create_experiment("noisy_label-phantom")
-    run = store.create_run(experiment, tags={"study": "hippocampus", "name": "best"}).info.run_id
     answer = client.get("/lethe/api/studies/study")
     told = answer.json()
     assert told["columns"]["id"] == [row["id"] for row in rows]
@@ -35,11 +32,34 @@ def test_the_front_is_what_the_tables_say_and_points_lead_to_their_runs(client, 
         expected = [bool(row[name]) if name in ("feasible", "on_front") else row[name] for row in rows]
         assert told["columns"][name] == expected
     assert (told["best"], told["floor"]) == ("best", pytest.approx(0.72))
-    assert told["run"][3] == f"/#/experiments/{experiment}/runs/{run}"
-    assert told["run"].count(None) == len(rows) - 1
     assert (
         client.get("/lethe/api/studies/study", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
     )
+
+
+def test_a_trial_leads_to_its_run_in_mlflow(client, folder, rows, tmp_path):
+    folder(*rows)
+    store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = store.create_experiment("noisy_label-phantom")
+    store.create_run(experiment, tags={"study": "another", "name": "best"})
+    run = store.create_run(experiment, tags={"study": "study", "name": "best"}).info.run_id
+    answer = client.get("/lethe/api/studies/study/runs/best", follow_redirects=False)
+    assert answer.headers["location"] == f"/#/experiments/{experiment}/runs/{run}"
+    missing = client.get("/lethe/api/studies/study/runs/good", follow_redirects=False)
+    assert (missing.status_code, "study.sync study" in missing.json()["detail"]) == (404, True)
+    assert client.get("/lethe/api/studies/study/runs/x' or '1'='1", follow_redirects=False).status_code == 404
+
+
+def test_pictures_are_shown_where_there_are_some_and_nothing_else_is(client, folder, rows):
+    drawn = folder(*rows) / "pictures" / "best"
+    assert client.get("/lethe/api/studies/study").json()["pictures"] == []
+    drawn.mkdir(parents=True)
+    (drawn / "index.html").write_text("<p>seen</p>")
+    assert client.get("/lethe/api/studies/study").json()["pictures"] == ["best"]
+    pictures = "/lethe/api/studies/study/pictures"
+    assert client.get(f"{pictures}/best/index.html").text == "<p>seen</p>"
+    for path in ("best/none.png", "../study.json", "..%2f..%2fstudy/study.json", "%2e%2e/study.json"):
+        assert client.get(f"{pictures}/{path}").status_code == 404
 
 
 def test_new_trials_are_there_at_the_next_look(client, folder, trial):

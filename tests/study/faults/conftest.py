@@ -21,6 +21,7 @@ import torch
 from mlflow import MlflowClient
 
 from study import run
+from study.recording import metric_name
 from study.records import METRICS
 
 ROOT = Path(run.__file__).parents[1]
@@ -408,7 +409,8 @@ def complete_in_mlflow() -> Callable:
         for trial, row in trials.iterrows():
             epochs = history[history.id == trial]
             for metric in METRICS:
-                assert sorted(held[trial]["metrics"][metric]) == [*zip(epochs.epoch, epochs[metric], strict=True)]
+                logged = held[trial]["metrics"][metric_name(metric)]
+                assert sorted(logged) == [*zip(epochs.epoch, epochs[metric], strict=True)]
             assert float(held[trial]["params"]["lr"]) == row.lr
             assert held[trial]["tags"]["on_front"] == str(row.on_front).lower()
         assert held["study"]["tags"]["best_trial"] in trials.index

@@ -1,0 +1,162 @@
+"""`python -m study.status`: how far a study is, from another terminal."""
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from analysis import numbers
+from analysis.console import best_line, front_table
+from analysis.front import best_feasible
+from analysis.tables import StudyData, StudyError, load_study, named_study
+from study.failure import fail
+from study.ownership import owner
+from study.records import FINISHED, RUNNING
+
+_PAUSE = 2.0
+
+
+@dataclass(frozen=True)
+class StatusSettings:
+    """Show how far a study is: its trials, the running ones' newest epoch, the best one and the front.
+
+    For example:
+      python -m study.status
+      python -m study.status noisy_label-phantom-9f6626 --watch
+    """
+
+    study: Annotated[str, tyro.conf.Positional] = ""
+    """Name of the study; by default all studies are listed."""
+    studies: Path = Path("studies")
+    """Folder that holds all studies."""
+    watch: Annotated[bool, tyro.conf.arg(aliases=["-w"])] = False
+    """Show it again every two seconds, until Ctrl-C."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Show one study, or list all; returns the exit code."""
+    settings, console = tyro.cli(StatusSettings, prog="python -m study.status", args=arguments), Console()
+    try:
+        if not settings.watch:
+            console.print(_shown(settings))
+            return 0
+        with Live(_shown(settings), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(_PAUSE)
+                live.update(_shown(settings), refresh=True)
+    except StudyError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _shown(settings: StatusSettings) -> RenderableType:
+    if not settings.study:
+        return _list(settings.studies)
+    folder = settings.studies / settings.study
+    who = owner(folder)
+    if who and not (folder / "study.json").is_file():
+        return Text(f"{settings.study}: the references are being fitted by {who}")
+    return _status(named_study(settings.studies, settings.study), who)
+
+
+def _list(studies: Path) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
+    for header in ("study", "state", "trials", "on the front", "best gap"):
+        table.add_column(header, justify="left" if header in ("study", "state") else "right", overflow="fold")
+    for mine in sorted(studies.glob("*/.owner"), key=lambda path: path.stat().st_mtime, reverse=True):
+        folder, who = mine.parent, owner(mine.parent)
+        try:
+            study = load_study(folder)
+        except StudyError as error:
+            state = "fitting references" if who else "interrupted while fitting references"
+            if (folder / "study.json").exists():
+                state = f"[red]{escape(str(error))}[/red]"
+            table.add_row(escape(folder.name), state, "", "", "")
+            continue
+        best = study.trials.loc[study.trials["feasible"], "dice_gap"].max()
+        ended = int((study.trials["status"] != RUNNING).sum())
+        front = str(study.trials["on_front"].sum())
+        row = (_state(study, who), f"{ended}/{study.planned}", front, numbers.metric(best, signed=True))
+        table.add_row(escape(folder.name), *row)
+    return table if table.row_count else Text(f"no study in {studies}")
+
+
+def _status(study: StudyData, who: str | None) -> RenderableType:
+    trials, count = study.trials, study.planned
+    rows: list[dict[str, Any]] = trials.to_dict("records")
+    ended = trials[trials["status"] != RUNNING]
+    statuses = ", ".join(f"{number} {status}" for status, number in trials["status"].value_counts().items())
+    lines: list[RenderableType] = [
+        Text.from_markup(
+            f"[bold]{escape(study.name)}[/bold]  {_state(study, who)}" + (f" by {escape(who)}" if who else "")
+        ),
+        Text(f"{study.objective.told} where {' and '.join(map(str, study.constraints))}"),
+        _bar(len(ended), count, f"{len(ended)} of {count} trials" + (f" ({statuses})" if rows else "")),
+    ]
+    left = _seconds_left(study) if who else math.nan
+    if math.isfinite(left) and len(ended) < count:
+        lines.append(Text(f"about {_duration(left)} left for the trials"))
+    lines += [_bar(row["epoch"], row["epochs"], _latest(row)) for row in running(study)]
+    best = best_feasible(rows, study.objective)
+    lines.append(Text(f"best feasible  {best_line(best)}" if best else "no feasible trial yet", style="bold green"))
+    if any(row["on_front"] for row in rows):
+        cells = [{name: None if value != value else value for name, value in row.items()} for row in rows]
+        lines += [Text(), front_table(cells, list(study.knobs), study.objective)]
+    return Group(*lines)
+
+
+def running(study: StudyData) -> list[dict[str, Any]]:
+    """The newest epoch of every running trial: the history's columns, and `epochs`, which it has in all."""
+    trials = study.trials[study.trials["status"] == RUNNING]
+    history = study.history[study.history["id"].isin(trials["id"])]
+    newest = history[history["epoch"] == history.groupby("id")["epoch"].transform("max")]
+    rows: list[dict[str, Any]] = trials[["id", "epochs"]].merge(newest, on="id").to_dict("records")
+    return rows
+
+
+def _seconds_left(study: StudyData) -> float:
+    """As long as the median trial takes, for each that is to come, shared among as many as are running."""
+    trials = study.trials
+    count = int((trials["status"] == RUNNING).sum())
+    each = trials.loc[trials["status"] == FINISHED, "seconds"].median()
+    remaining = study.planned - int((trials["status"] != RUNNING).sum())
+    return float(each * remaining / max(count, 1))
+
+
+def _state(study: StudyData, who: str | None) -> str:
+    complete = int((study.trials["status"] != RUNNING).sum()) >= study.planned
+    if who:
+        return "[yellow]finishing (evidence, pages)[/yellow]" if complete else "[yellow]running[/yellow]"
+    return "[green]complete[/green]" if complete else "[red]interrupted[/red] (--resume continues it)"
+
+
+def _bar(done: int, total: int, text: str) -> RenderableType:
+    row = Table.grid(padding=(0, 2))
+    row.add_row(ProgressBar(total=max(total, 1), completed=done, width=24), Text(text))
+    return row
+
+
+def _latest(row: dict[str, Any]) -> str:
+    metrics = "".join(f"  {name} {numbers.metric(row[f'{name}_dice'])}" for name in ("retain", "forget"))
+    return f"{row['id']}  epoch {row['epoch']}/{row['epochs']}{metrics}  {row['seconds']:.1f} s/epoch"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

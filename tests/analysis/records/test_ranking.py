@@ -1,0 +1,194 @@
+"""Strategies ranked and tested in pairs, against values taken from the single subjects by hand."""
+
+from itertools import product
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.ranking import entries, paired_tests, ranking
+
+ENDED = {"n0": 4, "m0": 4, "n1": 4, "m1": 3, "n2": 4}
+SETS = {"retain": 4, "forget": 3, "heldout": 2}
+COLUMNS = ["set", "subject", "dice", "strategy", "run", "study", "trial"]
+
+
+@pytest.fixture
+def seeded(suite_study, record):
+    """A study with a seed; keywords as of `suite_study`."""
+
+    def read(seed, objective="gap", **changes):
+        settings = record["settings"] | {"seed": seed, "objective": objective}
+        return suite_study(settings=settings, **changes)
+
+    return read
+
+
+def drawn(effects, runs=3, spread=0.05, seed=0):
+    """As `entries` gives them: strategies whose Dice is (retain, forget, held-out) and noise."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {"set": name, "subject": f"{name}-{subject}", "dice": levels[place] + rng.normal(0, spread)}
+        | {"strategy": strategy, "run": str(run), "study": "s", "trial": f"{strategy}-{run}"}
+        for strategy, levels in effects.items()
+        for run in range(runs)
+        for place, (name, count) in enumerate(SETS.items())
+        for subject in range(count)
+    )
+
+
+EFFECTS = {"middling": (0.8, 0.3, 0.6), "poor": (0.6, 0.4, 0.5), "good": (0.85, 0.1, 0.6)}
+
+
+def test_all_ended_trials_of_a_suite_stand_for_their_strategies(seeded, values):
+    found = entries([seeded(5)])
+    assert list(found) == COLUMNS
+    assert {(row.trial, row.strategy, row.run) for row in found.itertuples()} == {
+        (id, "noisy_label" if id[0] == "n" else "max_loss", f"5/{id[1]}") for id in ENDED
+    }
+    assert set(found["study"]) == {"suite-phantom"}
+    assert len(found) == 7 * len(ENDED)
+    for row in found.itertuples():
+        assert row.dice == values[row.trial, ENDED[row.trial], row.subject][0]
+        assert row.subject[0] == row.set[0]
+
+
+@pytest.mark.parametrize(("objective", "best"), [("gap", {"n1", "m1"}), ("retrain", {"n2", "m1"})])
+def test_the_best_feasible_trial_of_each_search_stands_for_its_strategy(seeded, values, objective, best):
+    gaps = {"n0": 0.9, "n1": 0.4, "n2": 0.3, "m0": 0.8, "m1": 0.1}  # n0 and m0 are not feasible
+    distances = {"n0": 0.0, "n1": 0.2, "n2": 0.1, "m0": 0.0, "m1": 0.3}
+
+    def scored(row):
+        row = row | {"feasible": row["id"] in ("n1", "n2", "m1")}
+        return row | {"dice_gap": gaps.get(row["id"]), "retrain_gap": distances.get(row["id"])}
+
+    studies = [seeded(seed, objective, suite={}, trial=scored, name=f"study-{seed}") for seed in (0, 7)]
+    found = entries(studies)
+    assert set(zip(found["study"], found["run"], found["trial"], strict=True)) == {
+        (f"study-{seed}", str(seed), id) for seed in (0, 7) for id in best
+    }
+    assert all(row.dice == values[row.trial, ENDED[row.trial], row.subject][0] for row in found.itertuples())
+
+
+def test_a_search_without_a_feasible_trial_has_no_entry(seeded):
+    study = seeded(0, suite={}, trial=lambda row: row | {"feasible": row["id"] == "m0"})
+    assert set(entries([study])["strategy"]) == {"max_loss"}
+    for nothing in ([], [seeded(0, suite={}, trial=lambda row: row | {"feasible": False})]):
+        found = entries(nothing)
+        assert list(found) == COLUMNS
+        assert found.empty
+        assert ranking(found).empty
+        assert paired_tests(found).empty
+
+
+def test_strategies_are_ranked_by_the_mean_gap(seeded):
+    chosen = drawn(EFFECTS)
+    table = ranking(chosen)
+    bounded = [f"{name}{end}" for name in ("retain_dice", "forget_dice", "dice_gap") for end in ("", "_low", "_high")]
+    assert list(table) == ["rank", "strategy", "runs", *bounded]
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert table["strategy"].tolist() == ["good", "middling", "poor"]
+    assert table["runs"].tolist() == [3, 3, 3]
+    for row in table.itertuples():
+        own = chosen[chosen["strategy"] == row.strategy]
+        retain, forget = (own[own["set"] == name]["dice"].mean() for name in ("retain", "forget"))
+        assert (row.retain_dice, row.forget_dice, row.dice_gap) == pytest.approx((retain, forget, retain - forget))
+    shuffled = ranking(chosen.sample(frac=1, random_state=0))
+    pd.testing.assert_frame_equal(shuffled, table)
+
+
+def test_intervals_as_by_a_bootstrap_of_single_draws():
+    chosen = drawn({"one": (0.8, 0.3, 0.6)}, runs=4, spread=0.1)
+    (row,) = ranking(chosen).to_dict("records")
+    dice = {(one.run, one.subject): one.dice for one in chosen.itertuples()}
+    rng, drawn_gaps, drawn_retain = np.random.default_rng(3), [], []
+    for _ in range(4000):
+        runs, kept, gone = rng.integers(4, size=4), rng.integers(4, size=4), rng.integers(3, size=3)
+        retain = fmean(dice[str(run), f"retain-{one}"] for run in runs for one in kept)
+        forget = fmean(dice[str(run), f"forget-{one}"] for run in runs for one in gone)
+        drawn_gaps.append(retain - forget)
+        drawn_retain.append(retain)
+    for name, found in (("dice_gap", drawn_gaps), ("retain_dice", drawn_retain)):
+        expected = np.quantile(found, [0.025, 0.975])
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx(expected, abs=0.008)
+
+
+def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(40):
+        runs, people = rng.normal(0, 0.05, 8), rng.normal(0, 0.05, (2, 8))
+        rows = [
+            {"set": name, "subject": f"{name}-{one}", "strategy": "s", "run": str(run)}
+            | {"dice": level + runs[run] * (name == "forget") + people[place, one] + rng.normal(0, 0.05)}
+            for place, (name, level) in enumerate((("retain", 0.8), ("forget", 0.3)))
+            for run, one in product(range(8), range(8))
+        ]
+        (row,) = ranking(pd.DataFrame(rows)).to_dict("records")
+        covered += row["dice_gap_low"] <= 0.5 <= row["dice_gap_high"]
+    assert covered >= 34
+
+
+def test_undefined_subjects_leave_mean_and_units():
+    chosen = drawn(EFFECTS)
+    chosen.loc[
+        (chosen["strategy"] == "good") & (chosen["subject"] == "forget-1") & (chosen["run"] == "2"), "dice"
+    ] = np.nan
+    own = chosen[(chosen["strategy"] == "good") & (chosen["set"] == "forget")]
+    table = ranking(chosen).set_index("strategy")
+    assert table.loc["good", "forget_dice"] == pytest.approx(np.nanmean(own["dice"]))
+    tests = paired_tests(chosen).set_index(["metric", "first", "second"])["units"]
+    assert tests["forget_dice", "middling", "good"] == tests["forget_dice", "poor", "good"] == 8
+    assert tests["forget_dice", "middling", "poor"] == 9
+
+
+def test_paired_tests_are_scipys_on_the_same_units():
+    """Swapping what belongs together, exact: 4 x 3, 3 x 3 and 2 x 3 units."""
+    chosen = drawn({name: (*levels[:2], 0.55) for name, levels in EFFECTS.items()}, spread=0.1)
+    found = paired_tests(chosen.sample(frac=1, random_state=1).sort_values("strategy", kind="stable"))
+    assert list(found) == ["metric", "first", "second", "units", "difference", "p", "p_holm"]
+    pairs = [("good", "middling"), ("good", "poor"), ("middling", "poor")]
+    assert list(zip(found["metric"], found["first"], found["second"], strict=True)) == [
+        (f"{name}_dice", *pair) for name in SETS for pair in pairs
+    ]
+    for row in found.itertuples():
+        own = chosen[chosen["set"] == row.metric.removesuffix("_dice")].sort_values(["run", "subject"])
+        first, second = (own[own["strategy"] == name]["dice"].to_numpy() for name in (row.first, row.second))
+        expected = stats.permutation_test(
+            (first, second), lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples", n_resamples=np.inf
+        )
+        assert row.units == len(first) == 3 * SETS[row.metric.removesuffix("_dice")]
+        assert row.difference == pytest.approx(expected.statistic)
+        assert row.p == pytest.approx(expected.pvalue)
+    for _, tests in found.groupby("metric"):
+        np.testing.assert_allclose(tests["p_holm"], stepped_down(tests["p"].to_numpy()))
+    assert found["p"].max() > 0.1 > 0.01 > found["p"].min()
+
+
+def stepped_down(p_values):
+    """Holm's correction, by its definition."""
+    adjusted, least = np.empty(len(p_values)), 0.0
+    for rank, place in enumerate(np.argsort(p_values)):
+        least = max(least, min(1, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
+
+
+def test_only_what_both_strategies_have_is_paired():
+    chosen = drawn(EFFECTS)
+    chosen = chosen[~((chosen["strategy"] == "poor") & (chosen["run"] != "1"))]  # one run
+    chosen = chosen[~((chosen["strategy"] == "good") & (chosen["run"] == "1"))]  # the other two
+    found = paired_tests(chosen).set_index(["metric", "first", "second"])
+    assert not any({first, second} == {"poor", "good"} for _, first, second in found.index)
+    row = found.loc[("retain_dice", "middling", "poor")]
+    units = chosen[(chosen["run"] == "1") & (chosen["set"] == "retain")].pivot(
+        index="subject", columns="strategy", values="dice"
+    )
+    assert row["units"] == 4
+    assert row["difference"] == pytest.approx((units["middling"] - units["poor"]).mean())
+    assert found.loc[("forget_dice", "middling", "good"), "units"] == 6
+
+
+def test_one_strategy_has_nothing_to_be_tested_against():
+    assert paired_tests(drawn({"one": (0.8, 0.3, 0.6)})).empty
