@@ -216,9 +216,12 @@ class Watched:
         root = Path(study.__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "120", "LINES": "50", "TERM": "xterm"}
         command = [sys.executable, "-m", "study.status", *arguments, "--watch"]
+        # what runs in the background ignores Ctrl-C, and hands that on
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment, cwd=root
         )
+        signal.signal(signal.SIGINT, before)
         os.close(theirs)
         self.text = ""
 
@@ -232,10 +235,12 @@ class Watched:
 
     def ends(self, seconds=30):
         """Its exit code; what it writes meanwhile is read, or it could not end."""
+        end = time.monotonic() + seconds
         with contextlib.suppress(OSError):  # the other side has closed
-            while select.select([self._mine], [], [], seconds)[0]:
-                self.text += os.read(self._mine, 4096).decode()
-        return self.process.wait(seconds)
+            while time.monotonic() < end:
+                if select.select([self._mine], [], [], 0.1)[0]:
+                    self.text += os.read(self._mine, 4096).decode()
+        return self.process.wait(1)
 
     def close(self):
         if self.process.poll() is None:
