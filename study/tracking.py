@@ -29,6 +29,9 @@ RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
 PARENT = "study"
 """Name of a study's parent run; the runs of its trials and references are named by id."""
 
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Else MLflow's pages take an experiment for one of language models, and show no charts of its runs."""
+
 _QUEUE_LENGTH = 10_000
 _MOST_METRICS, _MOST_TOGETHER = 1000, 500
 _GATHERING, _LONGEST_PAUSE, _PATIENCE = 0.5, 30.0, 10.0
@@ -254,7 +257,9 @@ class _Runs:
         self._client, self._study = MlflowClient(uri), study
         found = self._client.get_experiment_by_name(experiment)
         location = artifacts.as_uri() if artifacts else None
-        self._experiment = found.experiment_id if found else self._client.create_experiment(experiment, location)
+        self._experiment = (
+            found.experiment_id if found else self._client.create_experiment(experiment, location, tags=_KIND)
+        )
         self._known: dict[str, _Known] = {}
         token: str | None = ""
         while token is not None:

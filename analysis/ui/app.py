@@ -29,6 +29,9 @@ _POLICY = (
     " script-src 'self' 'unsafe-eval'"  # plotly compiles its WebGL calls
 )
 
+_TRAINING = "workflowType=machine_learning"
+"""Has MLflow's pages show runs and charts, not traces of language models."""
+
 _QUOTED = re.compile(r"['`\\]")
 
 router = APIRouter(prefix="/lethe")
@@ -97,7 +100,7 @@ def run(name: str, trial: str) -> Response:
     (found, *_) = client.search_runs(experiments, chosen, max_results=1) or [None]
     if found is None:
         raise HTTPException(404, f"MLflow has no run of trial {trial!r}; python -m study.sync {name} sends it")
-    return RedirectResponse(f"/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}")
+    return RedirectResponse(f"/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}?{_TRAINING}")
 
 
 @router.get("/api/studies/{name}/pictures/{trial}/{file}")

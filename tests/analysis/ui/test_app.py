@@ -44,7 +44,7 @@ def test_a_trial_leads_to_its_run_in_mlflow(client, folder, rows, tmp_path):
     store.create_run(experiment, tags={"study": "another", "name": "best"})
     run = store.create_run(experiment, tags={"study": "study", "name": "best"}).info.run_id
     answer = client.get("/lethe/api/studies/study/runs/best", follow_redirects=False)
-    assert answer.headers["location"] == f"/#/experiments/{experiment}/runs/{run}"
+    assert answer.headers["location"] == f"/#/experiments/{experiment}/runs/{run}?workflowType=machine_learning"
     missing = client.get("/lethe/api/studies/study/runs/good", follow_redirects=False)
     assert (missing.status_code, "study.sync study" in missing.json()["detail"]) == (404, True)
     assert client.get("/lethe/api/studies/study/runs/x' or '1'='1", follow_redirects=False).status_code == 404
