@@ -166,6 +166,8 @@ def test_trials_are_children_of_their_study_with_params_tags_and_status(track, s
     )
     runs = runs_in(store, FAMILY)
     parent, first, second, third = (runs[name] for name in (PARENT, "trial-1", "trial-2", "trial-3"))
+    experiment = MlflowClient(store).get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert parent.data.params == {"seed": "0"}
     assert parent.info.run_name == "study-1"
     assert "mlflow.parentRunId" not in parent.data.tags
