@@ -37,11 +37,12 @@ function drawHead() {
   by("recipe").textContent = `${c.strategy[i]}, ${recipe(study, i).join(", ")}`;
   by("metrics").textContent = ["dice_gap", "retain_dice", "forget_dice", "retention"].map((one) => `${study.axes[one]} ${number(c[one][i])}`).join(" · ");
   by("weights").textContent = `${study.folder}/front/${study.best}/weights.safetensors`;
-  by("export").textContent = `python -m study.export --study ${name} --to unlearned`;
+  const studies = `--studies ${study.folder.slice(0, study.folder.lastIndexOf("/"))}`;
+  by("export").textContent = `python -m study.export --study ${name} ${studies} --to unlearned`;
   by("pictures").hidden = !study.pictures.includes(study.best);
   by("draw").hidden = !by("pictures").hidden;
   by("pictures").href = address(name, `/pictures/${study.best}/index.html`);
-  by("drawing").textContent = `python -m study.pictures ${name}`;
+  by("drawing").textContent = `python -m study.pictures ${name} ${studies}`;
 }
 
 async function beside() {

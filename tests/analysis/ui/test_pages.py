@@ -71,7 +71,8 @@ def test_from_the_list_to_the_best_recipe_and_its_weights_in_one_click(page, ser
     expect(best).to_contain_text("noise rate 0.813")
     expect(best).to_contain_text("Dice gap 0.650")
     expect(best).to_contain_text(f"{server.studies / name}/front/best/weights.safetensors")
-    expect(best).to_contain_text(f"python -m study.export --study {name}")
+    expect(best).to_contain_text(f"python -m study.export --study {name} --studies {server.studies} --to")
+    expect(best).to_contain_text(f"python -m study.pictures {name} --studies {server.studies}")
 
 
 def test_the_figure_has_trials_by_kind_front_landmarks_and_floor(front):
