@@ -28,3 +28,9 @@ def knob(value: Knob | None) -> str:
     if not isinstance(value, float):
         return MISSING if value is None else str(value)
     return metric(value) if value == 0 or 0.01 <= abs(value) < 1e4 or math.isnan(value) else f"{value:.1e}"
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, never less than one."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(minutes, 1)} min"

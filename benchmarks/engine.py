@@ -5,11 +5,14 @@ tenths of the study, the share of the search and of the records in them, and the
 """
 
 import argparse
+import contextlib
 import cProfile
+import logging
 import os
 import pstats
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +29,14 @@ from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors.numpy import save_file
 
+from search_spaces.space import Space, Suite
 from study.engine import run_trials
 from study.interrupts import Interrupts
 from study.plan import Plan
 from study.recording import Recorder
 from study.session import open_tracker
 from study.settings import StudySettings
-from study.tracking import PARENT
+from study.tracking import PARENT, Tracker
 from study.view import StudyView
 from trainables.trainable import WEIGHTS_FILE
 
@@ -78,6 +82,27 @@ class Stopwatch(StudyView):
         self.ends.append(time.perf_counter())
 
 
+@contextlib.contextmanager
+def study(
+    space: Space | Suite, sampler: str, trials: int, tracking: bool = True
+) -> Iterator[tuple[Plan, Recorder, Tracker]]:
+    """A study without references in a temporary folder, with its records open."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = StudySettings(
+            space="noisy_label", sampler=sampler, trials=trials, studies=Path(folder), name="benchmark"
+        )
+        plan = Plan(settings, space, None, None, None, ())  # type: ignore[arg-type]
+        settings.folder.mkdir()
+        uri = "sqlite:///" + str(Path(folder) / "mlflow.db")
+        tracker = open_tracker(replace(settings, tracking_uri=uri), print)
+        if not tracking:
+            tracker._put = lambda name, change: None  # type: ignore[method-assign]
+        tracker.start(PARENT, {}, {})
+        yield plan, Recorder(settings.folder, space.knobs, plan.objective, plan.constraints, {}, tracker), tracker
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1000)
@@ -87,20 +112,9 @@ def main() -> None:
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder, Interrupts() as interrupts:
-        settings = StudySettings(
-            space="noisy_label", sampler=given.sampler, trials=given.trials, studies=Path(folder), name="engine"
-        )
-        plan = Plan(settings, replace(SPACE), None, None, None, ())  # type: ignore[arg-type]
-        settings.folder.mkdir()
+    opened = study(SPACE, given.sampler, given.trials, not given.no_tracking)
+    with opened as (plan, recorder, tracker), Interrupts() as interrupts:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", num_cpus=given.concurrent)
-        uri = "sqlite:///" + str(Path(folder) / "mlflow.db")
-        tracker = open_tracker(replace(settings, tracking_uri=uri), print)
-        if given.no_tracking:
-            tracker._put = lambda name, change: None  # type: ignore[method-assign]
-        tracker.start(PARENT, {}, {})
-        recorder = Recorder(settings.folder, SPACE.knobs, plan.objective, plan.constraints, {}, tracker)
         view = Stopwatch(Console(file=open(os.devnull, "w")))  # noqa: PTH123, SIM115
         trainable = tune.with_resources(tune.with_parameters(ReplayTrial, epochs=given.epochs), {"cpu": 1})
         profile = cProfile.Profile()

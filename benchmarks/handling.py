@@ -14,6 +14,7 @@ from pathlib import Path
 import ray
 import torch
 
+from study.machines import nodes
 from study.plan import Plan, make_plan
 from study.references import BASELINE, fit_digests, fit_networks, reference_fits
 from study.resources import share
@@ -55,7 +56,7 @@ def main() -> None:
     plan = make_plan(settings)
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     fits = {BASELINE: reference_fits(plan)[BASELINE]}
-    found = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), share(None), lambda name, report: None)
+    found = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), share(nodes()), lambda name, report: None)
     ray.shutdown()
     baseline = found[BASELINE]
     print(f"baseline: retain {baseline.metrics['retain_dice']:.3f}, forget {baseline.metrics['forget_dice']:.3f}")

@@ -8,6 +8,7 @@ from importlib import import_module
 from itertools import product
 from pathlib import Path
 from pkgutil import iter_modules
+from statistics import fmean
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -101,6 +102,13 @@ class Space:
         values = _values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
         assert values is not None  # __post_init__ has seen to it
         return int(max(values))
+
+    @property
+    def mean_epochs(self) -> float:
+        """Epochs of a trial, on average over their domain."""
+        values = _values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
+        assert values is not None  # __post_init__ has seen to it
+        return fmean(map(int, values))
 
     @property
     def starts(self) -> list[dict[str, Knob]]:

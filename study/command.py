@@ -8,7 +8,10 @@ from typing import Any
 from study.records import given
 from study.settings import StudySettings
 
-_APART = {"name", "studies", "resume", "verbose", "explain", "tracking_uri", "optuna_storage", "examine"}
+_APART = {
+    *("name", "studies", "resume", "verbose", "explain", "tracking_uri", "optuna_storage", "examine"),
+    *("storage", "address", "cpus_per_trial", "gpus_per_trial"),
+}
 """Options that say where and how a study runs, not what it computes."""
 _SEARCH = {"space", "knobs", "epochs", "trials", "sampler", "enqueue", "warm_start", "early_stopping", "grace"}
 

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import zipfile
-from pathlib import Path
 from typing import Any
 
 from ray import PlacementGroupID, tune
@@ -25,8 +23,10 @@ from study.search.searcher import StudySearch, Unfinished
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch, suite_trials
 from study.search.warm_start import earlier_trials
+from study.storage import Storage, storage_of
+from study.utilisation import Utilisation
 from study.view import StudyView
-from trainables.trainable import STATE_FILE, UnlearningTrial
+from trainables.trainable import UnlearningTrial
 
 _OFF = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder writes, once
@@ -82,10 +82,10 @@ def run_trials(
     """
     os.environ.update(_OFF)
     crowded: set[str] = set()
-    storage = plan.settings.folder.absolute() / "tune"
+    storage = storage_of(plan.settings)
     while recorder.ended_trials < plan.trials:
         search = _search(plan, baseline, recorder.rows, storage, crowded, view)
-        events = Events(plan, recorder, view, search, _halving(plan, recorder), crowded)
+        events = Events(plan, recorder, view, storage, search, _halving(plan, recorder), crowded)
         interrupts.told = events.interrupt
         try:
             _tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events).fit()
@@ -100,13 +100,14 @@ def run_trials(
         else:
             if events.full_disk:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            view.line(_told(events.utilisation, concurrent))
             return search.exhausted or recorder.ended_trials >= plan.trials
         finally:
             interrupts.told = None
     return True
 
 
-def _tuner(trainable: Any, trials: int, concurrent: int, storage: Path, events: Events) -> Tuner:
+def _tuner(trainable: Any, trials: int, concurrent: int, storage: Storage, events: Events) -> Tuner:
     return Tuner(
         trainable,
         tune_config=TuneConfig(
@@ -118,8 +119,9 @@ def _tuner(trainable: Any, trials: int, concurrent: int, storage: Path, events: 
             trial_dirname_creator=_trial_folder,
         ),
         run_config=RunConfig(
-            name=_next_session(storage),
-            storage_path=str(storage),
+            name=storage.next_session(),
+            storage_path=storage.root,
+            storage_filesystem=storage.filesystem,
             failure_config=FailureConfig(max_failures=_MOST_RETRIES),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             callbacks=[events],
@@ -133,14 +135,14 @@ def _search(
     plan: Plan,
     baseline: str,
     rows: list[dict[str, Any]],
-    storage: Path,
+    storage: Storage,
     crowded: set[str],
     view: StudyView,
 ) -> StudySearch | SuiteSearch:
     """What suggests the trials that are left, given the rows of those that began."""
     settings, space = plan.settings, plan.space
     unfinished = [
-        Unfinished(name, {knob: row[knob] for knob in space.knobs}, newest_state(storage, name), name in crowded)
+        Unfinished(name, {knob: row[knob] for knob in space.knobs}, storage.newest_state(name), name in crowded)
         for row in rows
         if row["status"] == RUNNING and (name := row["id"])
     ]
@@ -173,26 +175,12 @@ def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
     return Halving(plan.objective, plan.constraints, plan.space.longest, plan.grace, reports)
 
 
-def newest_state(storage: Path, trial: str) -> Path | None:
-    """The newest complete state file of a trial in any session; a file whose writing was cut off is passed over.
-
-    Sessions and checkpoints are numbered: no clock decides.
-    """
-    found = storage.glob(f"*/{trial}/checkpoint_*/{STATE_FILE}")
-    for state in sorted(found, key=_numbers_of, reverse=True):
-        if zipfile.is_zipfile(state):
-            return state
-    return None
-
-
-def _numbers_of(state: Path) -> tuple[int, int]:
-    session, checkpoint = state.parents[2].name, state.parent.name
-    return int(session.rpartition("-")[2]), int(checkpoint.rpartition("_")[2])
+def _told(utilisation: Utilisation, concurrent: int) -> str:
+    """How well the places for trials were used, and by which nodes if there are several."""
+    nodes = [f"{count} on {node}" for node, count in utilisation.by_node().most_common()]
+    where = f"; trials: {', '.join(nodes)}" if len(nodes) > 1 else ""
+    return f"places for {concurrent} trials were busy {utilisation.share(concurrent):.0%} of the time{where}"
 
 
 def _trial_folder(trial: Trial) -> str:
     return str(trial.config["id"])
-
-
-def _next_session(storage: Path) -> str:
-    return f"session-{1 + len(list(storage.glob('session-*')))}"

@@ -21,6 +21,8 @@ from study.records import FAILED, FINISHED, PRUNED, write_json
 from study.search.searcher import StudySearch
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch
+from study.storage import Storage
+from study.utilisation import Utilisation
 from study.view import StudyView
 from trainables.trainable import WEIGHTS_FILE
 
@@ -34,6 +36,7 @@ class Events(Callback):
         stopping: trials save their state and end with their present epoch.
         full_disk: a trial could not be saved.
         crowded: ids of trials that ran out of memory and go on one scan at a time.
+        utilisation: when and where trials ran.
     """
 
     def __init__(
@@ -41,13 +44,15 @@ class Events(Callback):
         plan: Plan,
         recorder: Recorder,
         view: StudyView,
+        storage: Storage,
         search: StudySearch | SuiteSearch,
         halving: Halving | None,
         crowded: set[str],
     ):
         self.stopping, self.full_disk, self.crowded = False, False, crowded
-        self._plan, self._recorder, self._view = plan, recorder, view
+        self._plan, self._recorder, self._view, self._storage = plan, recorder, view, storage
         self.search, self.halving = search, halving
+        self.utilisation = Utilisation()
         self._front = plan.settings.folder / "front"
         self._actors: dict[str, dict[str, Any]] = {}
         self._advance = view.begin("trials", plan.trials, recorder.ended_trials)
@@ -69,12 +74,14 @@ class Events(Callback):
         """A trial begins, or continues."""
         self._actors[trial.temporary_state.ray_actor._actor_id.hex()] = trial.config
         self._recorder.started(trial.config)
+        self.utilisation.begin(trial.config["id"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """An epoch: recorded before anything else."""
         self._recorder.epoch(trial.config["id"], result)
+        self.utilisation.on(trial.config["id"], result["node_ip"])
         self._view.running(trial.config["id"], result, trial.config["knobs"]["epochs"])
         if self.stopping:
             result[SHOULD_CHECKPOINT] = True
@@ -82,18 +89,16 @@ class Events(Callback):
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Checkpoint, **info: Any
     ) -> None:
-        """A trial has been saved: its older checkpoints go. Tune, asked to do that, saves all trials each time."""
-        newest = Path(checkpoint.path)
-        for other in newest.parent.glob("checkpoint_*"):
-            if other != newest:
-                shutil.rmtree(other)
+        """A trial has been saved: its older checkpoints go."""
+        self._storage.keep_only(checkpoint.path)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial is through, pruned or, when the study is stopping, to be continued by a resume."""
         name, result = trial.config["id"], trial.last_result
+        self.utilisation.end(name)
         if result.get("finished"):
             assert trial.checkpoint is not None
-            keep_weights(self._front / name, Path(trial.checkpoint.path) / WEIGHTS_FILE, dict(trial.config))
+            self._keep_weights(name, trial.checkpoint.path, dict(trial.config))
             self._end(name, FINISHED, result["diverged"])
         elif self.halving is not None and name in self.halving.stopped:
             self._end(name, PRUNED, diverged=False)
@@ -102,6 +107,7 @@ class Events(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has failed and is tried again from its newest checkpoint."""
         name, reason = trial.config["id"], _reason(trial)
+        self.utilisation.end(name)
         if _OUT_OF_MEMORY.search(_last_error(trial)) and not trial.config["one_by_one"]:
             trial.config["one_by_one"] = True
             trial.max_failures = trial.num_failures  # this was its last retry
@@ -112,6 +118,7 @@ class Events(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has failed for good, unless the disk is full."""
         name, reason = trial.config["id"], _reason(trial)
+        self.utilisation.end(name)
         if no_space(_last_error(trial)):
             self.full_disk = True
             self._stop()
@@ -139,6 +146,13 @@ class Events(Callback):
         self.crowded.add(name)
         self._view.line(f"{name}  [yellow]out of memory: tried again, now one scan at a time[/yellow]")
 
+    def _keep_weights(self, name: str, checkpoint: str, config: dict[str, Any]) -> None:
+        """Fetch a trial's final weights into the study's front, and write its configuration there."""
+        folder = self._front / name
+        folder.mkdir(parents=True, exist_ok=True)
+        self._storage.fetch(f"{checkpoint}/{WEIGHTS_FILE}", folder / WEIGHTS_FILE)
+        write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
+
     def _end(self, name: str, status: str, diverged: bool, problem: str | None = None) -> None:
         if problem is None and name in self.crowded:
             problem = "out of memory: continued one scan at a time"
@@ -148,8 +162,7 @@ class Events(Callback):
         for folder in self._front.glob("*"):
             if folder.name not in on_front:
                 shutil.rmtree(folder)
-        for folder in (self._plan.settings.folder / "tune").glob(f"*/{name}/checkpoint_*"):
-            shutil.rmtree(folder)
+        self._storage.forget(name)
         self.search.ended(row)
         best = self._recorder.best
         shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
@@ -181,13 +194,6 @@ class Stop(Stopper):
 def no_space(error: str) -> bool:
     """Whether an error's text tells of a disk that takes no more."""
     return any(os.strerror(number) in error for number in (errno.ENOSPC, errno.EDQUOT))
-
-
-def keep_weights(folder: Path, weights: Path, config: dict[str, Any]) -> None:
-    """Move a trial's final weights into the study's front, and write its configuration there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.move(weights, folder / WEIGHTS_FILE)
-    write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
 
 
 def _line(row: dict[str, Any], name: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pyarrow.fs import FileSystem
+
 from search_spaces import space as spaces
 from search_spaces.narrowing import narrow
 from search_spaces.space import Space, Suite
@@ -166,12 +168,13 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
         "baseline_epochs",
         "concurrent",
         "grace",
+        "cpus_per_trial",
         "forget_count",
         "heldout_count",
         "retain_count",
     ):
         value = getattr(settings, name)
-        if value is not None and value < 1:
+        if value not in (None, "auto") and value < 1:
             problems.append(f"--{name.replace('_', '-')} must be at least 1, but got {value}")
     for name in ("shadows", "forget_draws"):
         if getattr(settings, name) < 0:
@@ -185,6 +188,14 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
             problems.append(f"--constraint: {error}")
     if settings.warm_start and not (settings.studies / settings.warm_start / "study.json").is_file():
         problems.append(f"--warm-start: no study {settings.warm_start!r} in {settings.studies}")
+    gpus = settings.gpus_per_trial
+    if isinstance(gpus, int | float) and not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
+        problems.append(f"--gpus-per-trial must be a part of a GPU or a whole number of them, but got {gpus}")
+    if settings.storage:
+        try:
+            FileSystem.from_uri(settings.storage)
+        except (ValueError, OSError) as error:
+            problems.append(f"--storage: neither an absolute path nor an address that pyarrow knows ({error})")
     if not settings.baseline_lr > 0:
         problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
     if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():

@@ -147,6 +147,7 @@ class Recorder:
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
         row = {"id": trial, **{name: result[name] for name in ("epoch", *METRICS, "loss", "seconds")}}
+        row["node"] = result.get("node_ip")
         self._history.upsert([row])
         self._epochs[trial][row["epoch"]] = row
         self._latest[trial] = result
@@ -248,7 +249,7 @@ def metric_name(column: str) -> str:
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {metric_name(name): value for name, value in row.items() if name != "id"}
+    return {metric_name(name): value for name, value in row.items() if name not in ("id", "node")}
 
 
 def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:

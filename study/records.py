@@ -128,11 +128,11 @@ class TrialConfig:
         """Short hash of the configuration: the trial's id; same arguments, same id."""
         return digest_of(asdict(self))
 
-    def trial(self, checkpoint: Path | None = None, one_by_one: bool = False) -> dict[str, Any]:
+    def trial(self, checkpoint: str | None = None, one_by_one: bool = False) -> dict[str, Any]:
         """The config of the Tune trial, which continues from a state file if there is one.
 
         Args:
-            checkpoint: that file.
+            checkpoint: URI of that file.
             one_by_one: its steps' scans go through the network one at a time.
         """
         return {
@@ -140,7 +140,7 @@ class TrialConfig:
             "strategy": self.strategy,
             "knobs": dict(self.knobs),
             "seed": self.seed,
-            "checkpoint": str(checkpoint) if checkpoint else None,
+            "checkpoint": checkpoint,
             "one_by_one": one_by_one,
         }
 

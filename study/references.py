@@ -110,8 +110,8 @@ def fit_networks(
     Raises:
         FitError: a fit whose loss is not finite.
     """
-    folders = {name: cache / "references" / digest for name, digest in digests.items()}
-    missing = [name for name, folder in folders.items() if not cached(folder)]
+    folders = {name: _folder(cache, digest) for name, digest in digests.items()}
+    missing = lacking(digests, cache)
     if missing:
         data = ray.put(plan.data)
         task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
@@ -131,6 +131,15 @@ def fit_networks(
         for name, reports, weights in _gather(streams, listener):
             _store(folders[name], reports, weights)
     return {name: _load(folder, digests[name], fits[name].seed) for name, folder in folders.items()}
+
+
+def lacking(digests: Mapping[str, str], cache: Path) -> list[str]:
+    """The names of the fits that are not in the cache."""
+    return [name for name, digest in digests.items() if not cached(_folder(cache, digest))]
+
+
+def _folder(cache: Path, digest: str) -> Path:
+    return cache / "references" / digest
 
 
 def _fit_reports(

@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console()
     settings = parse(arguments)
+    if settings.address.startswith("ray://"):
+        return _follow(settings.address, [*arguments, "--address", ""])
     if settings.resume:
         settings = _resumed(settings, arguments)
     _quiet(settings.verbose)
@@ -34,7 +36,18 @@ def main(arguments: list[str] | None = None) -> int:
             return interrupts.exit_code
 
 
+def _follow(address: str, arguments: list[str]) -> int:
+    from study.cluster import ClusterError
+    from study.remote import follow
+
+    try:
+        return follow(address, arguments)
+    except ClusterError as error:
+        return fail(str(error))
+
+
 def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> int:
+    from study.cluster import ClusterError
     from study.ownership import OwnedError
     from study.plan import PlanError, explained, make_plan
     from study.references import FitError
@@ -54,7 +67,7 @@ def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> i
         return 0 if run_study(plan, console, interrupts) else interrupts.exit_code
     except PlanError as error:
         return fail(*error.problems)
-    except (WeightsError, StorageError, OwnedError) as error:
+    except (WeightsError, StorageError, OwnedError, ClusterError) as error:
         return fail(*str(error).splitlines())
     except (FitError, StudyError) as error:
         return fail(str(error), code=FAILED)

@@ -4,43 +4,48 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import ray
 from optuna.distributions import distribution_to_json
+from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
+from rich.markup import escape
 
 from analysis.figures import write_pareto
 from analysis.sequence import write_sequence
 from analysis.suite import write_suite
 from analysis.tables import load_study
 from search_spaces.space import Space, Suite
+from study.cluster import ClusterError, check_stores, cluster, trial_share
+from study.costs import MemoryShortage, duration, measured_costs, packed
 from study.engine import run_trials, unlearning_trainable
 from study.events import no_space
 from study.evidence import gather_evidence, unknown
 from study.head import watched_head
 from study.interrupts import Interrupts
+from study.machines import Node
 from study.ownership import alone
 from study.plan import Plan, PlanError
 from study.recording import Recorder
-from study.records import write_json
-from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks, reference_fits
-from study.resources import Resources, share
+from study.records import RUNNING, write_json
+from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks, lacking, reference_fits
+from study.resources import Resources
 from study.search.warm_start import earlier_trials
 from study.selection import selection
 from study.sequence import follow_requests
 from study.settings import StudySettings
-from study.summary import print_evidence, print_plan, print_result
+from study.summary import print_costs, print_evidence, print_plan, print_resources, print_result
 from study.tables import trials_table
 from study.tracking import PARENT, Tracker
 from study.view import StudyView
 from trainables.cohorts.cache import cache_dir
+from trainables.med3d import med3d
 from trainables.unlearning import EpochReport
 
 _PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
@@ -64,6 +69,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     Raises:
         PlanError: the folder's trials started from another baseline than this session's would.
         OwnedError: another process runs the study.
+        ClusterError: the cluster cannot run it.
         StudyError: the study cannot go on; what it has is on disk.
     """
     settings, folder = plan.settings, plan.settings.folder
@@ -74,27 +80,53 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     _check_references(plan, digests)
     with alone(folder):
         print_plan(plan, console)
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=settings.verbose,
-            logging_level="INFO" if settings.verbose else "ERROR",
-        )
-        interrupts.listen()
-        try:
-            with watched_head(partial(_give_up, console)):
-                return _run(plan, digests, console, interrupts)
-        except (OSError, TuneError) as error:
-            if not no_space(str(error)):
-                raise
-            raise StudyError("the disk is full; the same command continues once there is space") from error
-        finally:
-            ray.shutdown()
+        with cluster(settings, console.print) as there:
+            resources = _share(plan, digests, there, console)
+            interrupts.listen()
+            try:
+                with watched_head(partial(_give_up, console)):
+                    return _run(plan, digests, resources, console, interrupts)
+            except (OSError, TuneError) as error:
+                if not no_space(str(error)):
+                    raise
+                raise StudyError("the disk is full; the same command continues once there is space") from error
 
 
-def _run(plan: Plan, digests: dict[str, str], console: Console, interrupts: Interrupts) -> bool:
+def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], console: Console) -> Resources:
+    """What each trial gets of the nodes; says so, and how long it will take.
+
+    Raises:
+        ClusterError: no node holds a trial.
+    """
+    settings = plan.settings
+    shared = [plan.data.images, plan.data.labels, *med3d(settings.depth, plan.data.classes).state_dict().values()]
+    advice = check_stores(sum(array.nbytes for array in shared))
+    if advice:
+        console.print(f"[yellow]{advice}[/yellow]", soft_wrap=True, highlight=False)
+    resources = trial_share(settings, there)
+    ended = sum(row["status"] != RUNNING for row in trials_table(settings.folder, plan.space.knobs).rows)
+    left, fits = plan.trials - ended, len(lacking(digests, cache_dir()))
+    try:
+        costs = measured_costs(plan, resources) if left > 0 else []
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        if "auto" in (settings.cpus_per_trial, settings.gpus_per_trial):
+            raise ClusterError(f"a trial's step cannot be tried, so `auto` cannot be settled: {reason}") from error
+        console.print(f"[yellow]a trial's step could not be tried ({escape(reason)})[/yellow]", soft_wrap=True)
+        costs = []
+    try:
+        resources = trial_share(packed(settings, costs, there), there)
+    except MemoryShortage as error:
+        raise ClusterError(str(error)) from error
+    print_resources(resources, there, console)
+    if costs:
+        print_costs(costs, resources, fits, left, duration(plan, costs, resources.concurrent, fits, left), console)
+    return resources
+
+
+def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Console, interrupts: Interrupts) -> bool:
     """The session itself, with Ray at hand."""
     settings, folder = plan.settings, plan.settings.folder
-    resources = share(settings.concurrent)
     with StudyView(console) as view:
         references = _references(plan, digests, resources, view)
         description = _description(plan, references)

@@ -116,6 +116,18 @@ class StudySettings:
     """MLflow server or store; by default sqlite:///<studies>/mlflow.db."""
     optuna_storage: str = ""
     """Database URL that keeps the Optuna study, for optuna-dashboard; by default it is in memory only."""
+    storage: str = ""
+    """Where trials keep their state on a cluster: a folder that all nodes share, or s3://BUCKET/FOLDER; by default
+    the study's folder."""
+    address: str = ""
+    """Ray cluster to run on: HOST:6379, or ray://HOST:10001 from a machine outside; by default that of this machine,
+    if there is one (`ray start`, `ray submit`), else Ray is started here."""
+    cpus_per_trial: int | Literal["auto"] | None = None
+    """CPUs of a trial; by default as many as the trials at a time leave each other. `auto` tries a step, and gives
+    so many that a node's memory holds its trials."""
+    gpus_per_trial: float | Literal["auto"] | None = None
+    """GPUs of a trial, fractions allowed; by default a whole one, or less where --concurrent asks for more trials.
+    `auto` tries a step on each kind of GPU there is, and packs as many trials on one as its memory holds."""
     concurrent: int | None = None
     """Trials at a time; by default as many as there are CPUs or GPUs. 1 makes a study repeatable bit for bit."""
     resume: str = ""
@@ -181,6 +193,10 @@ _CHANGEABLE = {
     "tracking_uri",
     "optuna_storage",
     "concurrent",
+    "storage",
+    "address",
+    "cpus_per_trial",
+    "gpus_per_trial",
     "resume",
     "verbose",
 }

@@ -107,7 +107,7 @@ def _status(study: StudyData, who: str | None) -> RenderableType:
     ]
     left = _seconds_left(study) if who else math.nan
     if math.isfinite(left) and len(ended) < count:
-        lines.append(Text(f"about {_duration(left)} left for the trials"))
+        lines.append(Text(f"about {numbers.duration(left)} left for the trials"))
     lines += [_bar(row["epoch"], row["epochs"], _latest(row)) for row in running(study)]
     best = best_feasible(rows, study.objective)
     lines.append(Text(f"best feasible  {best_line(best)}" if best else "no feasible trial yet", style="bold green"))
@@ -151,11 +151,6 @@ def _bar(done: int, total: int, text: str) -> RenderableType:
 def _latest(row: dict[str, Any]) -> str:
     metrics = "".join(f"  {name} {numbers.metric(row[f'{name}_dice'])}" for name in ("retain", "forget"))
     return f"{row['id']}  epoch {row['epoch']}/{row['epochs']}{metrics}  {row['seconds']:.1f} s/epoch"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the terminal says before a study, and after."""
 
 import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis import numbers
 from analysis.console import best_line, evidence_table, front_table
 from analysis.evidence import warnings
 from analysis.front import best_feasible
@@ -19,10 +21,13 @@ from analysis.suite import terminal_table
 from analysis.tables import load_study
 from search_spaces.narrowing import GRAMMAR
 from search_spaces.space import Space, Suite
+from study.machines import Node
 from study.plan import Plan
+from study.resources import Resources
 from study.search.samplers import SAMPLERS
 from study.selection import selection
 from study.settings import StudySettings
+from trainables.cost import CPU, Cost
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -45,6 +50,35 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"; network Med3D-{settings.depth}"
     )
     say(f"  search  {_how(plan)}{objective.told} where {escape(feasible)}")
+
+
+def print_resources(resources: Resources, machines: Sequence[Node], console: Console) -> None:
+    """Where it runs."""
+    cpus, gpus = sum(node.cpus for node in machines), sum(node.gpus for node in machines)
+    one = f"{resources.cpus} CPUs" + (f" and {resources.gpus:.3g} GPUs" if resources.gpus else "")
+    where = f"{len(machines)} nodes" if len(machines) > 1 else "this machine"
+    console.print(
+        f"  runs    on {where} ({cpus} CPUs, {gpus} GPUs): {resources.concurrent} trials at a time, {one} each",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_costs(
+    costs: Sequence[Cost], resources: Resources, fits: int, trials: int, seconds: float, console: Console
+) -> None:
+    """What a trial's step took when it was tried, and the time that follows from it."""
+    for cost in costs:
+        console.print(
+            f"  needs   {cost.memory / 2**30:.1f} of {cost.capacity / 2**30:.1f} GiB a trial ({escape(cost.device)})",
+            highlight=False,
+        )
+    if resources.gpus and any(cost.device == CPU for cost in costs):
+        console.print(
+            "[yellow]Ray has GPUs, but torch sees none there (a CPU build?): trials run on the CPU[/yellow]"
+        )
+    work = (f"{fits} references and " if fits else "") + f"{trials} trials"
+    console.print(f"  takes   about {numbers.duration(seconds)} for {work}", highlight=False)
 
 
 def _how(plan: Plan) -> str:

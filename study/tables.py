@@ -165,9 +165,9 @@ def references_table(folder: Path) -> Table:
 
 
 def history_table(folder: Path) -> Table:
-    """The table of a study's epochs, one row per trial id and epoch (from 1)."""
+    """The table of a study's epochs, one row per trial id and epoch (from 1), with the address of its node."""
     columns = [("id", pa.string()), ("epoch", pa.int64()), *((name, pa.float64()) for name in METRICS)]
-    schema = pa.schema([*columns, ("loss", pa.float64()), ("seconds", pa.float64())])
+    schema = pa.schema([*columns, ("loss", pa.float64()), ("seconds", pa.float64()), ("node", pa.string())])
     return Table(folder / "history", schema, ("id", "epoch"))
 
 

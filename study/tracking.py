@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Else MLflow's pages take an experiment for one of language models, and show no charts of its runs."""
 
 _QUEUE_LENGTH = 10_000
-_MOST_METRICS, _MOST_TOGETHER = 1000, 500
+_MOST_METRICS, _MOST_TOGETHER = 800, 500  # MLflow takes a thousand metrics, parameters and tags in a request
 _GATHERING, _LONGEST_PAUSE, _PATIENCE = 0.5, 30.0, 10.0
 """Seconds: from a change to its request, between two attempts, and from the last success to giving up at the end."""
 
@@ -255,11 +255,7 @@ class _Runs:
 
     def __init__(self, uri: str, experiment: str, study: str, artifacts: Path | None):
         self._client, self._study = MlflowClient(uri), study
-        found = self._client.get_experiment_by_name(experiment)
-        location = artifacts.as_uri() if artifacts else None
-        self._experiment = (
-            found.experiment_id if found else self._client.create_experiment(experiment, location, tags=_KIND)
-        )
+        self._experiment = self._make_experiment(experiment, artifacts.as_uri() if artifacts else None)
         self._known: dict[str, _Known] = {}
         token: str | None = ""
         while token is not None:
@@ -269,6 +265,17 @@ class _Runs:
             self._known.update({run.data.tags[NAME_TAG]: _as_known(run) for run in page})
             token = page.token or None
 
+    def _make_experiment(self, name: str, location: str | None) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, location, tags=_KIND))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(name)  # another study was faster
+        return str(found.experiment_id)
+
     def send(self, name: str, change: _Change) -> None:
         """Make a run be what a change says."""
         known = self._known.get(name) or self._create(name, change.tags.get(RUN_NAME, name))
@@ -277,22 +284,21 @@ class _Runs:
             now = int(time.time() * 1000)
             epochs = [(now, row) for row in change.lacking[1]()] + epochs
         lacking = {int(row["epoch"]): (when, row) for when, row in epochs if row["epoch"] > known.epoch}
-        metrics = [
-            Metric(key, float(value), when, epoch)
+        groups = [
+            [Metric(key, float(value), when, epoch) for key, value in row.items() if isinstance(value, int | float)]
             for epoch, (when, row) in sorted(lacking.items())
-            for key, value in row.items()
-            if isinstance(value, int | float)
         ]
-        metrics += [
-            Metric(key, value, when, 0)
-            for key, (when, value) in change.values.items()
-            if known.metrics.get(key) != value
-        ]
+        groups.append(
+            [
+                Metric(key, value, when, 0)
+                for key, (when, value) in change.values.items()
+                if known.metrics.get(key) != value
+            ]
+        )
         params = {key: str(value) for key, value in change.params.items() if key not in known.params}
         tags = {key: _text(value) for key, value in change.tags.items()}
         tags = {key: value for key, value in tags.items() if known.tags.get(key) != value}
-        for start in range(0, max(len(metrics), 1), _MOST_METRICS):
-            some = metrics[start : start + _MOST_METRICS]
+        for some in _requests(groups):
             if some or params or tags:
                 self._client.log_batch(
                     known.id,
@@ -319,6 +325,17 @@ class _Runs:
         run = self._client.create_run(self._experiment, tags=tags, run_name=self._study if name == PARENT else title)
         self._known[name] = _as_known(run)
         return self._known[name]
+
+
+def _requests(groups: Sequence[list[Metric]]) -> Iterator[list[Metric]]:
+    """Groups of metrics, as many as a request takes; none is cut, since an epoch begun counts as sent."""
+    some: list[Metric] = []
+    for group in groups:
+        if len(some) + len(group) > _MOST_METRICS:
+            yield some
+            some = []
+        some += group
+    yield some
 
 
 def _as_known(run: Run) -> _Known:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ import ray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from study.cluster import cluster, trial_share
 from study.plan import Plan, PlanError, make_plan
 from study.references import BASELINE, Reference, fit_digests, fit_networks, reference_fits
-from study.resources import Resources, share
+from study.resources import Resources
 from study.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets
@@ -81,11 +83,9 @@ def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, An
     if digests[BASELINE] != record["references"][BASELINE]["digest"]:
         reason = "the file of --weights, or the version of torch or Lethe, has changed since"
         raise PlanError([f"the baseline of study {folder.name!r} cannot be made again: {reason}"])
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        resources = share(settings.concurrent)
+    here = replace(settings, address="", storage="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
+    with cluster(here, lambda text: None) as there:
+        resources = trial_share(here, there)
         references = fit_networks(plan, fits, digests, cache_dir(), resources, lambda name, report: None)
         unlearned = dict(ray.get(trial_weights(plan, references, resources, row)))
         return Networks(plan, references[BASELINE].weights, unlearned)
-    finally:
-        ray.shutdown()

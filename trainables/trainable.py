@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pyarrow.fs import FileSystem
 from ray.tune import Trainable
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors.torch import save_file
@@ -29,8 +30,8 @@ class UnlearningTrial(Trainable):
     """Starts from the baseline, applies a strategy, reports every epoch's metrics and gaps.
 
     The config of a trial holds `strategy`, `knobs` (the preset's arguments and the recipe's fields together),
-    `seed`, `checkpoint`: the state file of an earlier session to continue from, or None, and `one_by_one`: whether
-    the scans of a step go through the network one at a time.
+    `seed`, `checkpoint`: the state file of an earlier session to continue from (a path, or a URI that pyarrow opens),
+    or None, and `one_by_one`: whether the scans of a step go through the network one at a time.
     """
 
     def setup(self, config: dict[str, Any], data: TrialData, baseline: dict[str, Any], threads: int) -> None:
@@ -65,7 +66,7 @@ class UnlearningTrial(Trainable):
         )
         self._save_seconds, self._unsaved_seconds = 0.0, 0.0
         if new_config["checkpoint"]:
-            self._load(Path(new_config["checkpoint"]))
+            self._load(new_config["checkpoint"])
         return True
 
     def step(self) -> dict[str, Any]:
@@ -98,7 +99,9 @@ class UnlearningTrial(Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Continue after a failure within the session."""
-        self._load(Path(checkpoint_dir) / STATE_FILE)
+        self._load(str(Path(checkpoint_dir).absolute() / STATE_FILE))
 
-    def _load(self, state: Path) -> None:
-        self._loop.load_state_dict(torch.load(state, map_location="cpu", weights_only=True))
+    def _load(self, state: str) -> None:
+        filesystem, path = FileSystem.from_uri(state)
+        with filesystem.open_input_file(path) as file:
+            self._loop.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import optuna
@@ -36,13 +35,13 @@ class Unfinished:
     Attributes:
         id: its own.
         knobs: of its configuration.
-        checkpoint: the state file that it can continue from.
+        checkpoint: URI of the state file that it can continue from.
         one_by_one: it ran out of memory and goes on one scan at a time.
     """
 
     id: str
     knobs: Mapping[str, Knob]
-    checkpoint: Path | None
+    checkpoint: str | None
     one_by_one: bool = False
 
 

@@ -16,7 +16,10 @@ KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 @pytest.fixture
 def history():
     metrics = {name: 0.01 * k for k, name in enumerate(METRICS)}
-    return [{"id": "good", "epoch": epoch, **metrics, "loss": 1.5, "seconds": 0.25} for epoch in (1, 2)]
+    return [
+        {"id": "good", "epoch": epoch, **metrics, "loss": 1.5, "seconds": 0.25, "node": "10.0.0.1"}
+        for epoch in (1, 2)
+    ]
 
 
 def test_a_study_is_read_back(study, rows, history):
@@ -51,7 +54,7 @@ def test_tables_that_do_not_exist_yet_are_empty_and_have_their_columns(folder, r
     data = load_study(folder())
     assert len(data.trials) == len(data.history) == 0
     assert [*data.trials] == list(rows[0])
-    assert [*data.history] == ["id", "epoch", *METRICS, "loss", "seconds"]
+    assert [*data.history] == ["id", "epoch", *METRICS, "loss", "seconds", "node"]
     assert [path.name for path in folder().iterdir()] == ["study.json"]
 
 

@@ -120,7 +120,7 @@ def test_every_part_of_a_configuration_counts_in_its_signature(other):
 
 
 def test_the_trial_of_a_configuration_is_plain_and_starts_with_whole_batches(tmp_path):
-    fresh, continued = CONFIG.trial(), CONFIG.trial(tmp_path / "state.pt", one_by_one=True)
+    fresh, continued = CONFIG.trial(), CONFIG.trial(str(tmp_path / "state.pt"), one_by_one=True)
     assert json.loads(json.dumps(fresh)) == fresh
     assert fresh == {
         "id": CONFIG.signature,

@@ -15,6 +15,7 @@ from study.settings import StudySettings, parse
 CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resume", "verbose"}
 CHANGEABLE |= {"evidence", "shadows", "forget_draws", "examine"}  # what is measured of trials that have ended
 CHANGEABLE |= {"explain", "optuna_storage"}
+CHANGEABLE |= {"storage", "address", "cpus_per_trial", "gpus_per_trial"}  # where it runs
 OPTIONS = {"knobs": "set"}  # where the field has another name
 FIELDS = [field.name for field in fields(StudySettings)]
 BASE = StudySettings(space="noisy_label", cohort="decathlon:/data/Task04_Hippocampus")

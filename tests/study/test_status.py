@@ -1,3 +1,4 @@
+import codecs
 import contextlib
 import os
 import pty
@@ -223,7 +224,7 @@ class Watched:
         )
         signal.signal(signal.SIGINT, before)
         os.close(theirs)
-        self.text = ""
+        self.text, self._decoder = "", codecs.getincrementaldecoder("utf-8")()  # a read may cut a character
 
     def until(self, pattern, seconds=30):
         """Reads on until the text has it."""
@@ -231,7 +232,7 @@ class Watched:
         while not re.search(pattern, self.text):
             assert time.monotonic() < end, self.text
             if select.select([self._mine], [], [], 0.1)[0]:
-                self.text += os.read(self._mine, 4096).decode()
+                self.text += self._decoder.decode(os.read(self._mine, 4096))
 
     def ends(self, seconds=30):
         """Its exit code; what it writes meanwhile is read, or it could not end."""
@@ -239,7 +240,7 @@ class Watched:
         with contextlib.suppress(OSError):  # the other side has closed
             while time.monotonic() < end:
                 if select.select([self._mine], [], [], 0.1)[0]:
-                    self.text += os.read(self._mine, 4096).decode()
+                    self.text += self._decoder.decode(os.read(self._mine, 4096))
         return self.process.wait(1)
 
     def close(self):

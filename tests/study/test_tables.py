@@ -60,7 +60,7 @@ def trial_row(name, **values):
 
 
 def epoch_row(trial, epoch, loss=1.0):
-    return {"id": trial, "epoch": epoch, **dict.fromkeys(METRICS, 0.5), "loss": loss, "seconds": 1.0}
+    return {"id": trial, "epoch": epoch, **dict.fromkeys(METRICS, 0.5), "loss": loss, "seconds": 1.0, "node": None}
 
 
 def keyed(table):
@@ -121,7 +121,7 @@ def test_columns_that_a_row_lacks_are_empty_and_others_are_left_out(tmp_path):
     history_table(tmp_path).upsert([{"id": "a", "epoch": 1, "loss": 2.0, "pid": 7}])
     (row,) = history_table(tmp_path).rows
     assert {name: value for name, value in row.items() if value is not None} == {"id": "a", "epoch": 1, "loss": 2.0}
-    assert set(row) == {"id", "epoch", *METRICS, "loss", "seconds"}
+    assert set(row) == {"id", "epoch", *METRICS, "loss", "seconds", "node"}
 
 
 def test_the_last_row_of_a_key_counts_at_the_place_of_its_first(tmp_path):
@@ -446,7 +446,7 @@ def test_half_a_million_epochs_are_read(tmp_path):
     schema, folder = history_table(tmp_path).schema, tmp_path / "history"
     folder.mkdir()
     values = {name: np.full(count, 0.5) for name in (*METRICS, "seconds")}
-    values |= {"id": trial.astype(str), "epoch": epoch + 1, "loss": np.arange(count) / 8}
+    values |= {"id": trial.astype(str), "epoch": epoch + 1, "loss": np.arange(count) / 8, "node": np.full(count, "n")}
     rows = pa.table(
         [pa.array(values[name], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema
     )

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from study import tracking
 from study.tracking import PARENT, Tracker
@@ -206,6 +207,28 @@ def test_more_rows_than_one_request_takes_are_all_logged(track, store, runs_in, 
     assert len(steps_in(store, run, "b")) == 700
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_an_epoch_is_sent_whole_or_not_at_all(store, open_tracker, tmp_path, monkeypatch, request, number):
+    """Else, when sending fails between two requests, the rest of it would count as sent."""
+    take, taken = SqlAlchemyStore.log_batch, []
+
+    def fail_once(keeper, run_id, metrics, params, tags):
+        taken.append(len(metrics))
+        if sum(map(bool, taken)) == number:
+            raise ConnectionError("cut")
+        take(keeper, run_id, metrics, params, tags)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", fail_once)
+    tracker = open_tracker(store, tmp_path / "artifacts")
+    tracker.start("t", {f"knob-{name}": name for name in range(50)}, {"kind": "trial"})
+    tracker.log("t", [{"epoch": epoch, "a": epoch / 2, "b": epoch / 4} for epoch in range(1, 801)])
+    tracker.close()
+    assert (tracker.problem, len(tracker.heard)) == (None, 2)
+    found = points(store, request.node.name)["t"]
+    assert found["a"] == [(epoch, epoch / 2) for epoch in range(1, 801)]
+    assert found["b"] == [(epoch, epoch / 4) for epoch in range(1, 801)]
+
+
 def test_artifacts_lie_in_the_folder_of_the_experiment(track, store, runs_in, tmp_path):
     (tmp_path / "pareto.html").write_text("<p>front")
     track(("attach", PARENT, tmp_path / "pareto.html"))
@@ -269,6 +292,23 @@ def test_studies_of_a_family_share_an_experiment_and_nothing_else(track, store):
         ("study-2", "t"),
     ]
     assert all(run.data.metrics["dice"] == 1 / 16 for run in runs if run.data.tags["name"] == "t")
+
+
+def test_another_study_may_make_the_experiment_first(store, open_tracker, tmp_path, monkeypatch, request):
+    look, rivals = MlflowClient.get_experiment_by_name, []
+
+    def look_and_be_late(client, name):
+        found = look(client, name)
+        if not rivals:
+            rivals.append(MlflowClient(store).create_experiment(name))
+        return found
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", look_and_be_late)
+    tracker = open_tracker(store, tmp_path / "artifacts")
+    tracker.log("t", epochs(1, 2))
+    tracker.close()
+    assert (tracker.problem, tracker.heard, len(rivals)) == (None, [], 1)
+    assert points(store, request.node.name)["t"]["dice"] == dice(1, 2)
 
 
 def test_measurements_have_no_step_and_what_is_no_finite_number_is_left_out(track, store, runs_in, steps_in):

@@ -3,6 +3,7 @@ import pytest
 import ray
 from safetensors.numpy import load_file
 
+from study.machines import nodes
 from study.plan import make_plan
 from study.references import fit_digests, fit_networks, reference_fits
 from study.resources import Resources, share
@@ -45,7 +46,7 @@ def test_weights_are_those_kept_or_the_same_computed_again(plan, references, don
     assert not front_weights(plan.settings.folder, done.other).exists()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        resources, front, other = share(2), row_of(plan, done.front), row_of(plan, done.other)
+        resources, front, other = share(nodes(), 2), row_of(plan, done.front), row_of(plan, done.other)
         read = ray.get(trial_weights(plan, references, resources, front))
         kept.write_bytes(kept.read_bytes()[:1000])
         again, anew = ray.get([trial_weights(plan, references, resources, row) for row in (front, other)])

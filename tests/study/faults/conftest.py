@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -389,6 +390,62 @@ def server_on() -> Iterator[Callable]:
 def port() -> int:
     """A local port at which nobody listens."""
     return free_port()
+
+
+class Postgres:
+    """A PostgreSQL server with a database in a folder of its own; it refuses to run as root."""
+
+    def __init__(self, port: int):
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        self._programs = programs[-1] if programs else Path(shutil.which("initdb") or "none").parent
+        if not (self._programs / "initdb").exists():
+            pytest.skip("PostgreSQL is not installed")
+        pytest.importorskip("psycopg2")
+        self.port, self.folder = port, Path(tempfile.mkdtemp(prefix="lethe-postgres-"))
+        self._user = {"user": "nobody"} if os.geteuid() == 0 else {}
+        if self._user:
+            shutil.chown(self.folder, "nobody")
+        made = (self._programs / "initdb", "-D", self.folder / "data", "-U", "lethe", "-A", "trust", "--no-sync")
+        subprocess.run(made, cwd=self.folder, check=True, capture_output=True, **self._user)
+        self.start()
+
+    def start(self) -> None:
+        """Returns at once."""
+        where = ("-D", self.folder / "data", "-p", str(self.port), "-k", self.folder, "-F")
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", *where],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._user,
+            )
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """A signal to every process of the server."""
+        os.killpg(self._process.pid, number)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """As after a crash, `pg_ctl -m immediate`: no connection is told."""
+        stop = (self._programs / "pg_ctl", "stop", "-D", self.folder / "data", "-m", "immediate")
+        subprocess.run(stop, cwd=self.folder, check=True, capture_output=True, **self._user)
+        self._process.wait()
+
+    @property
+    def uri(self) -> str:
+        """Of its database, as MLflow takes it."""
+        return f"postgresql+psycopg2://lethe@127.0.0.1:{self.port}/postgres"
+
+
+@pytest.fixture
+def postgres(port: int) -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    server = Postgres(port)
+    yield server
+    server.kill(signal.SIGINT)  # lets it take its shared memory along
+    shutil.rmtree(server.folder)
 
 
 @pytest.fixture

@@ -1,14 +1,9 @@
 """MLflow's server, and the database behind it, gone or hanging in the middle of a study."""
 
-import os
 import re
 import shlex
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
@@ -115,54 +110,10 @@ def test_a_run_is_made_once_though_the_server_hangs_meanwhile(server, monkeypatc
     assert set(held_in_mlflow(server.uri, "many")) == {PARENT, *(f"run-{number}" for number in range(150))}
 
 
-class Postgres:
-    """A PostgreSQL server with a database in a folder of its own; it refuses to run as root."""
-
-    def __init__(self, port):
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        self._programs = programs[-1] if programs else Path(shutil.which("initdb") or "none").parent
-        if not (self._programs / "initdb").exists():
-            pytest.skip("PostgreSQL is not installed")
-        pytest.importorskip("psycopg2")
-        self.port, self.folder = port, Path(tempfile.mkdtemp(prefix="lethe-postgres-"))
-        self._user = {"user": "nobody"} if os.geteuid() == 0 else {}
-        if self._user:
-            shutil.chown(self.folder, "nobody")
-        made = (self._programs / "initdb", "-D", self.folder / "data", "-U", "lethe", "-A", "trust", "--no-sync")
-        subprocess.run(made, cwd=self.folder, check=True, capture_output=True, **self._user)
-        self.start()
-
-    def start(self):
-        """Returns at once."""
-        where = ("-D", self.folder / "data", "-p", str(self.port), "-k", self.folder, "-F")
-        with (self.folder / "log").open("a") as log:
-            self._process = subprocess.Popen(
-                [self._programs / "postgres", *where],
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **self._user,
-            )
-
-    def kill(self, number=signal.SIGKILL):
-        """A signal to every process of the server."""
-        os.killpg(self._process.pid, number)
-        self._process.wait()
-
-
-@pytest.fixture
-def postgres(port):
-    server = Postgres(port)
-    yield server
-    server.kill(signal.SIGINT)  # lets it take its shared memory along
-    shutil.rmtree(server.folder)
-
-
 def test_a_database_that_is_killed_and_comes_back_lacks_nothing(
     study_in, tmp_path, postgres, server_on, complete_in_mlflow
 ):
-    server = server_on(tmp_path, f"postgresql+psycopg2://lethe@127.0.0.1:{postgres.port}/postgres")
+    server = server_on(tmp_path, postgres.uri)
     study = study_in(tmp_path / "studies", "base", *OPTIONS, "--tracking-uri", server.uri)
     driver = study.start()
     driver.until(study.reached(ended=0, epochs=5))

@@ -161,7 +161,7 @@ def test_a_front_learns_from_an_earlier_study_with_pruned_trials(bench, row_of, 
 
 
 def test_a_search_starts_with_what_is_unfinished_then_published_then_its_own(bench, unfinished, tmp_path):
-    waiting = [unfinished(SPACE, B, tmp_path / "state.pt"), unfinished(SPACE, A)]
+    waiting = [unfinished(SPACE, B, str(tmp_path / "state.pt")), unfinished(SPACE, A)]
     search = bench.search(SPACE, unfinished=waiting, first=[A, C])
     configs = suggested(search, 5)
     assert [config["knobs"] for config in configs[:3]] == [B, A, C]
@@ -170,7 +170,7 @@ def test_a_search_starts_with_what_is_unfinished_then_published_then_its_own(ben
 
 
 def test_an_unfinished_trial_that_ran_out_of_memory_goes_on_one_scan_at_a_time(bench, signature, tmp_path):
-    waiting = Unfinished(signature(SPACE, A), A, tmp_path / "state.pt", one_by_one=True)
+    waiting = Unfinished(signature(SPACE, A), A, str(tmp_path / "state.pt"), one_by_one=True)
     first, second = suggested(bench.search(SPACE, unfinished=[waiting]), 2)
     assert (first["one_by_one"], first["checkpoint"]) == (True, str(tmp_path / "state.pt"))
     assert (second["one_by_one"], second["checkpoint"]) == (False, None)
@@ -192,7 +192,7 @@ def test_published_configurations_are_tried_though_an_earlier_study_has_tried_th
 
 def test_conditional_trials_continue_as_themselves(bench, run, signature, unfinished, tmp_path):
     knobs = [config["knobs"] for config in suggested(bench.search(MIXED), 6)]
-    waiting = [unfinished(MIXED, each, tmp_path / f"{number}.pt") for number, each in enumerate(knobs)]
+    waiting = [unfinished(MIXED, each, str(tmp_path / f"{number}.pt")) for number, each in enumerate(knobs)]
     configs = suggested(bench.again(MIXED, unfinished=waiting), 6)
     assert [config["knobs"] for config in configs] == knobs
     assert [config["id"] for config in configs] == [signature(MIXED, each) for each in knobs]
@@ -347,7 +347,7 @@ def test_a_database_that_is_opened_again_keeps_what_it_has_and_gets_nothing_twic
 
 def test_what_an_earlier_session_left_running_is_told_as_failed_and_continued(database, unfinished, row_of, tmp_path):
     begun, _ = (config["knobs"] for config in suggested(database.search(SPACE), 2))
-    waiting = unfinished(SPACE, begun, tmp_path / "state.pt")
+    waiting = unfinished(SPACE, begun, str(tmp_path / "state.pt"))
     search = database.search(SPACE, rows=[row_of(SPACE, begun, "running")], unfinished=[waiting])
     assert database.states[:2] == ["FAIL", "FAIL"]
     config = search.suggest("ray")
@@ -371,7 +371,7 @@ def test_what_an_interrupted_session_had_queued_stays_behind_what_is_unfinished(
 ):
     search = database.search(SPACE, first=[A, B, C])
     assert search.suggest("ray")["knobs"] == A
-    waiting = unfinished(SPACE, A, tmp_path / "state.pt")
+    waiting = unfinished(SPACE, A, str(tmp_path / "state.pt"))
     search = database.search(SPACE, rows=[row_of(SPACE, A, "running")], unfinished=[waiting], first=[A, B, C])
     configs = suggested(search, 4)
     assert [config["knobs"] for config in configs[:3]] == [A, B, C]

@@ -13,6 +13,7 @@ from study.plan import make_plan
 from study.records import FAILED, FINISHED, PRUNED, RUNNING, TrialConfig
 from study.search.searcher import Unfinished
 from study.search.suite import SuiteSearch, suite_trials
+from study.storage import Storage
 from study.tables import trials_table
 from study.view import StudyView
 from trainables.trainable import STATE_FILE
@@ -96,7 +97,7 @@ def test_a_search_that_is_closed_suggests_nothing_but_is_not_exhausted():
 
 
 def test_what_has_ended_is_left_out_and_what_has_not_goes_on_from_its_checkpoint(tmp_path):
-    unfinished = [Unfinished(IDS[3], {}, tmp_path / "state.pt"), Unfinished(IDS[1], {}, None, one_by_one=True)]
+    unfinished = [Unfinished(IDS[3], {}, str(tmp_path / "state.pt")), Unfinished(IDS[1], {}, None, one_by_one=True)]
     configs = configs_of(ended_and_unfinished([IDS[0], IDS[4]], unfinished))
     assert [config["id"] for config in configs] == [IDS[1], IDS[2], IDS[3], IDS[5]]
     assert [config["checkpoint"] for config in configs] == [None, None, str(tmp_path / "state.pt"), None]
@@ -113,9 +114,8 @@ def searched(plan, rows, storage, crowded=()):
     empty = dict.fromkeys(table.schema.names)
     table.upsert([{**empty, "retention": 0.95, "dice_gap": 0.5, "diverged": False, **row} for row in rows])
     view = StudyView(Console(file=io.StringIO()))
-    return _search(
-        plan, BASELINE, trials_table(plan.settings.studies, plan.space.knobs).rows, storage, set(crowded), view
-    )
+    kept = trials_table(plan.settings.studies, plan.space.knobs).rows
+    return _search(plan, BASELINE, kept, Storage(str(storage)), set(crowded), view)
 
 
 def state_file(storage: Path, session, trial, number, whole=True):

@@ -1,0 +1,164 @@
+"""Ray, started on this machine or joined, and what a study needs of its nodes."""
+
+import contextlib
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from typing import Any
+
+import ray
+from pyarrow.fs import FileSystem, FileType
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from study.machines import Node, machines
+from study.resources import Resources, share
+from study.settings import StudySettings
+from study.storage import Storage, below, storage_of
+
+_PATIENCE = 10.0
+"""Seconds to wait for a head's answer."""
+
+_SPARE = 1.2
+"""How much larger than what trials share an object store should be: results and reports lie in it too."""
+
+
+class ClusterError(Exception):
+    """A cluster that cannot run the study."""
+
+
+@contextlib.contextmanager
+def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[list[Node]]:
+    """While entered, Ray is there; gives the nodes that it has or, asked for more, would have.
+
+    Args:
+        settings: of the study.
+        tell: hears what is waited for, and what may go wrong.
+
+    Raises:
+        ClusterError: there is no such cluster, or the nodes do not share the trials' storage.
+    """
+    options: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
+    level = "INFO" if settings.verbose else "ERROR"
+    join(settings.address, log_to_driver=settings.verbose, logging_level=level, **options)
+    try:
+        found = machines(tell, _asked(settings))
+        if settings.storage or len(found) > 1:
+            check_storage(storage_of(settings))
+        yield found
+    finally:
+        ray.shutdown()
+
+
+def trial_share(settings: StudySettings, there: Sequence[Node]) -> Resources:
+    """What each trial gets of the nodes; `auto` is nothing asked for.
+
+    Raises:
+        ClusterError: no node has what a trial asks for.
+    """
+    cpus = None if settings.cpus_per_trial == "auto" else settings.cpus_per_trial
+    gpus = None if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
+    try:
+        return share(there, settings.concurrent, cpus, gpus)
+    except ValueError as error:
+        raise ClusterError(str(error)) from error
+
+
+def join(address: str = "", **options: Any) -> None:
+    """Start Ray, or join the one at an address (HOST:PORT, ray://HOST:PORT).
+
+    Raises:
+        ClusterError: none answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), _PATIENCE).close()
+        ray.init(address or None, **options)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"--address: no Ray cluster answers at {address}: {str(error).splitlines()[0]}"
+            " (if its head has a ~/.ray/auth_token, this machine needs the same)"
+        ) from error
+
+
+def check_stores(size: int) -> str | None:
+    """Whether every node can hold what all trials share, in its memory or at least on its disk.
+
+    Args:
+        size: bytes of the cohort and of the baseline, which lie once in each node's object store.
+
+    Returns:
+        Advice, where a node must read it from its disk.
+
+    Raises:
+        ClusterError: the disk of this machine is too small for it as well.
+    """
+    stores = {node["NodeManagerAddress"]: node["Resources"].get("object_store_memory", 0) for node in _alive()}
+    small = [f"{address} ({_gib(there)})" for address, there in stores.items() if there < size]
+    if not small:
+        return None
+    advice = (
+        f"cohort and baseline take {_gib(size)} of every node's object store, which is smaller on {', '.join(small)}:"
+        f" start Ray there with --object-store-memory={ceil(size * _SPARE)}"
+    )
+    folder = ray._private.worker.global_worker.node.get_session_dir_path()
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ClusterError(f"{advice}; nor do they fit on the disk of {folder}, where {_gib(free)} are free")
+    return f"{advice}; until then they are read from its disk"
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _asked(settings: StudySettings) -> list[Node]:
+    """The nodes that would hold the trials that are asked for, one each."""
+    cpus, gpus = settings.cpus_per_trial, settings.gpus_per_trial
+    one = Node(cpus if isinstance(cpus, int) else 1, ceil(gpus) if isinstance(gpus, int | float) else 0)
+    return [one] * (settings.concurrent or 0)
+
+
+def check_storage(storage: Storage) -> None:
+    """Write a file and let every node look for it.
+
+    Raises:
+        ClusterError: it cannot be written, or a node does not see it.
+    """
+    name = f".seen-{uuid.uuid4().hex}"
+    try:
+        storage.filesystem.create_dir(storage.root, recursive=True)
+        with storage.filesystem.open_output_stream(f"{storage.root}/{name}") as file:
+            file.write(b"seen")
+        blind = [address for address, seen in _seen_by_nodes(below(storage.uri, name)).items() if not seen]
+        storage.filesystem.delete_file(f"{storage.root}/{name}")
+    except OSError as error:
+        raise ClusterError(f"{storage.uri}, where trials keep their state, cannot be written: {error}") from error
+    if blind:
+        raise ClusterError(
+            f"{', '.join(blind)} cannot see {storage.uri}, where trials keep their state:"
+            " give --storage a folder that all nodes share, or s3://BUCKET/FOLDER"
+        )
+
+
+def _seen_by_nodes(mark: str) -> dict[str, bool]:
+    look = ray.remote(num_cpus=0)(_sees)
+    asked = {}
+    for node in _alive():
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked[node["NodeManagerAddress"]] = look.options(scheduling_strategy=there).remote(mark)
+    return {address: ray.get(answer) for address, answer in asked.items()}
+
+
+def _sees(mark: str) -> bool:
+    try:
+        filesystem, path = FileSystem.from_uri(mark)
+        return bool(filesystem.get_file_info(path).type == FileType.File)
+    except OSError:
+        return False

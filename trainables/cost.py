@@ -1,0 +1,92 @@
+"""What a trial costs: time and memory of a training step, tried before a study commits itself."""
+
+import contextlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+
+from trainables.data import Sets, TrialData, scans
+from trainables.med3d import med3d
+from trainables.presets import build
+from trainables.recipe import Recipe
+from trainables.unlearning import Unlearning
+
+CPU = "CPU"
+"""The device's name where there is no GPU."""
+
+_EVALUATED = 4
+"""Scans of an evaluation's forward pass."""
+
+
+class Cost(NamedTuple):
+    """Of a trial, as a process of its own.
+
+    Attributes:
+        device: name of the GPU, or CPU.
+        train_seconds: of training, per retain scan.
+        evaluate_seconds: of evaluation, per scan.
+        memory: bytes of the device's memory that it takes at its peak; on the CPU without what processes share.
+        capacity: bytes that the device has.
+    """
+
+    device: str
+    train_seconds: float
+    evaluate_seconds: float
+    memory: int
+    capacity: int
+
+
+def trial_cost(data: TrialData, depth: int, trials: Sequence[tuple[str, Mapping[str, Any]]], threads: int) -> Cost:
+    """Take a step of each of these trials at the study's shape, and evaluate.
+
+    Args:
+        data: of the study; its arrays lie on the device, as in a trial.
+        depth: of the network.
+        trials: strategies and their knobs.
+        threads: of torch on the CPU.
+
+    Returns:
+        The mean seconds and the largest memory.
+    """
+    torch.set_num_threads(threads)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # what the process did before is no part of the peak
+    train, evaluate = [], []
+    for name, knobs in trials:
+        strategy, recipe = build(name, {**knobs, "epochs": 2})
+        few = data.with_sets(_few(data, recipe))
+        loop = Unlearning(med3d(depth, data.classes), few, strategy, recipe, seed=0)
+        next(loop)  # warms up
+        seconds = next(loop).seconds
+        started = time.perf_counter()
+        loop.evaluate()
+        evaluation = time.perf_counter() - started
+        train.append(max(0.0, seconds - evaluation) / len(few.retain))
+        evaluate.append(evaluation / sum(map(len, few.subsets.values())))
+    return Cost(_name(loop.device), sum(train) / len(train), sum(evaluate) / len(evaluate), *_memory(loop.device))
+
+
+def _few(data: TrialData, recipe: Recipe) -> Sets:
+    """Sets of single scans: one step's, and others so that an evaluation has a whole batch."""
+    retain, forget = scans(data.retain)[: recipe.retain_batch], scans(data.forget)[: recipe.forget_batch]
+    others = [scan for scan in range(len(data.images)) if scan not in {*retain, *forget}]
+    rest = others[: max(0, _EVALUATED - len(retain) - len(forget))]
+    return Sets(*(tuple((scan,) for scan in some) for some in (retain, forget, rest)))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else CPU
+
+
+def _memory(device: torch.device) -> tuple[int, int]:
+    """Bytes taken at the peak, and there; on a GPU torch keeps what it has once taken, its own context is in it."""
+    if device.type == "cuda":
+        free, there = torch.cuda.mem_get_info(device)
+        return there - free, there
+    peak = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
+    return peak - psutil.Process().memory_info().shared, psutil.virtual_memory().total
