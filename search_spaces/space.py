@@ -99,16 +99,18 @@ class Space:
     @property
     def longest(self) -> int:
         """Epochs of the longest trial."""
-        values = _values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
-        assert values is not None  # __post_init__ has seen to it
-        return int(max(values))
+        return max(self._epochs)
 
     @property
     def mean_epochs(self) -> float:
         """Epochs of a trial, on average over their domain."""
+        return fmean(self._epochs)
+
+    @property
+    def _epochs(self) -> list[int]:
         values = _values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
         assert values is not None  # __post_init__ has seen to it
-        return fmean(map(int, values))
+        return [int(value) for value in values]
 
     @property
     def starts(self) -> list[dict[str, Knob]]:

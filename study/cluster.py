@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from study.machines import Node, machines
 from study.resources import Resources, share
 from study.settings import StudySettings
-from study.storage import Storage, below, storage_of
+from study.storage import Storage, below
 
 _PATIENCE = 10.0
 """Seconds to wait for a head's answer."""
@@ -37,16 +37,13 @@ def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[li
         tell: hears what is waited for, and what may go wrong.
 
     Raises:
-        ClusterError: there is no such cluster, or the nodes do not share the trials' storage.
+        ClusterError: there is no such cluster.
     """
     options: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
     level = "INFO" if settings.verbose else "ERROR"
     join(settings.address, log_to_driver=settings.verbose, logging_level=level, **options)
     try:
-        found = machines(tell, _asked(settings))
-        if settings.storage or len(found) > 1:
-            check_storage(storage_of(settings))
-        yield found
+        yield machines(tell, _asked(settings))
     finally:
         ray.shutdown()
 

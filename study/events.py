@@ -26,6 +26,10 @@ from study.utilisation import Utilisation
 from study.view import StudyView
 from trainables.trainable import WEIGHTS_FILE
 
+_MOST_LOSSES = 20
+"""Nodes that a trial may lose, which are no failures of its own."""
+
+_NODE_LOST = re.compile(r"its node has died|NodeDiedError")
 _OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|can't allocate memory|running low on memory")
 
 
@@ -113,6 +117,8 @@ class Events(Callback):
             trial.max_failures = trial.num_failures  # this was its last retry
             self._relieve(name)
         else:
+            if _NODE_LOST.search(_last_error(trial)):
+                trial.max_failures = min(trial.max_failures + 1, _MOST_LOSSES)
             self._view.line(f"{name}  [yellow]tried again after: {escape(reason)}[/yellow]")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

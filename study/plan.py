@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pyarrow.fs import FileSystem
 
@@ -189,13 +190,15 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
     if settings.warm_start and not (settings.studies / settings.warm_start / "study.json").is_file():
         problems.append(f"--warm-start: no study {settings.warm_start!r} in {settings.studies}")
     gpus = settings.gpus_per_trial
-    if isinstance(gpus, int | float) and not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
+    if isinstance(gpus, int | float) and not (0 <= gpus <= 1 or (gpus > 0 and gpus % 1 == 0)):
         problems.append(f"--gpus-per-trial must be a part of a GPU or a whole number of them, but got {gpus}")
     if settings.storage:
         try:
             FileSystem.from_uri(settings.storage)
         except (ValueError, OSError) as error:
             problems.append(f"--storage: neither an absolute path nor an address that pyarrow knows ({error})")
+        if urlsplit(settings.storage).username:
+            problems.append("--storage holds a key, which study.json would keep: set AWS_ACCESS_KEY_ID on all nodes")
     if not settings.baseline_lr > 0:
         problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
     if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.distributions import distribution_to_json
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 from ray.tune import TuneError
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +22,7 @@ from analysis.sequence import write_sequence
 from analysis.suite import write_suite
 from analysis.tables import load_study
 from search_spaces.space import Space, Suite
-from study.cluster import ClusterError, check_stores, cluster, trial_share
+from study.cluster import ClusterError, check_storage, check_stores, cluster, trial_share
 from study.costs import MemoryShortage, duration, measured_costs, packed
 from study.engine import run_trials, unlearning_trainable
 from study.events import no_space
@@ -40,6 +40,7 @@ from study.search.warm_start import earlier_trials
 from study.selection import selection
 from study.sequence import follow_requests
 from study.settings import StudySettings
+from study.storage import storage_of
 from study.summary import print_costs, print_evidence, print_plan, print_resources, print_result
 from study.tables import trials_table
 from study.tracking import PARENT, Tracker
@@ -96,9 +97,11 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     """What each trial gets of the nodes; says so, and how long it will take.
 
     Raises:
-        ClusterError: no node holds a trial.
+        ClusterError: no node holds a trial, or the nodes do not share the trials' storage.
     """
     settings = plan.settings
+    if settings.storage or len(there) > 1:
+        check_storage(storage_of(settings))
     shared = [plan.data.images, plan.data.labels, *med3d(settings.depth, plan.data.classes).state_dict().values()]
     advice = check_stores(sum(array.nbytes for array in shared))
     if advice:
@@ -109,7 +112,7 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     try:
         costs = measured_costs(plan, resources) if left > 0 else []
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = "out of memory" if isinstance(error, OutOfMemoryError) else str(error).strip().splitlines()[-1]
         if "auto" in (settings.cpus_per_trial, settings.gpus_per_trial):
             raise ClusterError(f"a trial's step cannot be tried, so `auto` cannot be settled: {reason}") from error
         console.print(f"[yellow]a trial's step could not be tried ({escape(reason)})[/yellow]", soft_wrap=True)

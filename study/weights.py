@@ -83,7 +83,7 @@ def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, An
     if digests[BASELINE] != record["references"][BASELINE]["digest"]:
         reason = "the file of --weights, or the version of torch or Lethe, has changed since"
         raise PlanError([f"the baseline of study {folder.name!r} cannot be made again: {reason}"])
-    here = replace(settings, address="", storage="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
+    here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
     with cluster(here, lambda text: None) as there:
         resources = trial_share(here, there)
         references = fit_networks(plan, fits, digests, cache_dir(), resources, lambda name, report: None)

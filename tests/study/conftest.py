@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from ray.cluster_utils import Cluster
 
 from study import run
 from study.settings import StudySettings
@@ -229,6 +230,24 @@ def done(_done: Done, monkeypatch: pytest.MonkeyPatch) -> Done:
     """The study that has run, and its cache; not to be changed."""
     monkeypatch.setenv("LETHE_CACHE", str(_done.cache))
     return _done
+
+
+@pytest.fixture(scope="module")
+def bucket_keys() -> dict[str, str]:
+    """With which nodes of `cluster` reach a bucket."""
+    return {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket_keys: dict[str, str]) -> Iterator[Cluster]:
+    """A head without CPUs and three nodes with one each."""
+    with patch.dict(os.environ, {name.upper(): value for name, value in bucket_keys.items()}):
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        for _ in range(3):
+            nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+    yield nodes
+    nodes.shutdown()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Studies on a Ray cluster of several nodes, each a raylet of its own."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -35,17 +36,6 @@ OPTIONS = {
     "trials": "6",
     "cpus-per-trial": "1",
 }
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A head without CPUs and three nodes with one each."""
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(3):
-        nodes.add_node(num_cpus=1)
-    nodes.wait_for_nodes()
-    yield nodes
-    nodes.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +96,16 @@ def test_a_cluster_gives_what_one_machine_gives(start, cluster, alone):
     pd.testing.assert_frame_equal(trials(start, "cluster")[METRICS], alone[METRICS], check_exact=True)
 
 
-def test_a_bucket_keeps_the_trials_state(start, cluster, alone):
+def test_a_bucket_keeps_the_trials_state(start, cluster, alone, bucket_keys):
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **bucket_keys)
     client.create_bucket(Bucket="bucket")
-    uri = f"s3://key:secret@bucket/studies?region=us-east-1&scheme=http&endpoint_override={host}%3A{port}"
+    uri = f"s3://bucket/studies?region=us-east-1&scheme=http&endpoint_override={host}%3A{port}"
     try:
-        ends(start("bucket", "--set", "epochs=8", "--address", cluster.address, "--storage", uri))
+        keys = {name.upper(): value for name, value in bucket_keys.items()}
+        ends(start("bucket", "--set", "epochs=8", "--address", cluster.address, "--storage", uri, **keys))
         kept = [found["Key"] for found in client.list_objects_v2(Bucket="bucket")["Contents"]]
     finally:
         server.stop()
@@ -139,6 +129,25 @@ def test_trials_of_a_lost_node_go_on_elsewhere(start, cluster):
     assert list(found.epochs_done.unique()) == [60]
     epochs = pd.read_parquet(start.studies / "loss" / "history").groupby(["id", "epoch"]).size()
     assert (epochs == 1).all()
+
+
+def test_losing_its_node_again_and_again_is_no_failure_of_a_trial(start):
+    """As spot machines do it: more often than a trial may fail by itself."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    node, reached = nodes.add_node(num_cpus=1), 0
+    try:
+        process = start("spot", "--trials", "1", "--set", "epochs=60", "--address", nodes.address)
+        history = start.studies / "spot" / "history" / "_journal.jsonl"
+        for _ in range(4):
+            assert eventually(lambda reached=reached: newest_epoch(history) > reached, 300)
+            reached = newest_epoch(history)
+            nodes.remove_node(node, allow_graceful=False)
+            node = nodes.add_node(num_cpus=1)
+        output = ends(process)
+    finally:
+        nodes.shutdown()
+    assert output.count("tried again after") == 4
+    assert (trials(start, "spot").status == "finished").all()
 
 
 def test_what_trials_share_lies_once_on_every_node(start, cluster):
@@ -267,8 +276,11 @@ def head(*options, **environment):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def ids(history):
-    return set(re.findall(r'"id": "(\w+)"', history.read_text()))
+def newest_epoch(history):
+    """Of the trial, in a file that also has the references' epochs."""
+    text = history.read_text() if history.exists() else ""
+    written = [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
+    return max((row["epoch"] for row in written if row["id"] not in ("baseline", "retrained")), default=0)
 
 
 def answers(port):

@@ -36,6 +36,8 @@ WRONG = {  # option -> settings with that one mistake, and what the message must
     "--shape": ({"shape": "16,15,16"}, "16,15,16"),
     "--forget": ({"forget": "anna", "forget_count": 2}, "--forget-count"),
     "--heldout": ({"heldout": "bert", "heldout_count": 2}, "--heldout-count"),
+    "--storage": ({"storage": "s3://key:secret@bucket/studies?region=eu-central-1"}, "AWS_ACCESS_KEY_ID"),
+    "--gpus-per-trial": ({"gpus_per_trial": 1.5}, "1.5"),
 }
 
 
@@ -86,6 +88,17 @@ def test_a_wrong_shape_is_a_problem(shape):
 @pytest.mark.parametrize("floor", [0.0, -0.5, float("nan")])
 def test_a_floor_outside_its_interval_is_a_problem(floor):
     assert len(problems_of(replace(GOOD, retain_floor=floor))) == 1
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.01, 2.5, float("inf"), float("nan")])
+def test_a_share_of_gpus_is_a_part_of_one_or_whole_ones(share):
+    (problem,) = problems_of(replace(GOOD, gpus_per_trial=share))
+    assert problem.startswith("--gpus-per-trial")
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1, 2.0, "auto"])
+def test_parts_of_a_gpu_and_whole_ones_are_fine(share):
+    assert check(replace(GOOD, gpus_per_trial=share)) is None
 
 
 @pytest.mark.parametrize("name", ["..", ".", "/tmp", "a/", "../other", "it's"])

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -472,5 +474,21 @@ def complete_in_mlflow() -> Callable:
             assert held[trial]["tags"]["on_front"] == str(row.on_front).lower()
         assert held["study"]["tags"]["best_trial"] in trials.index
         return held
+
+    return check
+
+
+@pytest.fixture
+def sent_later(complete_in_mlflow: Callable) -> Callable:
+    """Asserts that the command that a study's output names sends MLflow all that it lacks, once."""
+
+    def check(study: Study, output: str, uri: str) -> None:
+        told = r"MLflow could not be written \(.+\); the records are complete; send the rest with python -m (.+)"
+        (arguments,) = map(shlex.split, re.findall(told, output))
+        trials = len(study.final("trials"))
+        assert study.start(*arguments).ends(0) == f"{trials} trials of {study.name} are in {uri}\n"
+        held = complete_in_mlflow(uri, study)
+        study.start(*arguments).ends(0)
+        assert held_by(uri, study.name) == held
 
     return check

@@ -1,12 +1,9 @@
 """One MLflow server on PostgreSQL for several studies at once, as on a cluster; the database gone in the middle."""
 
-import re
-import shlex
 import time
 
 import pytest
 from mlflow import MlflowClient
-from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -23,17 +20,6 @@ def server(server_on, tmp_path, postgres):
     server = server_on(tmp_path, postgres.uri)
     yield server
     server.kill()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A head without CPUs and three nodes with one each."""
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(3):
-        nodes.add_node(num_cpus=1)
-    nodes.wait_for_nodes()
-    yield nodes
-    nodes.shutdown()
 
 
 @pytest.fixture
@@ -92,9 +78,7 @@ def test_a_database_restarted_under_three_studies_lacks_nothing(three, server, p
     assert runs_in_all(server.uri) == (3 * (2 + 3), 1)
 
 
-def test_a_database_that_stays_away_gets_the_rest_later(
-    study_in, tmp_path, server, postgres, complete_in_mlflow, held_in_mlflow
-):
+def test_a_database_that_stays_away_gets_the_rest_later(study_in, tmp_path, server, postgres, sent_later):
     study = study_in(tmp_path / "studies", "away", *OPTIONS, "--trials", 2, "--tracking-uri", server.uri)
     driver = study.start()
     driver.until(study.reached(ended=1, epochs=3))
@@ -102,11 +86,5 @@ def test_a_database_that_stays_away_gets_the_rest_later(
     output = driver.ends(0)
     assert TRYING in output
     assert "Traceback" not in output
-    (told,) = re.findall(rf"{LOST} \(.+\); the records are complete; send the rest with (.+)", output)
     postgres.start()
-    python, module, *arguments = shlex.split(told)
-    assert (python, module) == ("python", "-m")
-    assert study.start(*arguments).ends(0) == f"2 trials of away are in {server.uri}\n"
-    held = complete_in_mlflow(server.uri, study)
-    study.start(*arguments).ends(0)
-    assert held_in_mlflow(server.uri, "away") == held
+    sent_later(study, output, server.uri)

@@ -1,6 +1,7 @@
 """A disk that is full, and files in the cache that are not what was written."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -60,7 +61,8 @@ def test_a_full_disk_ends_the_driver_and_the_same_command_goes_on(
 def test_damaged_cache_entries_are_made_again(repeatable, undisturbed, tmp_path, same_as_undisturbed):
     """Weights cut in half, a history cut short, a bit of an image."""
     cache = shutil.copytree(undisturbed.cache, tmp_path / "cache")
-    first, second = sorted((cache / "references").iterdir())
+    record = json.loads((undisturbed.folder / "study.json").read_text())
+    first, second = (cache / "references" / reference["digest"] for reference in record["references"].values())
     (cohort,) = (cache / "cohorts").iterdir()
     os.truncate(first / "weights.safetensors", (first / "weights.safetensors").stat().st_size // 2)
     os.truncate(second / "reference.json", (second / "reference.json").stat().st_size - 100)

@@ -32,4 +32,5 @@ def test_a_trial_without_memory_goes_on_with_one_scan_at_a_time_or_is_marked(stu
     assert first.problem == "out of memory: continued one scan at a time"
     assert (second.status, second.epochs_done) == ("failed", 0)
     assert second.problem == "out of memory, also one scan at a time"
+    assert "a trial's step could not be tried (out of memory)" in output
     assert "Traceback" not in output

@@ -1,7 +1,6 @@
 """MLflow's server, and the database behind it, gone or hanging in the middle of a study."""
 
 import re
-import shlex
 import signal
 import time
 
@@ -53,9 +52,7 @@ def test_a_server_that_is_killed_and_comes_back_lacks_nothing(study_in, tmp_path
     complete_in_mlflow(server.uri, study)
 
 
-def test_a_server_that_stays_away_gets_everything_later(
-    study_in, tmp_path, server, complete_in_mlflow, held_in_mlflow
-):
+def test_a_server_that_stays_away_gets_everything_later(study_in, tmp_path, server, sent_later):
     study = study_in(tmp_path, "away", *OPTIONS, "--tracking-uri", server.uri)
     driver = study.start()
     driver.until(study.reached(ended=0, epochs=5))
@@ -63,14 +60,8 @@ def test_a_server_that_stays_away_gets_everything_later(
     output = driver.ends(0)
     assert TRYING in output
     assert "Traceback" not in output
-    (told,) = re.findall(rf"{LOST} \(.+\); the records are complete; send the rest with (.+)", output)
     server.start()
-    python, module, *arguments = shlex.split(told)
-    assert (python, module) == ("python", "-m")
-    assert study.start(*arguments).ends(0) == f"2 trials of away are in {server.uri}\n"
-    held = complete_in_mlflow(server.uri, study)
-    study.start(*arguments).ends(0)
-    assert held_in_mlflow(server.uri, "away") == held
+    sent_later(study, output, server.uri)
 
 
 def test_a_server_that_hangs_slows_nothing(study_in, tmp_path, server):
