@@ -1,5 +1,9 @@
 """What all tests share."""
 
 import os
+import secrets
 
 os.environ.setdefault("RAY_ADDRESS", "local")  # a study joins the cluster of its machine; a test's has its own
+# Ray makes a token for itself on the way: what runs before that and after it must have the same
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -1,6 +1,7 @@
 """`ray up cluster.yaml` without AWS: a fake of its API hands out addresses, which machines of one's own have."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -32,10 +33,6 @@ for one in found:
     one["UserData"] = said.get("Value")
 print(json.dumps(found, default=str))
 """
-BUCKET = """
-import boto3
-boto3.client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +56,7 @@ def machines(network, shipped):
     config["max_workers"] = len(WORKERS)
     config["initialization_commands"] = ["mkdir -p /srv/data/cache /srv/data/studies"]
     (found.folder / "cluster.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    for name, script in {"ask.py": ASK, "bucket.py": BUCKET}.items():
-        (found.folder / name).write_text(script)
+    (found.folder / "ask.py").write_text(ASK)
     found.environment |= ACCESS
     found.popen(
         "MOTO_IAM_LOAD_MANAGED_POLICIES=true moto_server -H 0.0.0.0 -p 5555",
@@ -73,7 +69,7 @@ def machines(network, shipped):
 def cluster(machines, wait_until):
     """The head, once `ray up` has asked AWS for it."""
     assert machines.run("ray get-auth-token --generate").returncode == 0
-    wait_until(lambda: machines.run("python /srv/data/bucket.py").returncode == 0, 60)
+    wait_until(lambda: machines.run("aws s3 mb s3://bucket").returncode == 0, 60)
     raising = machines.popen(f"ray up -y {UP} > /srv/data/up.log 2>&1")
     key = "ssh-keygen -y -f ~/.ssh/ray-autoscaler_eu-central-1.pem >> /srv/lab/authorized_keys"  # as AWS would
     wait_until(lambda: machines.run(key).returncode == 0, 180)
@@ -106,8 +102,15 @@ def test_ray_up_asks_for_the_head_alone(cluster):
     assert tags(head).items() >= {"project": "lethe", "ray-cluster-name": "lethe"}.items()
 
 
+def test_a_cohort_is_sent_to_the_head(cluster):
+    done = cluster.run(f"ray rsync-up {UP} {ROOT}/search_spaces/ /home/you/COHORT/")
+    assert done.returncode == 0, done.stdout
+    assert cluster.run("ls ~/COHORT", on=HEAD).stdout == cluster.run(f"ls {ROOT}/search_spaces").stdout
+
+
 def test_workers_come_for_a_study_and_go_after(cluster, wait_until):
-    options = f"{STUDY} --name aws --studies /srv/data/studies --storage s3://bucket/studies"
+    where = "--studies /srv/data/studies --storage s3://bucket/studies --tracking-uri http://127.0.0.1:5000"
+    options = f"{STUDY} --name aws {where}"
     said = cluster.folder / "study.log"
     study = cluster.popen(f"ray submit {UP} study/run.py {options}", stdout=said.open("w"))
     took = wait_until(lambda: "2 spot" in nodes(cluster) or study.poll() is not None, 400)
@@ -125,9 +128,17 @@ def test_workers_come_for_a_study_and_go_after(cluster, wait_until):
     assert "on 3 nodes (16 CPUs, 2 GPUs): 2 trials at a time, 1 CPUs and 1 GPUs each" in said.read_text()
     took = wait_until(lambda: set(instances(cluster)) == {HEAD}, 240)
     print(f"workers ended {took:.0f} s after the study")
+    kept = cluster.run("aws s3 ls --recursive s3://bucket").stdout
+    assert re.search(r" mlartifacts/\S+/pareto.html", kept)
+    assert " studies/aws/session-1/" in kept
 
 
 def test_ray_down_ends_all(cluster):
     done = cluster.run(f"ray down -y {UP}")
     assert done.returncode == 0, done.stdout
     assert instances(cluster) == {}
+    asked = cluster.run(
+        "aws ec2 describe-instances --filters Name=tag:project,Values=lethe"
+        " --query 'Reservations[].Instances[].State.Name' --output text"
+    )
+    assert set(asked.stdout.split()) == {"terminated"}

@@ -112,8 +112,9 @@ def running_trials(machines, address):
     return [line for line in machines.processes(address) if line.startswith("ray::ResourceTrainable")]
 
 
-def nodes_of_ray(machines, address):
-    return [line for line in machines.processes(address) if "/raylet/raylet" in line or "/gcs_server" in line]
+def left(machines):
+    """What still runs, by machine."""
+    return {address: found for address in MACHINES if (found := machines.processes(address))}
 
 
 def test_trials_run_on_all_machines_and_give_what_one_machine_gives(cluster, alone):
@@ -127,10 +128,33 @@ def test_trials_run_on_all_machines_and_give_what_one_machine_gives(cluster, alo
     pd.testing.assert_frame_equal(study.table("trials")[[*METRICS]], expected[[*METRICS]], check_exact=True)
 
 
+def test_a_folder_that_not_all_machines_see_is_refused(cluster):
+    study = Study(cluster, "private", "--storage /home/you/states")
+    assert study.process.wait(120) != 0
+    (blind,) = re.findall(
+        r"error: (.+) cannot see /home/you/states/private, where trials keep their state", study.said
+    )
+    assert set(blind.split(", ")) == set(WORKERS)
+    assert "give --storage a folder that all nodes share" in study.said
+
+
 def test_the_fronts_are_shown_on_the_head(cluster):
     read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:5000/lethe/', timeout=20).status)"
     assert "200" in cluster.run(f'python -c "{read}"', on=HEAD).stdout
     assert cluster.run(f'python -c "{read.replace("127.0.0.1", HEAD)}"').returncode != 0
+
+
+def test_attach_brings_the_fronts_to_the_laptop(cluster, wait_until):
+    shell = cluster.popen("sleep 120 | ray attach /srv/data/cluster.ssh.yaml -p 5000")
+    read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:5000/lethe/', timeout=20).status)"
+    wait_until(lambda: "200" in cluster.run(f'python -c "{read}"').stdout, 60)
+    shell.kill()
+
+
+def test_the_studies_are_brought_to_the_laptop(cluster):
+    done = cluster.run("ray rsync-down /srv/data/cluster.ssh.yaml /srv/data/studies/ ~/brought/")
+    assert done.returncode == 0, done.stdout
+    assert cluster.run("diff -r ~/brought/three /srv/data/studies/three").returncode == 0
 
 
 def test_ray_answers_to_those_with_its_token(cluster):
@@ -186,9 +210,11 @@ def test_a_study_goes_on_with_a_new_head(cluster, wait_until):
     )  # their seconds too: none ran again
 
 
-def test_ray_down_ends_the_cluster(cluster, wait_until):
-    """Ray's nodes and the pages; of a worker's processes Ray may leave its monitors."""
+def test_ray_down_leaves_nothing(cluster):
     done = cluster.run("ray down -y /srv/data/cluster.ssh.yaml")
     assert done.returncode == 0, done.stdout
-    took = wait_until(lambda: not any(nodes_of_ray(cluster, address) for address in MACHINES), 200)
-    print(f"no node runs {took:.0f} s after `ray down`")
+    started = time.monotonic()
+    while left(cluster) and time.monotonic() < started + 200:
+        time.sleep(1)
+    assert left(cluster) == {}
+    print(f"nothing runs {time.monotonic() - started:.0f} s after `ray down`")

@@ -89,6 +89,22 @@ def test_what_needs_no_study_imports_neither_torch_nor_ray(arguments, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("token", "mode", "shown"),
+    [(False, None, "None"), (True, None, "token"), (True, "disabled", "disabled"), (False, "token", "token")],
+)
+def test_rays_token_is_shown_where_there_is_one_unless_told_otherwise(token, mode, shown, tmp_path):
+    if token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray/auth_token").write_text("0" * 64)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    variables |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(run.__file__).parents[1])}
+    variables |= {"RAY_AUTH_MODE": mode} if mode else {}
+    code = "import os, study; print(os.environ.get('RAY_AUTH_MODE'))"
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == shown
+
+
 def test_wrong_settings_exit_with_2_and_one_line_each(tmp_path):
     wrong = ["--space", "nope", "--depth", "7", "--trials", "0", "--shape", "1,2"]
     done = python("-m", "study.run", *wrong, cwd=tmp_path)

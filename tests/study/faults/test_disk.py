@@ -63,7 +63,7 @@ def test_damaged_cache_entries_are_made_again(repeatable, undisturbed, tmp_path,
     cache = shutil.copytree(undisturbed.cache, tmp_path / "cache")
     record = json.loads((undisturbed.folder / "study.json").read_text())
     first, second = (cache / "references" / reference["digest"] for reference in record["references"].values())
-    (cohort,) = (cache / "cohorts").iterdir()
+    cohort = cache / "cohorts" / record["cohort"]["digest"]
     os.truncate(first / "weights.safetensors", (first / "weights.safetensors").stat().st_size // 2)
     os.truncate(second / "reference.json", (second / "reference.json").stat().st_size - 100)
     with (cohort / "images.npy").open("r+b") as images:
