@@ -12,7 +12,7 @@ from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
 from search_spaces.space import Suite
-from study.events import Events, Stop
+from study.events import MOST_RETRIES, Events, Stop
 from study.interrupts import Interrupts
 from study.plan import Plan
 from study.recording import Recorder
@@ -34,9 +34,6 @@ _OFF = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of all trials, for a restore that studies do not use
 }
 """What Tune would do beside running trials."""
-
-_MOST_RETRIES = 2
-"""Of a trial whose process dies or raises; each continues from the trial's newest checkpoint."""
 
 
 def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources: Resources) -> Any:
@@ -122,7 +119,7 @@ def _tuner(trainable: Any, trials: int, concurrent: int, storage: Storage, event
             name=storage.next_session(),
             storage_path=storage.root,
             storage_filesystem=storage.filesystem,
-            failure_config=FailureConfig(max_failures=_MOST_RETRIES),
+            failure_config=FailureConfig(max_failures=MOST_RETRIES),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             callbacks=[events],
             stop=Stop(events),

@@ -26,10 +26,9 @@ from study.utilisation import Utilisation
 from study.view import StudyView
 from trainables.trainable import WEIGHTS_FILE
 
-_MOST_LOSSES = 20
-"""Nodes that a trial may lose, which are no failures of its own."""
+MOST_RETRIES = 2
+"""Of a trial that gets no epoch further; nodes that come and go may stop it more often."""
 
-_NODE_LOST = re.compile(r"its node has died|NodeDiedError")
 _OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|can't allocate memory|running low on memory")
 
 
@@ -59,6 +58,7 @@ class Events(Callback):
         self.utilisation = Utilisation()
         self._front = plan.settings.folder / "front"
         self._actors: dict[str, dict[str, Any]] = {}
+        self._reached: dict[str, int] = {}
         self._advance = view.begin("trials", plan.trials, recorder.ended_trials)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -84,9 +84,13 @@ class Events(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """An epoch: recorded before anything else."""
-        self._recorder.epoch(trial.config["id"], result)
-        self.utilisation.on(trial.config["id"], result["node_ip"])
-        self._view.running(trial.config["id"], result, trial.config["knobs"]["epochs"])
+        name = trial.config["id"]
+        self._recorder.epoch(name, result)
+        self.utilisation.on(name, result["node_ip"])
+        self._view.running(name, result, trial.config["knobs"]["epochs"])
+        if result["epoch"] > self._reached.get(name, 0):
+            self._reached[name] = result["epoch"]
+            trial.max_failures = trial.num_failures + MOST_RETRIES
         if self.stopping:
             result[SHOULD_CHECKPOINT] = True
 
@@ -117,8 +121,6 @@ class Events(Callback):
             trial.max_failures = trial.num_failures  # this was its last retry
             self._relieve(name)
         else:
-            if _NODE_LOST.search(_last_error(trial)):
-                trial.max_failures = min(trial.max_failures + 1, _MOST_LOSSES)
             self._view.line(f"{name}  [yellow]tried again after: {escape(reason)}[/yellow]")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
