@@ -103,9 +103,9 @@ def test_ray_up_asks_for_the_head_alone(cluster):
 
 
 def test_a_cohort_is_sent_to_the_head(cluster):
-    done = cluster.run(f"ray rsync-up {UP} {ROOT}/search_spaces/ /home/you/COHORT/")
+    done = cluster.run(f"ray rsync-up {UP} {ROOT}/docs/ /home/you/COHORT/")
     assert done.returncode == 0, done.stdout
-    assert cluster.run("ls ~/COHORT", on=HEAD).stdout == cluster.run(f"ls {ROOT}/search_spaces").stdout
+    assert cluster.run("ls ~/COHORT", on=HEAD).stdout == cluster.run(f"ls {ROOT}/docs").stdout
 
 
 def test_workers_come_for_a_study_and_go_after(cluster, wait_until):
