@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from analysis.hypervolume import hypervolume
 from analysis.page import write_page
 from analysis.tables import StudyData, StudyError, named_study
 from study.failure import fail
-from study.records import given
+from study.records import given, studies_folder
 
 _METRICS = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention", "retrain_gap")
 _NEVER_EQUAL = {"name", "studies", "resume"}
@@ -39,7 +39,7 @@ class CompareSettings:
     """Name of a study."""
     second: Annotated[str, tyro.conf.Positional]
     """Name of another."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     to: Path | None = None
     """HTML file to write with both fronts in one figure."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -31,7 +31,7 @@ from analysis.suite import suite_figure, suite_markdown, suite_table
 from analysis.tables import StudyData, StudyError, named_study
 from study.command import sweep_command, trial_command
 from study.failure import fail
-from study.records import given, replace_file
+from study.records import given, replace_file, studies_folder
 
 Part: TypeAlias = str | go.Figure
 """Markdown, or a figure."""
@@ -53,7 +53,7 @@ class ReportSettings:
 
     study: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Names of the studies."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     to: Path | None = None
     """Folder to write to; by default that of the first study."""

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from study.command import trial_command
 from study.constraints import violations
 from study.failure import fail
 from study.plan import PlanError
-from study.records import replace_file, write_json
+from study.records import replace_file, studies_folder, write_json
 from study.tables import trials_table
 from trainables.folders import appearing
 from trainables.med3d import medicalnet_layout
@@ -48,7 +48,7 @@ class ExportSettings:
     """Folder to write; it must not exist."""
     trial: str = ""
     """Id of the trial; by default the best feasible one."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     allow_infeasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Export a trial whose retain Dice lies below the floor."""

@@ -4,7 +4,7 @@ import base64
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from analysis.slices import mid_slices, slice_through
 from analysis.tables import StudyError, knob_types, named_study
 from study.failure import fail
 from study.plan import Plan, PlanError
+from study.records import studies_folder
 from study.tables import trials_table
 from study.weights import Networks, networks_again
 from trainables.cohorts.grid import Grid
@@ -54,7 +55,7 @@ class PicturesSettings:
     """Pseudonyms of the subjects, comma-separated; by default the first two of each set."""
     show_forget: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show forget subjects too: their voxels leave the study's cache."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     to: Path | None = None
     """Folder to write, which must not exist; by default <studies>/<study>/pictures/<trial>, which is replaced."""

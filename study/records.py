@@ -3,12 +3,16 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+
+STUDIES = "LETHE_STUDIES"
+"""Environment variable that names the folder of all studies."""
 
 SUBJECT_METRICS = ("dice", "mae")
 """The metrics of a subject."""
@@ -32,6 +36,11 @@ EVIDENCE: dict[str, pa.DataType] = {
     "evidence": pa.string(),
 }
 """The evidence columns (docs/evidence.md), null where none was gathered; `evidence` stands for its settings."""
+
+
+def studies_folder() -> Path:
+    """Where all studies are unless told otherwise: `LETHE_STUDIES`, or `studies` here."""
+    return Path(os.environ.get(STUDIES, "studies"))
 
 
 class Goal(NamedTuple):

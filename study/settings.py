@@ -1,7 +1,7 @@
 """Every option of a study: one frozen dataclass, from which the command line is generated."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ import tyro
 
 from study.constraints import Constraint
 from study.constraints import parse as parse_constraint
-from study.records import digest_of
+from study.records import digest_of, studies_folder
 
 SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "grid", "qmc"]
 
@@ -110,7 +110,7 @@ class StudySettings:
     """Ids of trials to gather evidence on beside the front's, comma-separated."""
     name: str = ""
     """Name of the study's folder; by default made of space, cohort and a hash of the settings."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies and the embedded MLflow store."""
     tracking_uri: str = ""
     """MLflow server or store; by default sqlite:///<studies>/mlflow.db."""

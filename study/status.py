@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from analysis.front import best_feasible
 from analysis.tables import StudyData, StudyError, load_study, named_study
 from study.failure import fail
 from study.ownership import owner
-from study.records import FINISHED, RUNNING
+from study.records import FINISHED, RUNNING, studies_folder
 
 _PAUSE = 2.0
 
@@ -38,7 +38,7 @@ class StatusSettings:
 
     study: Annotated[str, tyro.conf.Positional] = ""
     """Name of the study; by default all studies are listed."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     watch: Annotated[bool, tyro.conf.arg(aliases=["-w"])] = False
     """Show it again every two seconds, until Ctrl-C."""

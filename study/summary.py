@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -23,6 +22,7 @@ from search_spaces.narrowing import GRAMMAR
 from search_spaces.space import Space, Suite
 from study.machines import Node
 from study.plan import Plan
+from study.records import studies_folder
 from study.resources import Resources
 from study.search.samplers import SAMPLERS
 from study.selection import selection
@@ -203,7 +203,7 @@ def print_result(
 
 def _studies(settings: StudySettings) -> str:
     """The option that finds the study's folder again, if it needs one."""
-    elsewhere = settings.studies != Path("studies")
+    elsewhere = settings.studies != studies_folder()
     return f" --studies {shlex.quote(str(settings.studies))}" if elsewhere else ""
 
 

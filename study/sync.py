@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from study.failure import FAILED, fail
+from study.records import studies_folder
 from study.settings import StudySettings
 
 
@@ -27,7 +28,7 @@ class SyncSettings:
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of the study."""
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     tracking_uri: str = ""
     """MLflow server or store; by default the study's own."""

@@ -2,13 +2,14 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 from study.failure import fail
+from study.records import STUDIES, studies_folder
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class UiSettings:
       python -m analysis.ui --studies /data/studies --port 5001
     """
 
-    studies: Path = Path("studies")
+    studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     tracking_uri: str = ""
     """MLflow's database; by default sqlite:///<studies>/mlflow.db."""
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     studies = settings.studies.absolute()
     uri = settings.tracking_uri or f"sqlite:///{studies / 'mlflow.db'}"
     Console().print(f"front           http://{settings.host}:{settings.port}/lethe/", highlight=False)
-    environment = {"LETHE_STUDIES": str(studies), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {STUDIES: str(studies), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "lethe", "--backend-store-uri", uri]
     command += ["--host", settings.host, "--port", str(settings.port), "--workers", "1"]
     os.execve(sys.executable, command, {**os.environ, **environment})

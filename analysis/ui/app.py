@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from functools import lru_cache
 from html import escape
@@ -17,9 +16,7 @@ from mlflow.server.fastapi_app import app
 
 from analysis.tables import StudyError, load_study
 from analysis.ui.payload import study_payload
-
-STUDIES = "LETHE_STUDIES"
-"""Environment variable that names the folder of all studies."""
+from study.records import studies_folder
 
 _STATIC = files("analysis.ui") / "static"
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -57,7 +54,7 @@ def static(name: str, request: Request) -> Response:
 @router.get("/api/studies")
 def studies() -> list[dict[str, object]]:
     """The studies, newest first, with what a list shows."""
-    found = sorted(_studies().glob("*/study.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = sorted(studies_folder().glob("*/study.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [_summary(path.parent) for path in found]
 
 
@@ -154,14 +151,10 @@ def _page(name: str) -> Response:
     return HTMLResponse((_STATIC / name).read_bytes(), headers={"Content-Security-Policy": _POLICY})
 
 
-def _studies() -> Path:
-    return Path(os.environ.get(STUDIES, "studies"))
-
-
 def _folder(name: str) -> Path:
-    folder = _studies() / name
-    if folder.parent != _studies() or not (folder / "study.json").is_file():
-        raise HTTPException(404, f"no study {escape(name)!r} in {_studies().name}")
+    folder = studies_folder() / name
+    if folder.parent != studies_folder() or not (folder / "study.json").is_file():
+        raise HTTPException(404, f"no study {escape(name)!r} in {studies_folder().name}")
     return folder
 
 

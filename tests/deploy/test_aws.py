@@ -109,7 +109,7 @@ def test_a_cohort_is_sent_to_the_head(cluster):
 
 
 def test_workers_come_for_a_study_and_go_after(cluster, wait_until):
-    where = "--studies /srv/data/studies --storage s3://bucket/studies --tracking-uri http://127.0.0.1:5000"
+    where = "--storage s3://bucket/studies --tracking-uri http://127.0.0.1:5000"
     options = f"{STUDY} --name aws {where}"
     said = cluster.folder / "study.log"
     study = cluster.popen(f"ray submit {UP} study/run.py {options}", stdout=said.open("w"))

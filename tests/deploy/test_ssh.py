@@ -81,7 +81,7 @@ class Study:
     def __init__(self, machines, name, options):
         self._said = machines.folder / f"{name}.{time.monotonic_ns()}.log"
         self.folder = machines.folder / "studies" / name
-        command = f"ray submit /srv/data/cluster.ssh.yaml study/run.py {STUDY} --studies /srv/data/studies"
+        command = f"ray submit /srv/data/cluster.ssh.yaml study/run.py {STUDY}"
         self.process = machines.popen(f"{command} --name {name} {options}", stdout=self._said.open("w"))
 
     @property

@@ -174,3 +174,10 @@ def test_constraints_are_the_retain_floor_and_what_was_given():
     assert list(map(str, settings.constraints)) == ["retention>=0.75", "seconds<=60", "retain_dice>=0.5"]
     with pytest.raises(ConstraintError):
         _ = replace(BASE, constraint=("beauty>=1",)).constraints
+
+
+def test_studies_go_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("LETHE_STUDIES", "/data/studies")
+    assert StudySettings().studies == Path("/data/studies")
+    monkeypatch.delenv("LETHE_STUDIES")
+    assert StudySettings().studies == Path("studies")
