@@ -1,9 +1,9 @@
 """How far a study scales: trials of a fixed time that take no CPU, on simulated nodes; and where the driver ends it.
 
-`python benchmarks/scaling.py` (21 minutes on 2 cores) prints the tables of README.md and writes scaling.svg beside this file. On
-1, 2, 4 and 8 nodes (ray.cluster_utils) four trials run at a time on each; then trials of no work run as fast as the
-driver takes them, 10 to 1,000 at a time. A thousand processes fit on no small machine, so here up to 125 trials share
-a process, as threads. All else is the study's own: the driver has an actor handle, a placement group and
+`python benchmarks/scaling.py` (21 minutes on 2 cores) prints the tables of README.md and writes scaling.svg beside
+this file. On 1, 2, 4 and 8 nodes (ray.cluster_utils) four trials run at a time on each; then trials of no work run as
+fast as the driver takes them, 10 to 1,000 at a time. A thousand processes fit on no small machine, so here up to 125
+trials share a process, as threads. All else is the study's own: the driver has an actor handle, a placement group and
 pending calls for each of them, a search, records and MLflow.
 """
 

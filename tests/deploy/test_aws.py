@@ -102,6 +102,12 @@ def test_ray_up_asks_for_the_head_alone(cluster):
     assert tags(head).items() >= {"project": "lethe", "ray-cluster-name": "lethe"}.items()
 
 
+def test_aws_tells_what_the_workers_cost(cluster):
+    which = "--instance-types g5.2xlarge --product-descriptions Linux/UNIX --max-items 3"
+    asked = cluster.run(f"aws ec2 describe-spot-price-history {which}")
+    assert asked.stdout.count('"SpotPrice"') == 3
+
+
 def test_a_cohort_is_sent_to_the_head(cluster):
     done = cluster.run(f"ray rsync-up {UP} {ROOT}/docs/ /home/you/COHORT/")
     assert done.returncode == 0, done.stdout
