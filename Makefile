@@ -11,7 +11,7 @@ study: $(VENV)/installed  ## run the default study and print its front
 	$(BIN)/python -m study.run --space noisy_label
 
 test: $(VENV)/installed  ## run the tests (TESTS='-m slow' for the long ones)
-	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow" -n 2 --dist loadfile)
+	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow" -n 2 --dist loadfile --no-loadscope-reorder)
 
 check: $(VENV)/installed  ## lint, types and import contracts
 	$(BIN)/ruff check .
