@@ -9,3 +9,5 @@ if "ray" not in sys.modules and (
     {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or (Path.home() / ".ray" / "auth_token").exists()
 ):
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+# By default a task whose machine runs low on memory is tried again without end. Read when Ray is imported, too.
+os.environ.setdefault("RAY_task_oom_retries", "3")

@@ -14,7 +14,7 @@ from study.plan import Plan
 from study.recording import Recorder
 from study.records import FINISHED, digest_of, write_json
 from study.references import BASELINE, Fit, FitError, Listener, Reference, fit_digests, fit_networks
-from study.resources import Resources
+from study.resources import Resources, problem_of
 from study.selection import selection
 from study.shadows import other_forget_set, shadow_fits, shadow_split, worlds
 from study.view import StudyView
@@ -82,8 +82,7 @@ def gather_evidence(
             pooled = [_loss_attack(scores, members) for scores in ray.get(draws.get(name, []))]
             found = conclude(mine, compared, world, pooled)
         except Exception as error:  # whatever a measurement meets, the study's results are there and must be shown
-            reason = str(error).strip().rpartition("\n")[2]
-            view.line(f"{name}  [red]no evidence: {escape(reason)}[/red]")
+            view.line(f"{name}  [red]no evidence: {escape(problem_of(error))}[/red]")
         else:
             _write_details(plan, name, mine, compared)
             recorder.gathered(name, {**found, "evidence": state})

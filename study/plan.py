@@ -199,6 +199,10 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
             problems.append(f"--storage: neither an absolute path nor an address that pyarrow knows ({error})")
         if urlsplit(settings.storage).username:
             problems.append("--storage holds a key, which study.json would keep: set AWS_ACCESS_KEY_ID on all nodes")
+    for option, where in [("--tracking-uri", settings.tracking_uri), ("--optuna-storage", settings.optuna_storage)]:
+        if urlsplit(where).password:
+            kept = "MLFLOW_TRACKING_PASSWORD" if where.startswith("http") else "PGPASSWORD or ~/.pgpass"
+            problems.append(f"{option} holds a password, which study.json would keep: set {kept}")
     if not settings.baseline_lr > 0:
         problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
     if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():

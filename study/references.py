@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayError
 from safetensors.numpy import load_file, save_file
 
 from study.plan import Plan
 from study.records import digest_of, write_json
-from study.resources import Resources
+from study.resources import Resources, problem_of
 from trainables.data import Subset, TrialData
 from trainables.evaluation import Values
 from trainables.fitting import fit, initial_network, weights_of
@@ -108,7 +109,7 @@ def fit_networks(
         evaluate_every: epochs between evaluations; the last one is always evaluated.
 
     Raises:
-        FitError: a fit whose loss is not finite.
+        FitError: a fit whose loss is not finite, or whose task has failed.
     """
     folders = {name: _folder(cache, digest) for name, digest in digests.items()}
     missing = lacking(digests, cache)
@@ -170,7 +171,11 @@ def _gather(
     reports: dict[str, list[EpochReport]] = {name: [] for name in streams}
     while names:
         (stream,), _ = ray.wait(list(names), num_returns=1)
-        name, item = names[stream], ray.get(next(stream))
+        name = names[stream]
+        try:
+            item = ray.get(next(stream))
+        except RayError as error:
+            raise FitError(f"the {name} fit failed: {problem_of(error)}") from error
         if isinstance(item, EpochReport):
             if item.diverged:
                 raise FitError(f"the {name} fit diverged in epoch {item.epoch}: try a smaller --baseline-lr")

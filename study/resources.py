@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import OutOfMemoryError
 
 from study.machines import Node
 
@@ -60,6 +61,11 @@ def share(
             f" they have {', '.join(f'{node.cpus} CPUs and {node.gpus} GPUs' for node in machines) or 'nothing'}"
         )
     return Resources(min(wanted, fitting), cpus, gpus)
+
+
+def problem_of(error: Exception) -> str:
+    """Why a Ray task has failed, in a line."""
+    return "out of memory" if isinstance(error, OutOfMemoryError) else str(error).strip().rpartition("\n")[2]
 
 
 def _fitting(machines: Sequence[Node], cpus: int, gpus: float) -> int:

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from study.plan import Plan
 from study.references import BASELINE, STEERING, Fit, FitError, Listener, Reference, fit_digests, fit_networks
-from study.resources import Resources
+from study.resources import Resources, problem_of
 from study.tables import Table, sequence_table
 from study.view import StudyView
 from study.weights import recipe_of
@@ -68,8 +68,7 @@ def follow_requests(
         try:
             _record(table, step, trial["id"], {name: ray.get(one) for name, one in found.items()})
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().rpartition("\n")[2]
-            view.line(f"request {step}  [red]not followed: {escape(reason)}[/red]")
+            view.line(f"request {step}  [red]not followed: {escape(problem_of(error))}[/red]")
             return
         advance(step)
     table.merge()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.distributions import distribution_to_json
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
 from rich.markup import escape
@@ -35,7 +35,7 @@ from study.plan import Plan, PlanError
 from study.recording import Recorder
 from study.records import RUNNING, write_json
 from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks, lacking, reference_fits
-from study.resources import Resources
+from study.resources import Resources, problem_of
 from study.search.warm_start import earlier_trials
 from study.selection import selection
 from study.sequence import follow_requests
@@ -112,7 +112,7 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     try:
         costs = measured_costs(plan, resources) if left > 0 else []
     except RayError as error:
-        reason = "out of memory" if isinstance(error, OutOfMemoryError) else str(error).strip().splitlines()[-1]
+        reason = problem_of(error)
         if "auto" in (settings.cpus_per_trial, settings.gpus_per_trial):
             raise ClusterError(f"a trial's step cannot be tried, so `auto` cannot be settled: {reason}") from error
         console.print(f"[yellow]a trial's step could not be tried ({escape(reason)})[/yellow]", soft_wrap=True)

@@ -37,6 +37,8 @@ WRONG = {  # option -> settings with that one mistake, and what the message must
     "--forget": ({"forget": "anna", "forget_count": 2}, "--forget-count"),
     "--heldout": ({"heldout": "bert", "heldout_count": 2}, "--heldout-count"),
     "--storage": ({"storage": "s3://key:secret@bucket/studies?region=eu-central-1"}, "AWS_ACCESS_KEY_ID"),
+    "--tracking-uri": ({"tracking_uri": "http://me:secret@mlflow.example"}, "MLFLOW_TRACKING_PASSWORD"),
+    "--optuna-storage": ({"optuna_storage": "postgresql+psycopg2://me:secret@db.example/optuna"}, "PGPASSWORD"),
     "--gpus-per-trial": ({"gpus_per_trial": 1.5}, "1.5"),
 }
 

@@ -1,13 +1,31 @@
 """A machine whose memory runs out."""
 
+import re
+
 import numpy as np
 import psutil
 import pytest
+
+from study.failure import FAILED
 
 pytestmark = pytest.mark.slow
 
 LIMIT, OTHERS = 4.2e9, 4.5e9
 """Bytes: what the study may use (a step with all scans needs 5.3e9); and what another process takes later."""
+
+
+def test_a_baseline_without_memory_ends_the_study_with_one_clear_error(study_in, tmp_path):
+    memory = psutil.virtual_memory()
+    cohort = ("--cohort", "phantom:48x112x112,16", "--baseline-epochs", 1, "--forget-count", 2)
+    study = study_in(tmp_path, "s", *cohort, "--no-evidence", "--concurrent", 1, "--trials", 2)
+    driver = study.start(
+        RAY_memory_usage_threshold=(memory.total - memory.available + 1.2e9) / memory.total,
+        RAY_memory_monitor_refresh_ms=100,
+    )
+    output = driver.ends(FAILED)
+    assert "a trial's step could not be tried (out of memory)" in output
+    assert re.search(r"^error: the (baseline|retrained) fit failed: out of memory$", output, re.MULTILINE)
+    assert "Traceback" not in output
 
 
 @pytest.mark.skipif(psutil.virtual_memory().available < 10e9, reason="needs 10 GB of memory")
