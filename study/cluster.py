@@ -90,7 +90,7 @@ def check_stores(size: int) -> str | None:
         Advice, where a node must read it from its disk.
 
     Raises:
-        ClusterError: the disk of this machine is too small for it as well.
+        ClusterError: the disk of such a node is too small for it as well.
     """
     stores = {node["NodeManagerAddress"]: node["Resources"].get("object_store_memory", 0) for node in _alive()}
     small = [f"{address} ({_gib(there)})" for address, there in stores.items() if there < size]
@@ -100,10 +100,10 @@ def check_stores(size: int) -> str | None:
         f"cohort and baseline take {_gib(size)} of every node's object store, which is smaller on {', '.join(small)}:"
         f" start Ray there with --object-store-memory={ceil(size * _SPARE)}"
     )
-    folder = ray._private.worker.global_worker.node.get_session_dir_path()
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise ClusterError(f"{advice}; nor do they fit on the disk of {folder}, where {_gib(free)} are free")
+    disks = {address: disk for address, disk in _by_node(_spilling).items() if stores.get(address, 0) < size}
+    full = [f"{folder} ({_gib(free)} free, {address})" for address, (folder, free) in disks.items() if free < size]
+    if full:
+        raise ClusterError(f"{advice}; nor do they fit on the disk of {', '.join(full)}")
     return f"{advice}; until then they are read from its disk"
 
 
@@ -133,7 +133,7 @@ def check_storage(storage: Storage) -> None:
         storage.filesystem.create_dir(storage.root, recursive=True)
         with storage.filesystem.open_output_stream(f"{storage.root}/{name}") as file:
             file.write(b"seen")
-        blind = [address for address, seen in _seen_by_nodes(below(storage.uri, name)).items() if not seen]
+        blind = [address for address, seen in _by_node(_sees, below(storage.uri, name)).items() if not seen]
         storage.filesystem.delete_file(f"{storage.root}/{name}")
     except OSError as error:
         raise ClusterError(f"{storage.uri}, where trials keep their state, cannot be written: {error}") from error
@@ -144,12 +144,12 @@ def check_storage(storage: Storage) -> None:
         )
 
 
-def _seen_by_nodes(mark: str) -> dict[str, bool]:
-    look = ray.remote(num_cpus=0)(_sees)
-    asked = {}
+def _by_node(look: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """What a function gives on each node, by the nodes' addresses."""
+    task, asked = ray.remote(num_cpus=0)(look), {}
     for node in _alive():
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeManagerAddress"]] = look.options(scheduling_strategy=there).remote(mark)
+        asked[node["NodeManagerAddress"]] = task.options(scheduling_strategy=there).remote(*arguments)
     return {address: ray.get(answer) for address, answer in asked.items()}
 
 
@@ -159,3 +159,9 @@ def _sees(mark: str) -> bool:
         return bool(filesystem.get_file_info(path).type == FileType.File)
     except OSError:
         return False
+
+
+def _spilling() -> tuple[str, int]:
+    """Where this node spills its object store to, and the bytes that are free there."""
+    folder = ray._private.worker.global_worker.node.get_session_dir_path()
+    return folder, shutil.disk_usage(folder).free
