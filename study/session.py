@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -36,6 +35,7 @@ from study.recording import Recorder
 from study.records import RUNNING, write_json
 from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks, lacking, reference_fits
 from study.resources import Resources, problem_of
+from study.revision import revision
 from study.search.warm_start import earlier_trials
 from study.selection import selection
 from study.sequence import follow_requests
@@ -264,7 +264,7 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
         },
         "published": vars(published) if published else {},
         "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
-        "commit": _commit(),
+        "commit": revision(),
     }
 
 
@@ -277,13 +277,6 @@ def tags_of(description: dict[str, Any]) -> dict[str, str]:
         "mlflow.source.git.commit": description["commit"],
         **{f"version.{name}": number for name, number in description["versions"].items()},
     }
-
-
-def _commit() -> str:
-    """The commit of the code that runs, `unknown` outside a checkout."""
-    here = Path(__file__).parent
-    done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def records_of(folder: Path) -> list[Path]:
