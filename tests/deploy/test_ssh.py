@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -121,6 +122,8 @@ def test_trials_run_on_all_machines_and_give_what_one_machine_gives(cluster, alo
     study = Study(cluster, "three", "--trials 6 --set epochs=12")
     assert "on 3 nodes (3 CPUs, 0 GPUs): 3 trials at a time, 1 CPUs each" in study.ends()
     assert {host for host, _ in study.hosts()} == set(MACHINES)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads((study.folder / "study.json").read_text())["commit"] == commit.stdout.strip()
     output, _ = alone.communicate(timeout=300)
     assert alone.returncode == 0, output
     expected = pd.read_parquet(cluster.folder / "alone" / "trials").set_index("id").sort_index()
