@@ -30,6 +30,11 @@ def knob(value: Knob | None) -> str:
     return metric(value) if value == 0 or 0.01 <= abs(value) < 1e4 or math.isnan(value) else f"{value:.1e}"
 
 
+def counted(number: float, noun: str) -> str:
+    """So many of them, with the English plural's s."""
+    return f"{round(number, 3):g} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Hours and minutes, never less than one."""
     minutes = round(seconds / 60)

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis import numbers
 from analysis.console import best_line, evidence_table, front_table
 from analysis.evidence import warnings
 from analysis.front import best_feasible
+from analysis.numbers import counted, duration
 from analysis.sequence import terminal_sequence
 from analysis.suite import terminal_table
 from analysis.tables import load_study
@@ -38,7 +38,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     objective, feasible = plan.objective, " and ".join(map(str, plan.constraints))
     say = partial(console.print, soft_wrap=True, highlight=False)
     say(
-        f"[bold]Study {settings.name}[/bold]: {_what(plan)}, {plan.trials} trials,"
+        f"[bold]Study {settings.name}[/bold]: {_what(plan)}, {counted(plan.trials, 'trial')},"
         f" records in {escape(str(settings.folder))}"
     )
     say(
@@ -55,10 +55,11 @@ def print_plan(plan: Plan, console: Console) -> None:
 def print_resources(resources: Resources, machines: Sequence[Node], console: Console) -> None:
     """Where it runs."""
     cpus, gpus = sum(node.cpus for node in machines), sum(node.gpus for node in machines)
-    one = f"{resources.cpus} CPUs" + (f" and {resources.gpus:.3g} GPUs" if resources.gpus else "")
     where = f"{len(machines)} nodes" if len(machines) > 1 else "this machine"
+    there = f"{counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}"
+    one = counted(resources.cpus, "CPU") + (f" and {counted(resources.gpus, 'GPU')}" if resources.gpus else "")
     console.print(
-        f"  runs    on {where} ({cpus} CPUs, {gpus} GPUs): {resources.concurrent} trials at a time, {one} each",
+        f"  runs    on {where} ({there}): {counted(resources.concurrent, 'trial')} at a time, {one} each",
         highlight=False,
         soft_wrap=True,
     )
@@ -77,8 +78,8 @@ def print_costs(
         console.print(
             "[yellow]Ray has GPUs, but torch sees none there (a CPU build?): trials run on the CPU[/yellow]"
         )
-    work = (f"{fits} references and " if fits else "") + f"{trials} trials"
-    console.print(f"  takes   about {numbers.duration(seconds)} for {work}", highlight=False)
+    work = (f"{counted(fits, 'reference')} and " if fits else "") + counted(trials, "trial")
+    console.print(f"  takes   about {duration(seconds)} for {work}", highlight=False)
 
 
 def _how(plan: Plan) -> str:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from analysis.numbers import knob, metric
+from analysis.numbers import counted, knob, metric
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_a_metric_has_three_decimals_or_is_a_dash(value, text, signed):
 )
 def test_a_knob_is_short_and_keeps_its_size(value, text):
     assert knob(value) == text
+
+
+def test_one_has_no_plural():
+    assert [counted(number, "GPU") for number in (0, 1, 1 / 3)] == ["0 GPUs", "1 GPU", "0.333 GPUs"]
+    assert counted(1000, "trial") == "1000 trials"

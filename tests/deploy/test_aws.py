@@ -131,7 +131,7 @@ def test_workers_come_for_a_study_and_go_after(cluster, wait_until):
     assert all(tags(one).items() >= {"project": "lethe", "ray-user-node-type": "spot"}.items() for one in workers)
     assert not any(one["UserData"] for one in found.values())  # keys come from the role, commands over SSH
     assert study.wait(400) == 0, said.read_text()[-5000:]
-    assert "on 3 nodes (16 CPUs, 2 GPUs): 2 trials at a time, 1 CPUs and 1 GPUs each" in said.read_text()
+    assert "on 3 nodes (16 CPUs, 2 GPUs): 2 trials at a time, 1 CPU and 1 GPU each" in said.read_text()
     took = wait_until(lambda: set(instances(cluster)) == {HEAD}, 240)
     print(f"workers ended {took:.0f} s after the study")
     kept = cluster.run("aws s3 ls --recursive s3://bucket").stdout

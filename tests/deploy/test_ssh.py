@@ -120,7 +120,7 @@ def left(machines):
 
 def test_trials_run_on_all_machines_and_give_what_one_machine_gives(cluster, alone):
     study = Study(cluster, "three", "--trials 6 --set epochs=12")
-    assert "on 3 nodes (3 CPUs, 0 GPUs): 3 trials at a time, 1 CPUs each" in study.ends()
+    assert "on 3 nodes (3 CPUs, 0 GPUs): 3 trials at a time, 1 CPU each" in study.ends()
     assert {host for host, _ in study.hosts()} == set(MACHINES)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads((study.folder / "study.json").read_text())["commit"] == commit.stdout.strip()

@@ -102,7 +102,7 @@ def alone(start):
 
 def test_a_cluster_gives_what_one_machine_gives(start, cluster, alone):
     output = ends(start("cluster", "--set", "epochs=8", "--address", cluster.address))
-    assert "on 4 nodes (3 CPUs, 0 GPUs): 3 trials at a time, 1 CPUs each" in output
+    assert "on 4 nodes (3 CPUs, 0 GPUs): 3 trials at a time, 1 CPU each" in output
     pd.testing.assert_frame_equal(trials(start, "cluster")[METRICS], alone[METRICS], check_exact=True)
 
 
@@ -207,7 +207,7 @@ def test_trials_share_gpus_and_none_is_spread_over_two_nodes(start):
         output = ends(start("gpus", *options))
     finally:
         nodes.shutdown()
-    assert "on 3 nodes (8 CPUs, 2 GPUs): 6 trials at a time, 1 CPUs and 0.333 GPUs each" in output
+    assert "on 3 nodes (8 CPUs, 2 GPUs): 6 trials at a time, 1 CPU and 0.333 GPUs each" in output
     assert "torch sees none there" in output
     assert list(trials(start, "gpus").status.unique()) == ["finished"]
 
