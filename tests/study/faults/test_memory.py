@@ -8,7 +8,7 @@ import pytest
 
 from study.failure import FAILED
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 LIMIT, OTHERS = 4.2e9, 4.5e9
 """Bytes: what the study may use (a step with all scans needs 5.3e9); and what another process takes later."""
