@@ -167,7 +167,7 @@ def test_what_trials_share_lies_once_on_every_node(start):
     baseline = sum(value.nbytes for value in med3d(10, 9).state_dict().values())
     once = pytest.approx([cohort + baseline] * 3, rel=0.1)
     size = ("--cohort", "phantom:48x64x64,4", "--trials", "3")
-    ends(start("fits", *size, "--set", "epochs=1"))  # apart: what their nodes have read, Ray drops when it pleases
+    ends(start("fits", *size, "--set", "epochs=1"))  # apart: what a fit has read may stay on its node for a while
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(3):
         nodes.add_node(num_cpus=1)
