@@ -89,14 +89,15 @@ def main(options: Options) -> None:
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     baseline = {
         "depth": options.depth,
-        "weights": weights_of(network),
         "digest": "benchmark",
         "retain_floor": 0.9,
         "baseline_retain_dice": 1.0,
         "retrained_forget_dice": 1.0,
     }
-    trainable = tune.with_parameters(UnlearningTrial, data=plan.data, baseline=baseline, threads=threads)
-    config = {"strategy": "noisy_label", "knobs": {"epochs": 10**6, "lr": 1e-4}, "seed": 0, "checkpoint": None}
+    shared = {"data": plan.data, "weights": weights_of(network)}
+    trainable = tune.with_parameters(UnlearningTrial, **shared, baseline=baseline, threads=threads)
+    config = {"strategy": "noisy_label", "knobs": {"epochs": 10**6, "lr": 1e-4}, "seed": 0}
+    config |= {"checkpoint": None, "one_by_one": False}
     actor = ray.remote(trainable).options(num_cpus=threads, num_gpus=torch.cuda.device_count())
     trial = actor.remote(config)
     loop = BareLoop(network, plan.data)

@@ -34,13 +34,13 @@ def measured_costs(plan: Plan, resources: Resources) -> list[Cost]:
     found = [name for node in ray.nodes() if node["Alive"] for name in node["Resources"]]
     kinds = sorted({name for name in found if name.startswith("accelerator_type:")}) if resources.gpus else []
     places: list[dict[str, float]] = [{kind: 0.001} for kind in kinds] or [{}]
-    task, data = ray.remote(max_retries=0)(trial_cost), ray.put(plan.data)  # else Ray tries on where memory is short
+    task = ray.remote(max_retries=0)(trial_cost)  # else Ray tries on where memory is short
     share = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
     return list(
         ray.get(
             [
                 task.options(**share, resources=place).remote(
-                    data, plan.settings.depth, _heaviest(plan), resources.cpus
+                    plan.shared, plan.settings.depth, _heaviest(plan), resources.cpus
                 )
                 for place in places
             ]

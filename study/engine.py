@@ -40,13 +40,13 @@ def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources
     """What Tune runs as a trial: it starts from the baseline and shares the cohort with all others."""
     baseline = {
         "depth": plan.settings.depth,
-        "weights": references[BASELINE].weights,
         "digest": references[BASELINE].digest,
         "retain_floor": plan.settings.retain_floor,
         "baseline_retain_dice": references[BASELINE].metrics["retain_dice"],
         "retrained_forget_dice": references[STEERING].metrics["forget_dice"],
     }
-    trainable = tune.with_parameters(UnlearningTrial, data=plan.data, baseline=baseline, threads=resources.cpus)
+    shared = {"data": plan.shared, "weights": references[BASELINE].shared}
+    trainable = tune.with_parameters(UnlearningTrial, **shared, baseline=baseline, threads=resources.cpus)
     return tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
 
 

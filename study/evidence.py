@@ -102,8 +102,8 @@ class _Tasks:
         fits: Mapping[str, Fit],
     ):
         self._plan, self._resources, self._references, self._fits = plan, resources, references, fits
-        self._data, self._depth = ray.put(plan.data), plan.settings.depth
-        self._weights = {name: ray.put(network.weights) for name, network in {**references, **shadows}.items()}
+        self._data, self._depth = plan.shared, plan.settings.depth
+        self._weights = {name: network.shared for name, network in {**references, **shadows}.items()}
         report = selection(plan).report_references
         self._report = ray.put({name: references[name].weights for name in report})
 

@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import ray
 from pyarrow.fs import FileSystem
 
 from search_spaces import space as spaces
@@ -55,6 +57,11 @@ class Plan:
     split: Split
     data: TrialData
     requests: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def shared(self) -> ray.ObjectRef:
+        """`data` in the object store of the Ray that runs: put there once, a node that needs it fetches it once."""
+        return ray.put(self.data)
 
     @property
     def objective(self) -> Objective:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +61,11 @@ class Reference:
     history: list[dict[str, float]]
     weights: dict[str, np.ndarray]
 
+    @cached_property
+    def shared(self) -> ray.ObjectRef:
+        """`weights` in the object store of the Ray that runs, as a plan's data."""
+        return ray.put(self.weights)
+
 
 Listener = Callable[[str, EpochReport], None]
 """Hears the name of a reference and its latest epoch."""
@@ -114,11 +120,10 @@ def fit_networks(
     folders = {name: _folder(cache, digest) for name, digest in digests.items()}
     missing = lacking(digests, cache)
     if missing:
-        data = ray.put(plan.data)
         task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
         streams = {
             name: task.remote(
-                data,
+                plan.shared,
                 _initial(plan, fits[name].seed),
                 fits[name].taught,
                 plan.settings.depth,
@@ -169,11 +174,18 @@ def _gather(
     """Each fit's name, reports and weights as it ends."""
     names = {stream: name for name, stream in streams.items()}
     reports: dict[str, list[EpochReport]] = {name: [] for name in streams}
+    # Held until the stream's end: Ray never frees a task's arguments if what it gave was freed before it ended.
+    weights: dict[str, ray.ObjectRef] = {}
     while names:
         (stream,), _ = ray.wait(list(names), num_returns=1)
         name = names[stream]
         try:
-            item = ray.get(next(stream))
+            given = next(stream)
+            item = ray.get(given)
+        except StopIteration:
+            del names[stream]
+            yield name, reports[name], ray.get(weights.pop(name))
+            continue
         except RayError as error:
             raise FitError(f"the {name} fit failed: {problem_of(error)}") from error
         if isinstance(item, EpochReport):
@@ -182,8 +194,7 @@ def _gather(
             reports[name].append(item)
             listener(name, item)
         else:
-            del names[stream]
-            yield name, reports[name], item
+            weights[name] = given
 
 
 def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:

@@ -49,7 +49,7 @@ def follow_requests(
     except FitError as error:
         view.line(f"[red]requests not followed: {escape(str(error))}[/red]")
         return
-    data, before = ray.put(plan.data), ray.put(references[BASELINE].weights)
+    data, before = plan.shared, references[BASELINE].shared
     advance = view.begin("requests", len(plan.requests))
     previous = before
     for step in steps:
@@ -57,7 +57,7 @@ def follow_requests(
         now = Sets(plan.data.retain + _later(plan, step), plan.data.forget_at(plan.requests[step - 1]))
         previous = resources.task(weights_after, data, previous, depth, now, _with_seed(recipe, step))
         at_once = resources.task(weights_after, data, before, depth, Sets(now.retain, asked), recipe)
-        networks = {SEQUENTIAL: previous, ONE_SHOT: at_once, RETRAINED: ray.put(retrained[step].weights)}
+        networks = {SEQUENTIAL: previous, ONE_SHOT: at_once, RETRAINED: retrained[step].shared}
         subsets = {"retain": plan.data.retain, "forget": asked, "heldout": plan.data.heldout}
         subsets |= {
             f"request-{number}": plan.data.forget_at(plan.requests[number - 1]) for number in range(1, step + 1)

@@ -41,9 +41,8 @@ def trial_weights(
     with contextlib.suppress(OSError, SafetensorError):
         return ray.put(load_file(kept))
     recipe = recipe_of(plan, references, row)
-    baseline = references[BASELINE].weights
     sets = Sets(plan.data.retain, plan.data.forget, plan.data.heldout)
-    return resources.task(weights_after, plan.data, baseline, plan.settings.depth, sets, recipe)
+    return resources.task(weights_after, plan.shared, references[BASELINE].shared, plan.settings.depth, sets, recipe)
 
 
 def front_weights(folder: Path, trial: str) -> Path:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pyarrow.fs import FileSystem
 from ray.tune import Trainable
@@ -34,21 +35,29 @@ class UnlearningTrial(Trainable):
     or None, and `one_by_one`: whether the scans of a step go through the network one at a time.
     """
 
-    def setup(self, config: dict[str, Any], data: TrialData, baseline: dict[str, Any], threads: int) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: TrialData,
+        weights: dict[str, np.ndarray],
+        baseline: dict[str, Any],
+        threads: int,
+    ) -> None:
         """Keep what all trials share.
 
         Args:
             config: see the class.
             data: arrays that live in the object store, read without a copy.
-            baseline: `depth` of the network, `weights` (name -> array) and their `digest`, the two figures that gaps
-                refer to, `baseline_retain_dice` and `retrained_forget_dice`, and the study's `retain_floor`.
+            weights: the baseline's, name -> array, read without a copy as well.
+            baseline: the `digest` of its weights, the `depth` of the network, the two figures that gaps refer to,
+                `baseline_retain_dice` and `retrained_forget_dice`, and the study's `retain_floor`.
             threads: of torch on the CPU; results repeat bit for bit for the same number only.
         """
         torch.set_num_threads(threads)
         self._data, self._baseline = data, baseline
         self._plain = med3d(baseline["depth"], data.classes)
-        weights = {name: shared_tensor(value, torch.device("cpu")) for name, value in baseline["weights"].items()}
-        self._plain.load_state_dict(weights)
+        here = torch.device("cpu")
+        self._plain.load_state_dict({name: shared_tensor(value, here) for name, value in weights.items()})
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

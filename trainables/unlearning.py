@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # torch's first optimiser would; the import keeps its callers' arrays until cycles are collected
 
 from trainables.data import Subset, TrialData, scans
 from trainables.device import default_device, mixed_precision, shared_tensor

@@ -1,5 +1,7 @@
 """Initial networks and fits."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -85,3 +87,27 @@ def test_weights_as_arrays_are_the_whole_network(tiny_network, easy):
     network.eval(), other.eval()
     image = torch.from_numpy(easy.images[:1, None])
     assert torch.equal(network(image), other(image))
+
+
+_FIRST = """
+import gc, weakref
+import numpy as np
+from trainables.data import TrialData
+from trainables.fitting import fit, initial_network
+from trainables.recipe import Recipe
+
+def given_to_a_fit():
+    images, labels = np.zeros((3, 16, 16, 16), np.float32), np.zeros((3, 16, 16, 16), np.uint8)
+    data = TrialData(images, labels, ((0,),), ((1,),), ((2,),), 3)
+    list(fit(initial_network(10, 3, seed=0), data, data.retain, Recipe(1, 0.1), seed=0))
+    return weakref.ref(data), weakref.ref(images)
+
+gc.disable()
+print([given() is None for given in given_to_a_fit()])
+"""
+
+
+def test_what_the_first_fit_of_a_process_was_given_is_free_when_it_ends():
+    """Arrays of the object store stay on a node as long as a process there has them."""
+    done = subprocess.run([sys.executable, "-c", _FIRST], capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True]\n"

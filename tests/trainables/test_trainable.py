@@ -33,13 +33,18 @@ def data(toy):
 
 
 @pytest.fixture
-def baseline():
-    weights = weights_of(initial_network(10, 3, seed=0))
-    for value in weights.values():
+def weights():
+    """Of the baseline."""
+    found = weights_of(initial_network(10, 3, seed=0))
+    for value in found.values():
         value.flags.writeable = False
+    return found
+
+
+@pytest.fixture
+def baseline():
     return {
         "depth": 10,
-        "weights": weights,
         "digest": "b4se",
         "baseline_retain_dice": 0.8,
         "retrained_forget_dice": 0.6,
@@ -55,14 +60,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def start(baseline, data, folder, monkeypatch):
+def start(weights, baseline, data, folder, monkeypatch):
     """Starts a trial; `setup` gets the shared objects as from `tune.with_parameters`."""
     monkeypatch.setattr(ray_trainable, "DEFAULT_STORAGE_PATH", str(folder / "ray"))
     monkeypatch.setenv("LETHE_CACHE", str(folder / "cache"))
 
     class Trial(UnlearningTrial):
         def setup(self, config):
-            super().setup(config, data=data, baseline=baseline, threads=1)
+            super().setup(config, data=data, weights=weights, baseline=baseline, threads=1)
 
     return lambda **changes: Trial({**CONFIG, **changes})
 
@@ -91,9 +96,13 @@ def equal(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_trial_is_the_loop_from_the_baseline_with_gaps(start, baseline, data, folder):
+def moved(last, weights):
+    return {name for name, value in last.items() if not torch.equal(value, torch.tensor(weights[name]))}
+
+
+def test_a_trial_is_the_loop_from_the_baseline_with_gaps(start, weights, data, folder):
     network = med3d(10, 3)
-    network.load_state_dict({name: torch.tensor(value) for name, value in baseline["weights"].items()})
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     reports = list(Unlearning(network, data, noisy_label(0.9, 0.5), Recipe(3, 2e-3, retain_batch=2), 4))
 
     trial = start()
@@ -171,17 +180,14 @@ def test_a_trial_goes_on_one_scan_at_a_time_from_a_state_of_whole_batches(start,
     assert (first - second).norm() < 0.1 * (first - before).norm()
 
 
-def test_the_last_checkpoint_loads_as_weights_of_the_network(start, baseline, folder):
+def test_the_last_checkpoint_loads_as_weights_of_the_network(start, weights, folder):
     trial = start(knobs={**KNOBS, "epochs": 1})
     trial.train()
-    weights = final_weights(trial, folder / "last")
+    last = final_weights(trial, folder / "last")
     network = med3d(10, 3)
-    assert load_state(network, weights, "last").missing == ()
-    assert equal(network.state_dict(), weights)
-    moved = [
-        name for name, value in weights.items() if not torch.equal(value, torch.tensor(baseline["weights"][name]))
-    ]
-    assert len(moved) == len(weights)
+    assert load_state(network, last, "last").missing == ()
+    assert equal(network.state_dict(), last)
+    assert moved(last, weights) == set(weights)
 
 
 def test_checkpoints_are_wanted_at_the_end_and_for_a_twentieth_of_the_trials_own_time(start, folder, monkeypatch):
@@ -226,15 +232,14 @@ def test_every_strategy_can_be_built_and_run_by_name(start, strategy):
     assert math.isfinite(trial.train()["loss"])
 
 
-def test_an_adapted_trial_is_saved_as_plain_weights_and_shares_the_baselines_features(start, baseline, folder):
+def test_an_adapted_trial_is_saved_as_plain_weights_and_shares_the_baselines_features(start, weights, folder):
     trial = start(strategy="fix_decoder", knobs={"epochs": 1, "lora_rank": 2, "lr": 0.01})
     trial.train()
-    weights = final_weights(trial, folder / "last")
-    assert load_state(med3d(10, 3), weights, "last").missing == ()
-    changed = {
-        name for name, value in weights.items() if not torch.equal(value, torch.tensor(baseline["weights"][name]))
+    last = final_weights(trial, folder / "last")
+    assert load_state(med3d(10, 3), last, "last").missing == ()
+    assert moved(last, weights) == {
+        name for name in last if name.startswith("encoder") and statistic_or_kernel(last, name)
     }
-    assert changed == {name for name in weights if name.startswith("encoder") and statistic_or_kernel(weights, name)}
     assert (folder / "cache" / "features" / "b4se" / "features.npy").is_file()
 
 
