@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from study.machines import Node
 
@@ -65,7 +65,10 @@ def share(
 
 def problem_of(error: Exception) -> str:
     """Why a Ray task has failed, in a line."""
-    return "out of memory" if isinstance(error, OutOfMemoryError) else str(error).strip().rpartition("\n")[2]
+    if isinstance(error, OutOfMemoryError):
+        return "out of memory"
+    reason = str(error).strip().rpartition("\n")[2]
+    return reason if isinstance(error, RayTaskError) else f"{type(error).__name__}: {reason}"
 
 
 def _fitting(machines: Sequence[Node], cpus: int, gpus: float) -> int:

@@ -1,9 +1,12 @@
+import os
+
 import pytest
 import ray
 import torch
+from ray.exceptions import RayError
 
 from study.machines import Node, nodes
-from study.resources import Resources, share
+from study.resources import Resources, problem_of, share
 
 FOUR = [Node(16, 4)] * 4
 UNEVEN = [Node(32, 0), Node(8, 1), Node(16, 4)]
@@ -51,13 +54,29 @@ def seen(first, second):
     return first + second, torch.get_num_threads(), ray.get_runtime_context().get_assigned_resources()
 
 
-def test_a_task_has_the_share_of_a_trial_and_as_many_threads_as_cpus():
+@pytest.fixture(scope="module")
+def machine():
+    """A Ray of one node, as far as it knows with a GPU."""
     ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        assert nodes() == [Node(4, 1)]
-        resources = share(nodes(), 2)
-        found, threads, given = ray.get(resources.task(seen, 20, ray.put(22)))
-    finally:
-        ray.shutdown()
+    yield
+    ray.shutdown()
+
+
+def test_a_task_has_the_share_of_a_trial_and_as_many_threads_as_cpus(machine):
+    assert nodes() == [Node(4, 1)]
+    resources = share(nodes(), 2)
+    found, threads, given = ray.get(resources.task(seen, 20, ray.put(22)))
     assert (found, threads) == (42, 2)
     assert given == {"CPU": 2.0, "GPU": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "problem"),
+    [(int, "4 GB", "ValueError: invalid literal for int"), (os._exit, 1, "WorkerCrashedError: The worker died")],
+)
+def test_why_a_task_has_failed_is_a_line_that_names_the_error(machine, function, argument, problem):
+    with pytest.raises(RayError) as failed:
+        ray.get(ray.remote(max_retries=0)(lambda: function(argument)).remote())
+    reason = problem_of(failed.value)
+    assert reason.startswith(problem)
+    assert "\n" not in reason
