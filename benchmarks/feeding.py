@@ -74,7 +74,7 @@ def main(options: Options) -> None:
     """Print the seconds of both data parts, of the compute part, and their ratios."""
     kind, _, spec = options.cohort.partition(":")
     data = make_plan(StudySettings(space="noisy_label", cohort=options.cohort)).data
-    folders = sorted(phantom_folder(parse_spec(spec), cache_dir()).iterdir())
+    folders = sorted(phantom_folder(parse_spec(spec), cache_dir()).glob("[!.]*"))
     size = data.images.shape[:0:-1]
     device, rng = default_device(), np.random.default_rng(0)
     images, labels = shared_tensor(data.images, device), shared_tensor(data.labels, device)
