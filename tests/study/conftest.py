@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 
@@ -207,22 +208,30 @@ def study_run(cache: Path, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="session")
-def _done(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Done:
-    """One real study with evidence and requests for all the tests of this folder that only read it."""
-    work = tmp_path_factory.mktemp("done")
-    cohort = write_cohort(work / "patients", PEOPLE)
-    (work / "studies").mkdir()
-    shutil.copy(_empty_store, work / "studies/mlflow.db")
+def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store: Path) -> Done:
+    """One real study with evidence and requests for all the tests of this folder that only read it.
+
+    Of several processes of tests, the first that needs it runs it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    work = (base if worker_id == "master" else base.parent) / "done"
+    said = work / "output.txt"
     options = (
-        *("--space", "noisy_label", "--cohort", f"medicalnet:{cohort}", "--name", "s"),
+        *("--space", "noisy_label", "--cohort", f"medicalnet:{work / 'patients/list.txt'}", "--name", "s"),
         *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
         *("--baseline-epochs", "30", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
         *("--trials", "2", "--epochs", "3", "--concurrent", "2", "--retain-floor", "0.81"),
         *("--set", "noise_rate=1.0", "--set", "forget_weight=1.0", "--set", "lr=3e-4|1e-3"),
     )
-    code, output = study_run(work / "cache", *options, "--studies", str(work / "studies"))
-    assert code == 0, output
-    return Done(work / "studies", options, work / "cache", output)
+    with FileLock(f"{work}.lock"):
+        if not said.exists():
+            write_cohort(work / "patients", PEOPLE)
+            (work / "studies").mkdir()
+            shutil.copy(_empty_store, work / "studies/mlflow.db")
+            code, output = study_run(work / "cache", *options, "--studies", str(work / "studies"))
+            assert code == 0, output
+            said.write_text(output)
+    return Done(work / "studies", options, work / "cache", said.read_text())
 
 
 @pytest.fixture

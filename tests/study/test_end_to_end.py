@@ -135,11 +135,18 @@ def cohort(work):
 
 @pytest.fixture(scope="module")
 def finished(work, cohort):
-    """A finished study of four trials, and what its terminal said."""
-    output = run(
-        command("--trials", 4, "--name", "done", "--studies", work / "studies", cohort=cohort), work / "cache"
-    )
-    return work / "studies" / "done", output
+    """A finished study of four trials, one at a time, and what its terminal said."""
+    options = ("--trials", 4, "--concurrent", 1, "--name", "done", "--studies", work / "studies")
+    return work / "studies" / "done", run(command(*options, cohort=cohort), work / "cache")
+
+
+def test_same_seed_same_metrics(finished, work, cohort):
+    """In another folder, with a cache of its own, so that the references are fitted again too."""
+    options = ("--trials", 4, "--concurrent", 1, "--name", "done", "--studies", work / "again")
+    run(command(*options, cohort=cohort), work / "cache-again")
+    for table in (trials, history):
+        first, second = (table(folder).drop(columns="seconds") for folder in (finished[0], work / "again" / "done"))
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_tables_hold_every_trial_and_epoch(finished):
@@ -258,16 +265,6 @@ def test_resume_adds_trials_and_runs_none_again(finished, work):
     )
 
 
-def test_same_seed_same_metrics(work, cohort):
-    tables = []
-    for copy in ("one", "two"):  # a cache each, so that the references are fitted twice too
-        options = ("--trials", 3, "--concurrent", 1, "--name", "same", "--studies", work / copy)
-        run(command(*options, cohort=cohort), work / f"cache-{copy}")
-        tables.append((trials(work / copy / "same"), history(work / copy / "same")))
-    for first, second in zip(*tables, strict=True):
-        pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"), check_exact=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("blow", ["SIGKILL", "SIGINT"])
 def test_a_stopped_driver_is_continued(work, cohort, blow):
@@ -327,7 +324,7 @@ def test_a_killed_worker_costs_no_trial(work, cohort):
 
 
 def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
-    """A copy of the code with a new strategy and its space, which raises for half of its domain."""
+    """A copy of the code with a new strategy and its space, which raises for half of its domain; a trial of each."""
     code = work / "code"
     for package in ("study", "trainables", "search_spaces", "analysis"):
         shutil.copytree(ROOT / package, code / package)
@@ -347,13 +344,12 @@ def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
         "from search_spaces.space import Space\n\n"
         "SPACE = Space('brittle', {'mood': FloatDistribution(0, 1), 'epochs': IntDistribution(1, 2)})\n"
     )
-    arguments = command("--trials", 4, "--name", "b", "--studies", work / "brittle", cohort=cohort)
+    halves = ("--set", "mood=0.2|0.9", "--set", "epochs=1")
+    arguments = command(*halves, "--trials", 2, "--name", "b", "--studies", work / "brittle", cohort=cohort)
     arguments[arguments.index("noisy_label")] = "brittle"
     output = run(arguments, work / "cache", cwd=code)
     table = trials(work / "brittle" / "b")
-    assert len(table) == 4
-    assert ((table.mood > 0.5) == (table.status == "failed")).all()
-    assert {"failed", "finished"} == set(table.status)
+    assert dict(zip(table.mood, table.status, strict=True)) == {0.2: "finished", 0.9: "failed"}
     assert table.query("status == 'failed'").retain_dice.isna().all()
     assert not table.query("status == 'failed'").feasible.any()
     assert output.count(" failed") >= (table.status == "failed").sum()
