@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import psutil
@@ -129,7 +129,8 @@ class Machines:
             )
             self._started[address] = process
             wire, peer = self._wire(address), str(inside(process).pid)
-            self._link("add", wire, "type", "veth", "peer", "name", "eth0", "netns", peer)
+            card = "02:00:" + IPv4Address(address).packed.hex(":")  # the same again, as the others remember it
+            self._link("add", wire, "type", "veth", "peer", "name", "eth0", "address", card, "netns", peer)
             self._link("set", wire, "master", "bridge", "up")
         for address in addresses:
             wait_until(lambda address=address: self.run("true", on=address).returncode == 0, 30)
