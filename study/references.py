@@ -174,7 +174,7 @@ def _gather(
     """Each fit's name, reports and weights as it ends."""
     names = {stream: name for name, stream in streams.items()}
     reports: dict[str, list[EpochReport]] = {name: [] for name in streams}
-    # Held until the stream's end: Ray never frees a task's arguments if what it gave was freed before it ended.
+    # Held until the stream's end: Ray 2.60 keeps a task's arguments if what it gave was freed before it ended.
     weights: dict[str, ray.ObjectRef] = {}
     while names:
         (stream,), _ = ray.wait(list(names), num_returns=1)

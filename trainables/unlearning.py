@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo  # torch's first optimiser would; the import keeps its callers' arrays until cycles are collected
+
+# Torch's first optimiser would import it otherwise, and the import (torch.fx.wrap) makes a cycle with the frames above:
+# what they hold, such as a cohort in the object store, would not be free before Python collects cycles.
+import torch._dynamo
 
 from trainables.data import Subset, TrialData, scans
 from trainables.device import default_device, mixed_precision, shared_tensor

@@ -28,6 +28,7 @@ SMALL = ("--baseline-epochs", "3", "--forget-count", "1", "--heldout-count", "1"
 TINY = ("--epochs", "3", "--references", "1", *SMALL)
 NAMES = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer-81", "emil-wagner-7", "fritz-becker-33")
 KNOBS = ["noise_rate", "lr", "forget_weight", "epochs"]
+launched = []
 
 
 def command(*options, cohort=None):
@@ -37,7 +38,7 @@ def command(*options, cohort=None):
 
 def launch(arguments, cache, cwd=ROOT):
     """A driver in a process group of its own, as a terminal starts it."""
-    return subprocess.Popen(
+    driver = subprocess.Popen(
         arguments,
         cwd=cwd,
         env={**os.environ, "LETHE_CACHE": str(cache), "COLUMNS": "120"},
@@ -46,6 +47,8 @@ def launch(arguments, cache, cwd=ROOT):
         text=True,
         start_new_session=True,
     )
+    launched.append(driver)
+    return driver
 
 
 def run(arguments, cache, code=0, cwd=ROOT):
@@ -107,8 +110,8 @@ def epochs_written(folder, minimum):
 def no_driver_left():
     """A failed test leaves its driver behind."""
     yield
-    for child in psutil.Process().children():
-        child.kill()
+    for driver in launched:
+        driver.kill()
 
 
 @pytest.fixture(scope="module")
