@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-# Torch's first optimiser would import it otherwise, and the import (torch.fx.wrap) makes a cycle with the frames above:
-# what they hold, such as a cohort in the object store, would not be free before Python collects cycles.
+# Torch's first optimiser would import it, and the import (torch.fx.wrap) makes a cycle with the frames above
+# it: what they hold, such as a cohort in the object store, would not be free before Python collects cycles.
 import torch._dynamo
 
 from trainables.data import Subset, TrialData, scans
