@@ -30,6 +30,7 @@ MOST_RETRIES = 2
 """Of a trial that gets no epoch further; nodes that come and go may stop it more often."""
 
 _OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|can't allocate memory|running low on memory")
+_LOST = re.compile(r"The actor (died unexpectedly|\w+ is unavailable)")
 
 
 class Events(Callback):
@@ -222,7 +223,10 @@ def _last_error(trial: Trial) -> str:
 
 
 def _reason(trial: Trial) -> str:
-    """Out of memory, or the last line of a failed trial's log."""
-    if _OUT_OF_MEMORY.search(_last_error(trial)):
+    """Out of memory, a loss, or the last line of a failed trial's log."""
+    error = _last_error(trial)
+    if _OUT_OF_MEMORY.search(error):
         return "out of memory" + (", also one scan at a time" if trial.config["one_by_one"] else "")
-    return _last_error(trial).strip().rpartition("\n")[2]
+    if _LOST.search(error):
+        return f"the loss of its process or node ({trial.last_result.get('node_ip', 'before its first epoch')})"
+    return error.strip().rpartition("\n")[2]
