@@ -136,6 +136,18 @@ def cohort(work):
     return folder / "list.txt"
 
 
+@pytest.fixture
+def studies(work, _empty_store):
+    """Makes a folder of studies whose MLflow store has its tables already, which takes MLflow seconds."""
+
+    def make(name):
+        (work / name).mkdir()
+        shutil.copy(_empty_store, work / name / "mlflow.db")
+        return work / name
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def finished(work, cohort):
     """A finished study of four trials, one at a time, and what its terminal said."""
@@ -143,9 +155,9 @@ def finished(work, cohort):
     return work / "studies" / "done", run(command(*options, cohort=cohort), work / "cache")
 
 
-def test_same_seed_same_metrics(finished, work, cohort):
+def test_same_seed_same_metrics(finished, studies, work, cohort):
     """In another folder, with a cache of its own, so that the references are fitted again too."""
-    options = ("--trials", 4, "--concurrent", 1, "--name", "done", "--studies", work / "again")
+    options = ("--trials", 4, "--concurrent", 1, "--name", "done", "--studies", studies("again"))
     run(command(*options, cohort=cohort), work / "cache-again")
     for table in (trials, history):
         first, second = (table(folder).drop(columns="seconds") for folder in (finished[0], work / "again" / "done"))
@@ -326,7 +338,7 @@ def test_a_killed_worker_costs_no_trial(work, cohort):
     assert (history(folder).groupby("id").size().loc[table.index] == table.epochs).all()
 
 
-def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
+def test_a_strategy_is_one_file_and_its_failure_is_one_trials(studies, work, cohort):
     """A copy of the code with a new strategy and its space, which raises for half of its domain; a trial of each."""
     code = work / "code"
     for package in ("study", "trainables", "search_spaces", "analysis"):
@@ -348,7 +360,7 @@ def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
         "SPACE = Space('brittle', {'mood': FloatDistribution(0, 1), 'epochs': IntDistribution(1, 2)})\n"
     )
     halves = ("--set", "mood=0.2|0.9", "--set", "epochs=1")
-    arguments = command(*halves, "--trials", 2, "--name", "b", "--studies", work / "brittle", cohort=cohort)
+    arguments = command(*halves, "--trials", 2, "--name", "b", "--studies", studies("brittle"), cohort=cohort)
     arguments[arguments.index("noisy_label")] = "brittle"
     output = run(arguments, work / "cache", cwd=code)
     table = trials(work / "brittle" / "b")
@@ -361,8 +373,8 @@ def test_a_strategy_is_one_file_and_its_failure_is_one_trials(work, cohort):
     assert {runs[trial][0].info.status for trial in table.query("status == 'failed'").index} == {"FAILED"}
 
 
-def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(work, cohort):
-    options = ("--horizons", "1,2", "--seeds", 1, "--references", 2, "--name", "table", "--studies", work / "suite")
+def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(studies, work, cohort):
+    options = ("--horizons", "1,2", "--seeds", 1, "--references", 2, "--name", "table", "--studies", studies("suite"))
     arguments = [sys.executable, "-m", "study.run", "--space", "paper", "--cohort", f"medicalnet:{cohort}", *SMALL]
     output, folder = run([*arguments, *map(str, options)], work / "cache"), work / "suite/table"
     table, values, study = trials(folder), subjects(folder), json.loads((folder / "study.json").read_text())
@@ -389,6 +401,7 @@ def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(work
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_a_search_for_a_retrained_models_dice_with_a_fixed_knob(work, cohort):
     options = ("--trials", 3, "--objective", "retrain", "--set", "forget=ascent", "--name", "near")
     arguments = command(*options, "--studies", work / "near", cohort=cohort)

@@ -193,6 +193,7 @@ def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evi
     assert after.evidence[mine.front] == before.evidence[mine.front]  # still due
 
 
+@pytest.mark.slow
 def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(done, run_of, tmp_path):
     cohort = done.options[done.options.index("--cohort") + 1]
     options = ("--space", "noisy_label", "--cohort", cohort, "--name", "s", "--studies", str(tmp_path))

