@@ -228,5 +228,6 @@ def _reason(trial: Trial) -> str:
     if _OUT_OF_MEMORY.search(error):
         return "out of memory" + (", also one scan at a time" if trial.config["one_by_one"] else "")
     if _LOST.search(error):
-        return f"the loss of its process or node ({trial.last_result.get('node_ip', 'before its first epoch')})"
+        node = trial.last_result.get("node_ip")  # of an earlier try, if this one has not reported yet
+        return "the loss of its process or node" + (f" (last report from {node})" if node else "")
     return error.strip().rpartition("\n")[2]

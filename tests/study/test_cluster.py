@@ -133,7 +133,7 @@ def test_trials_of_a_lost_node_go_on_elsewhere(start, cluster):
     assert eventually(lambda: history.exists() and history.read_text().count('"epoch": 10,') >= 4)  # on every node
     cluster.remove_node(node, allow_graceful=False)
     output = ends(process)
-    assert "tried again after: the loss of its process or node (" in output
+    assert "tried again after: the loss of its process or node (last report from " in output
     found = trials(start, "loss")
     assert list(found.status.unique()) == ["finished"]
     assert list(found.epochs_done.unique()) == [60]

@@ -333,18 +333,21 @@ def test_an_unreachable_server_holds_nobody_up_and_the_problem_says_why(
     closed_port, tmp_path, monkeypatch, open_tracker
 ):
     monkeypatch.setattr(tracking, "_PATIENCE", 2.0)
-    started = time.monotonic()
     tracker = open_tracker(f"http://127.0.0.1:{closed_port}")
     (tmp_path / "file").write_text("")
-    for row in epochs(1, 2000):
-        tracker.log(PARENT, [row])
-    tracker.attach(PARENT, tmp_path / "file")
-    tracker.end(PARENT, "FINISHED")
-    assert time.monotonic() - started < 10  # a wait for each of them would be minutes
+    took = []
+    for first in (1, 2001, 4001):
+        started = time.monotonic()
+        for row in epochs(first, first + 1999):
+            tracker.log(PARENT, [row])
+        tracker.attach(PARENT, tmp_path / "file")
+        tracker.end(PARENT, "FINISHED")
+        took.append(time.monotonic() - started)
+    assert min(took) < 1  # a busy machine may stop for a second in one of them
     wait_until(lambda: tracker.heard)
     closing = time.monotonic()
     tracker.close()
-    assert time.monotonic() - closing < 10
+    assert time.monotonic() - closing < 6
     (told,) = tracker.heard
     for said in (told, tracker.problem):
         assert str(closed_port) in said
@@ -412,10 +415,10 @@ def test_a_server_that_hangs_holds_up_neither_calls_nor_the_end(server, open_tra
         started = time.monotonic()
         for number in range(changes):
             tracker.tag("t", {"number": number})
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 3
         closing = time.monotonic()
         tracker.close()
-        assert 1.5 < time.monotonic() - closing < 10
+        assert 1.5 < time.monotonic() - closing < 4
         assert "no answer" in tracker.problem
     finally:
         server.signal(signal.SIGCONT)
