@@ -1,6 +1,7 @@
 """Ray, started on this machine or joined, and what a study needs of its nodes."""
 
 import contextlib
+import os
 import shutil
 import socket
 import uuid
@@ -63,21 +64,47 @@ def trial_share(settings: StudySettings, there: Sequence[Node]) -> Resources:
 
 
 def join(address: str = "", **options: Any) -> None:
-    """Start Ray, or join the one at an address (HOST:PORT, ray://HOST:PORT).
+    """Start Ray, or join the one at an address.
+
+    Args:
+        address: HOST:PORT or ray://HOST:PORT; if it is empty, RAY_ADDRESS is asked.
+        options: of ray.init.
 
     Raises:
         ClusterError: none answers there.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    check_address(address)
     try:
-        if host:  # Ray itself tries for minutes
-            socket.create_connection((host, int(port)), _PATIENCE).close()
         ray.init(address or None, **options)
     except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"--address: no Ray cluster answers at {address}: {str(error).splitlines()[0]}"
-            " (if its head has a ~/.ray/auth_token, this machine needs the same)"
-        ) from error
+        raise _nobody(address, error) from error
+
+
+def check_address(address: str) -> None:
+    """Whether anybody listens where `join` would; tells within seconds, where Ray tries for minutes.
+
+    Raises:
+        ClusterError: nobody does.
+    """
+    host, _, port = _found(address)[1].removeprefix("ray://").rpartition(":")
+    try:
+        if host:
+            socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise _nobody(address, error) from error
+
+
+def _found(address: str) -> tuple[str, str]:
+    """Where the address of a cluster was given, and that address; "" for one of this machine's own."""
+    return ("--address", address) if address else ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS", ""))
+
+
+def _nobody(address: str, error: Exception) -> ClusterError:
+    source, there = _found(address)
+    return ClusterError(
+        f"{source}: no Ray cluster answers at {there}: {str(error).splitlines()[0]}"
+        " (if its head has a ~/.ray/auth_token, this machine needs the same)"
+    )
 
 
 def check_stores(size: int) -> str | None:

@@ -21,7 +21,7 @@ from analysis.sequence import write_sequence
 from analysis.suite import write_suite
 from analysis.tables import load_study
 from search_spaces.space import Space, Suite
-from study.cluster import ClusterError, check_storage, check_stores, cluster, trial_share
+from study.cluster import ClusterError, check_address, check_storage, check_stores, cluster, trial_share
 from study.costs import MemoryShortage, duration, measured_costs, packed
 from study.engine import run_trials, unlearning_trainable
 from study.events import no_space
@@ -79,6 +79,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
         earlier_trials(plan)
     digests = fit_digests(plan, reference_fits(plan))
     _check_references(plan, digests)
+    check_address(settings.address)
     with alone(folder):
         print_plan(plan, console)
         with cluster(settings, console.print) as there:

@@ -224,10 +224,15 @@ def test_a_storage_that_cannot_be_written_is_refused_before_any_work(start, clus
     assert re.search(r"error: /proc/nowhere/refused, where trials keep their state, cannot be written", output)
 
 
-def test_a_cluster_that_does_not_answer_is_one_clear_error(start):
-    output = ends(start("nobody", "--address", "127.0.0.1:1"), 2)
-    assert "error: --address: no Ray cluster answers at 127.0.0.1:1" in output
+@pytest.mark.parametrize(
+    ("source", "options", "environment"),
+    [("--address", ("--address", "127.0.0.1:1"), {}), ("RAY_ADDRESS", (), {"RAY_ADDRESS": "127.0.0.1:1"})],
+)
+def test_a_cluster_that_does_not_answer_is_one_clear_error_before_anything_else(start, source, options, environment):
+    output = ends(start("nobody", *options, **environment), 2)
+    assert output.startswith(f"error: {source}: no Ray cluster answers at 127.0.0.1:1")
     assert "Traceback" not in output
+    assert not (start.studies / "nobody").exists()
 
 
 def test_from_a_laptop_the_driver_runs_on_the_head(start):
