@@ -199,6 +199,8 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
     gpus = settings.gpus_per_trial
     if isinstance(gpus, int | float) and not (0 <= gpus <= 1 or (gpus > 0 and gpus % 1 == 0)):
         problems.append(f"--gpus-per-trial must be a part of a GPU or a whole number of them, but got {gpus}")
+    if settings.address and not re.fullmatch(r".+:\d+", settings.address):
+        problems.append(f"--address must be HOST:PORT or ray://HOST:PORT, but got {settings.address!r}")
     if settings.storage:
         try:
             FileSystem.from_uri(settings.storage)

@@ -40,6 +40,7 @@ WRONG = {  # option -> settings with that one mistake, and what the message must
     "--tracking-uri": ({"tracking_uri": "http://me:secret@mlflow.example"}, "MLFLOW_TRACKING_PASSWORD"),
     "--optuna-storage": ({"optuna_storage": "postgresql+psycopg2://me:secret@db.example/optuna"}, "PGPASSWORD"),
     "--gpus-per-trial": ({"gpus_per_trial": 1.5}, "1.5"),
+    "--address": ({"address": "head"}, "'head'"),
 }
 
 
