@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.style import BLUE, blank, faint
-from analysis.tables import StudyData
+from study.records.reading import StudyData
 
 
 def attainment(fronts: Sequence[np.ndarray], level: float) -> np.ndarray:

@@ -16,12 +16,13 @@ from analysis import numbers
 from analysis.attainment import feasible_points
 from analysis.console import verdict
 from analysis.figures import overlay_figure
-from analysis.front import best_feasible
 from analysis.hypervolume import hypervolume
 from analysis.page import write_page
-from analysis.tables import StudyData, StudyError, named_study
-from study.failure import fail
-from study.records import given, studies_folder
+from study.records.failure import fail
+from study.records.files import studies_folder
+from study.records.front import best_feasible
+from study.records.reading import StudyData, StudyError, named_study
+from study.records.trials import given
 
 _METRICS = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention", "retrain_gap")
 _NEVER_EQUAL = {"name", "studies", "resume"}

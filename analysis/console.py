@@ -7,8 +7,8 @@ from rich import box
 from rich.table import Table
 
 from analysis import numbers
-from analysis.front import best_feasible
-from study.records import Objective
+from study.records.front import best_feasible
+from study.records.objectives import Objective
 
 _METRICS = {
     "retain": "retain_dice",

@@ -6,7 +6,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import plotly.graph_objects as go
 
 from analysis.style import BLUE, VERMILLION, blank, faint
-from analysis.tables import StudyData
+from study.records.reading import StudyData
 
 _METRICS = {"retain_dice": ("retain Dice", BLUE), "forget_dice": ("forget Dice", VERMILLION)}
 _SHARES = {"low": 0.1, "median": 0.5, "high": 0.9}

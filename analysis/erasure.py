@@ -15,8 +15,10 @@ from analysis.evidence import warnings
 from analysis.intervals import metric_intervals, values_after
 from analysis.page import write_page
 from analysis.style import BLUE, GREEN, SKY, VERMILLION, blank
-from analysis.tables import StudyData
-from study.records import EVIDENCE, given, replace_file
+from study.records.evidence import EVIDENCE
+from study.records.files import replace_file
+from study.records.reading import StudyData
+from study.records.trials import given
 
 _COLOURS = {"retain": BLUE, "forget": VERMILLION, "heldout": GREEN, "steering": SKY}
 

@@ -13,8 +13,8 @@ from analysis import numbers
 from analysis.page import write_page
 from analysis.pareto import DIVERGED, FEASIBLE, FRONT, INFEASIBLE, Dot, Landmark, ParetoData, best_so_far, pareto_data
 from analysis.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, blank
-from analysis.tables import StudyData
-from study.records import FINISHED
+from study.records.reading import StudyData
+from study.records.trials import FINISHED
 
 _DOTS = {
     INFEASIBLE: {"symbol": "circle-open", "color": GREY, "size": 8, "line": {"width": 1.5}},

@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
 from analysis.style import BLUE, ORANGE, blank
-from analysis.tables import StudyData
-from study.records import FINISHED, given
+from study.records.reading import StudyData
+from study.records.trials import FINISHED, given
 
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 """Share of the variance over the whole space (Hutter et al., ICML 2014); what tells the best tenth of the trials from

@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from analysis.bootstrap import Interval, Resampling, interval
-from analysis.tables import StudyData
+from study.records.reading import StudyData
+from study.records.references import BASELINE
 
 COLUMNS = (
     *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),
     *("retention", "heldout_dice", "retrain_gap"),
 )
 """The metrics that get an interval."""
-
-BASELINE, RETRAINED = "baseline", "retrained"
 
 
 def values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import math
 
-from study.records import Knob
+from study.records.trials import Knob
 
 MISSING = "–"  # noqa: RUF001
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd  # type: ignore[import-untyped]
 import plotly.graph_objects as go
 
-from study.records import replace_file
+from study.records.files import replace_file
 
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """What the page's browser may load: nothing from outside the file."""

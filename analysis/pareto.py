@@ -6,9 +6,9 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from analysis import numbers
-from analysis.front import best_feasible
-from analysis.tables import StudyData
-from study.records import FINISHED, given
+from study.records.front import best_feasible
+from study.records.reading import StudyData
+from study.records.trials import FINISHED, given
 
 FRONT, FEASIBLE, INFEASIBLE, DIVERGED = "on the front", "other feasible", "infeasible", "diverged"
 """The kinds of a trial that has a result."""

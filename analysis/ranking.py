@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from analysis.bootstrap import Resampling, interval
-from analysis.front import best_feasible
 from analysis.intervals import values_after, with_bounds
 from analysis.statistics import holm, sign_flip
-from analysis.tables import StudyData
-from study.records import RUNNING
+from study.records.front import best_feasible
+from study.records.reading import StudyData
+from study.records.trials import RUNNING
 
 _SETS = ("retain", "forget", "heldout")
 

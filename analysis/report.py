@@ -18,7 +18,6 @@ from analysis.attainment import attainment_figure, feasible_points
 from analysis.console import verdict
 from analysis.curves import curves_figure
 from analysis.figures import history_figure, pareto_figure
-from analysis.front import best_feasible
 from analysis.hypervolume import hypervolume
 from analysis.importance import FANOVA, LEAST_TRIALS, PED_ANOVA, importance, importance_figure
 from analysis.intervals import metric_intervals, values_after
@@ -28,10 +27,12 @@ from analysis.ranking import entries, paired_tests, ranking
 from analysis.sensitivity import STEP, sensitivity, sweeps
 from analysis.sequence import sequence_figure, sequence_frame, sequence_markdown
 from analysis.suite import suite_figure, suite_markdown, suite_table
-from analysis.tables import StudyData, StudyError, named_study
-from study.command import sweep_command, trial_command
-from study.failure import fail
-from study.records import given, replace_file, studies_folder
+from study.records.command_lines import sweep_command, trial_command
+from study.records.failure import fail
+from study.records.files import replace_file, studies_folder
+from study.records.front import best_feasible
+from study.records.reading import StudyData, StudyError, named_study
+from study.records.trials import given
 
 Part: TypeAlias = str | go.Figure
 """Markdown, or a figure."""
@@ -180,7 +181,11 @@ def _cohort(study: StudyData) -> list[Part]:
         for name in ("retain", "forget", "heldout", "steering")
         if split[name]
     ]
-    return [*lines, markdown_table(pd.DataFrame(table)), *(f"**{text}**" for text in study.selection["warnings"])]
+    return [
+        *lines,
+        markdown_table(pd.DataFrame(table)),
+        *(f"**{text}**" for text in study.selection["warnings"]),
+    ]
 
 
 def _references(study: StudyData) -> list[Part]:
@@ -297,7 +302,7 @@ def _ranking(studies: Sequence[StudyData]) -> list[Part]:
 
 
 def _requests(study: StudyData) -> list[Part]:
-    if study.sequence.empty:
+    if study.trials.requests.empty:
         return []
     return [sequence_figure(study, sequence_frame(study)), sequence_markdown(study)]
 

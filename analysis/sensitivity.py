@@ -12,8 +12,8 @@ import statsmodels.api as sm
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from analysis.importance import domains_of
-from analysis.tables import StudyData
-from study.records import FINISHED, given
+from study.records.reading import StudyData
+from study.records.trials import FINISHED, given
 
 STEP = 0.1
 """The step of slopes and sweeps: a tenth of a knob's range, in decades where it is searched so."""

@@ -11,8 +11,8 @@ from rich.table import Table
 from analysis import numbers
 from analysis.page import markdown_table, write_page
 from analysis.style import BLUE, GREEN, ORANGE, blank
-from analysis.tables import StudyData
-from study.records import replace_file
+from study.records.files import replace_file
+from study.records.reading import StudyData
 
 _COLOURS = {"sequential": BLUE, "one-shot": ORANGE, "retrained": GREEN}
 

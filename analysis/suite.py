@@ -12,12 +12,14 @@ from rich import box
 from rich.table import Table
 
 from analysis import numbers
-from analysis.intervals import BASELINE, COLUMNS, RETRAINED, metric_intervals, values_after, with_bounds
+from analysis.intervals import COLUMNS, metric_intervals, values_after, with_bounds
 from analysis.page import markdown_table, write_page
 from analysis.ranking import paired_tests
 from analysis.style import BLUE, GREEN, VERMILLION, blank
-from analysis.tables import StudyData
-from study.records import RUNNING, replace_file
+from study.records.files import replace_file
+from study.records.reading import StudyData
+from study.records.references import BASELINE, RETRAINED
+from study.records.trials import RUNNING
 
 _PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
 _SHOWN = {

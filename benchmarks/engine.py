@@ -30,14 +30,14 @@ from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors.numpy import save_file
 
 from search_spaces.space import Space, Suite
-from study.engine import run_trials
-from study.interrupts import Interrupts
-from study.plan import Plan
-from study.recording import Recorder
+from study.planning.plan import Plan
+from study.recording.recorder import Recorder
+from study.recording.tracker import PARENT, Tracker
+from study.records.settings import StudySettings
 from study.session import open_tracker
-from study.settings import StudySettings
-from study.tracking import PARENT, Tracker
-from study.view import StudyView
+from study.terminal.interrupts import Interrupts
+from study.terminal.live import StudyView
+from study.trials.engine import run_trials
 from trainables.trainable import WEIGHTS_FILE
 
 

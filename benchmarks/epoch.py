@@ -16,8 +16,8 @@ import tyro
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
-from study.plan import make_plan
-from study.settings import StudySettings
+from study.planning.plan import make_plan
+from study.records.settings import StudySettings
 from trainables.data import TrialData, scans
 from trainables.device import default_device
 from trainables.fitting import initial_network, weights_of

@@ -18,8 +18,8 @@ import torch
 import tyro
 from scipy import ndimage
 
-from study.plan import make_plan
-from study.settings import StudySettings
+from study.planning.plan import make_plan
+from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.phantom.writing import parse_spec, phantom_folder
 from trainables.device import default_device, shared_tensor

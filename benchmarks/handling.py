@@ -14,13 +14,14 @@ from pathlib import Path
 import ray
 import torch
 
-from study.machines import nodes
-from study.plan import Plan, make_plan
-from study.references import BASELINE, fit_digests, fit_networks, reference_fits
-from study.resources import share
-from study.settings import StudySettings
+from study.cluster.nodes import nodes
+from study.cluster.shares import share
+from study.networks.references import fit_digests, fit_networks, reference_fits
+from study.planning.plan import Plan, make_plan
+from study.records.references import BASELINE
+from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
-from trainables.evidence.examination import network_of
+from trainables.evidence.measurements import network_of
 from trainables.presets import build
 from trainables.unlearning import Unlearning
 

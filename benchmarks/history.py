@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from study.records import METRICS
-from study.tables import history_table
+from study.records.metrics import METRICS
+from study.records.tables import history_table
 
 EPOCHS = 50
 

@@ -22,11 +22,13 @@ import numpy as np
 from optuna.distributions import distribution_to_json
 from replay import SPACE, Replay
 
-from analysis.front import mark
 from search_spaces import noisy_label
-from study.constraints import Constraint
-from study.records import METRICS, OBJECTIVES, write_json
-from study.tables import history_table, trials_table
+from study.records.constraints import Constraint
+from study.records.files import write_json
+from study.records.front import mark
+from study.records.metrics import METRICS
+from study.records.objectives import OBJECTIVES
+from study.records.tables import history_table, trials_table
 
 STARTED = """import time; t = time.perf_counter()
 import mlflow.server.fastapi_app

@@ -18,7 +18,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from scipy.interpolate import RegularGridInterpolator
 
 from search_spaces.space import Space
-from study.records import METRICS
+from study.records.metrics import METRICS
 
 TABLE = Path(__file__).with_name("replay.parquet")
 KNOBS = ("noise_rate", "lr", "forget_weight")

@@ -35,10 +35,10 @@ from rich.console import Console
 
 from search_spaces.narrowing import narrow
 from search_spaces.space import Entry, Suite
-from study.engine import run_trials
-from study.interrupts import Interrupts
-from study.tracking import Tracker
-from study.view import StudyView
+from study.recording.tracker import Tracker
+from study.terminal.interrupts import Interrupts
+from study.terminal.live import StudyView
+from study.trials.engine import run_trials
 
 NODES, SLOTS = (1, 2, 4, 8), 4
 """Nodes of the first part, and trials at a time on each."""

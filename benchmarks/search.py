@@ -18,8 +18,9 @@ from replay import SPACE, Replay, result
 from scipy.stats import bootstrap
 
 from analysis.hypervolume import hypervolume
-from study.constraints import Constraint, violations
-from study.records import FINISHED, OBJECTIVES
+from study.records.constraints import Constraint, violations
+from study.records.objectives import OBJECTIVES
+from study.records.trials import FINISHED
 from study.search.searcher import StudySearch, choose
 
 FLOORS = (0.9, 0.99, 1.0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from study import run, session
-from study.view import StudyView
+from study.terminal.live import StudyView
 
 TRIALS = 20
 

@@ -14,8 +14,9 @@ import optuna
 from ray.tune.schedulers import TrialScheduler
 from replay import EPOCHS, SPACE, Replay, result
 
-from study.constraints import Constraint, violations
-from study.records import FINISHED, OBJECTIVES, PRUNED
+from study.records.constraints import Constraint, violations
+from study.records.objectives import OBJECTIVES
+from study.records.trials import FINISHED, PRUNED
 from study.search.searcher import StudySearch
 from study.search.stopping import Halving
 

@@ -16,15 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from analysis.erasure import erasure_report, subjects_figure, write_report
-from analysis.front import chosen
-from analysis.tables import StudyData, StudyError, knob_types, named_study
-from study.command import trial_command
-from study.constraints import violations
-from study.failure import fail
-from study.plan import PlanError
-from study.records import replace_file, studies_folder, write_json
-from study.tables import trials_table
-from trainables.folders import appearing
+from study.planning.plan import PlanError
+from study.records.command_lines import trial_command
+from study.records.constraints import violations
+from study.records.failure import fail
+from study.records.files import replace_file, studies_folder, write_json
+from study.records.front import chosen
+from study.records.reading import StudyData, StudyError, knob_types, named_study
+from study.records.tables import trials_table
+from trainables.cache_entries import appearing
 from trainables.med3d import medicalnet_layout
 
 _SHORTCUTS = {10: "B", 18: "A", 34: "A", 50: "B"}
@@ -107,7 +107,7 @@ def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) ->
     kept = folder / "front" / row["id"] / "weights.safetensors"
     with contextlib.suppress(OSError, SafetensorError):
         return load_file(kept)
-    from study.weights import networks_again  # needs Ray and the cohort, which a kept trial does not
+    from study.networks.weights import networks_again  # needs Ray and the cohort, which a kept trial does not
 
     return {name: torch.tensor(value) for name, value in networks_again(record, folder, row).unlearned.items()}
 

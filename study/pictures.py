@@ -15,21 +15,21 @@ from rich.console import Console
 from rich.markup import escape as plain
 
 from analysis import numbers
-from analysis.front import chosen
 from analysis.page import write_page
 from analysis.slices import mid_slices, slice_through
-from analysis.tables import StudyError, knob_types, named_study
-from study.failure import fail
-from study.plan import Plan, PlanError
-from study.records import studies_folder
-from study.tables import trials_table
-from study.weights import Networks, networks_again
+from study.networks.weights import Networks, networks_again
+from study.planning.plan import Plan, PlanError
+from study.records.failure import fail
+from study.records.files import studies_folder
+from study.records.front import chosen
+from study.records.reading import StudyError, knob_types, named_study
+from study.records.tables import trials_table
+from trainables.cache_entries import appearing
 from trainables.cohorts.grid import Grid
 from trainables.cohorts.restoring import restore
 from trainables.device import default_device, shared_tensor
 from trainables.evaluation import probabilities
-from trainables.evidence.examination import network_of
-from trainables.folders import appearing
+from trainables.evidence.measurements import network_of
 
 _SHOWN = 2
 """Subjects of a set that are shown unless some are named."""

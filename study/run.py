@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from study.failure import FAILED, fail
-from study.interrupts import Interrupts
-from study.settings import StudySettings, parse
+from study.records.failure import FAILED, fail
+from study.records.settings import StudySettings, parse
+from study.terminal.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from study.plan import Plan
+    from study.planning.plan import Plan
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow(address: str, arguments: list[str]) -> int:
-    from study.cluster import ClusterError
-    from study.remote import follow
+    from study.cluster.joining import ClusterError
+    from study.cluster.remote_driver import follow
 
     try:
         return follow(address, arguments)
@@ -47,13 +47,13 @@ def _follow(address: str, arguments: list[str]) -> int:
 
 
 def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> int:
-    from study.cluster import ClusterError
-    from study.ownership import OwnedError
-    from study.plan import PlanError, explained, make_plan
-    from study.references import FitError
+    from study.cluster.joining import ClusterError
+    from study.networks.references import FitError
+    from study.planning.plan import PlanError, explained, make_plan
+    from study.recording.ownership import OwnedError
     from study.search.searcher import StorageError
     from study.session import StudyError, run_study
-    from study.summary import print_space
+    from study.terminal.summary import print_space
     from trainables.med3d import WeightsError
 
     try:

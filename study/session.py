@@ -19,32 +19,34 @@ from rich.markup import escape
 from analysis.figures import write_pareto
 from analysis.sequence import write_sequence
 from analysis.suite import write_suite
-from analysis.tables import load_study
 from search_spaces.space import Space, Suite
-from study.cluster import ClusterError, check_address, check_storage, check_stores, cluster, trial_share
-from study.costs import MemoryShortage, duration, measured_costs, packed
-from study.engine import run_trials, unlearning_trainable
-from study.events import no_space
-from study.evidence import gather_evidence, unknown
-from study.head import watched_head
-from study.interrupts import Interrupts
-from study.machines import Node
-from study.ownership import alone
-from study.plan import Plan, PlanError
-from study.recording import Recorder
-from study.records import RUNNING, write_json
-from study.references import BASELINE, Listener, Reference, fit_digests, fit_networks, lacking, reference_fits
-from study.resources import Resources, problem_of
-from study.revision import revision
-from study.search.warm_start import earlier_trials
-from study.selection import selection
-from study.sequence import follow_requests
-from study.settings import StudySettings
-from study.storage import storage_of
-from study.summary import print_costs, print_evidence, print_plan, print_resources, print_result
-from study.tables import trials_table
-from study.tracking import PARENT, Tracker
-from study.view import StudyView
+from study.cluster.costs import MemoryShortage, duration, measured_costs, packed
+from study.cluster.head_loss import watched_head
+from study.cluster.joining import ClusterError, check_address, check_storage, check_stores, cluster, trial_share
+from study.cluster.nodes import Node
+from study.cluster.shares import Resources, problem_of
+from study.cluster.storage import storage_of
+from study.evidence.gathering import gather_evidence, unknown
+from study.networks.references import Listener, Reference, fit_digests, fit_networks, lacking, reference_fits
+from study.planning.plan import Plan, PlanError
+from study.planning.steering import selection
+from study.recording.ownership import alone
+from study.recording.recorder import Recorder
+from study.recording.revision import revision
+from study.recording.tracker import PARENT, Tracker
+from study.records.files import write_json
+from study.records.reading import load_study
+from study.records.references import BASELINE
+from study.records.settings import StudySettings
+from study.records.tables import trials_table
+from study.records.trials import RUNNING
+from study.terminal.interrupts import Interrupts
+from study.terminal.live import StudyView
+from study.terminal.summary import print_costs, print_evidence, print_plan, print_resources, print_result
+from study.trials.callback import no_space
+from study.trials.engine import run_trials, unlearning_trainable
+from study.trials.requests import follow_requests
+from study.trials.warm_start import earlier_trials
 from trainables.cohorts.cache import cache_dir
 from trainables.med3d import med3d
 from trainables.unlearning import EpochReport

@@ -18,11 +18,12 @@ from rich.text import Text
 
 from analysis import numbers
 from analysis.console import best_line, front_table
-from analysis.front import best_feasible
-from analysis.tables import StudyData, StudyError, load_study, named_study
-from study.failure import fail
-from study.ownership import owner
-from study.records import FINISHED, RUNNING, studies_folder
+from study.recording.ownership import owner
+from study.records.failure import fail
+from study.records.files import studies_folder
+from study.records.front import best_feasible
+from study.records.reading import StudyData, StudyError, load_study, named_study
+from study.records.trials import FINISHED, RUNNING
 
 _PAUSE = 2.0
 

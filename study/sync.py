@@ -10,9 +10,9 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from study.failure import FAILED, fail
-from study.records import studies_folder
-from study.settings import StudySettings
+from study.records.failure import FAILED, fail
+from study.records.files import studies_folder
+from study.records.settings import StudySettings
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class SyncSettings:
 def main(arguments: list[str] | None = None) -> int:
     """Send one study; returns the exit code."""
     settings = tyro.cli(SyncSettings, prog="python -m study.sync", args=arguments)
-    from study.ownership import OwnedError
-    from study.plan import PlanError
+    from study.planning.plan import PlanError
+    from study.recording.ownership import OwnedError
 
     try:
         problem = sync(settings, Console())
@@ -57,12 +57,12 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
         PlanError: there is no such study.
         OwnedError: it is running.
     """
-    from analysis.tables import StudyError, knob_types, named_study
-    from study.ownership import alone
-    from study.plan import PlanError
-    from study.recording import Recorder
+    from study.planning.plan import PlanError
+    from study.recording.ownership import alone
+    from study.recording.recorder import Recorder
+    from study.recording.tracker import PARENT
+    from study.records.reading import StudyError, knob_types, named_study
     from study.session import open_tracker, records_of, tags_of, tracking_uri
-    from study.tracking import PARENT
 
     folder = settings.studies / settings.study
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from study.failure import fail
-from study.records import STUDIES, studies_folder
+from study.records.failure import fail
+from study.records.files import STUDIES, studies_folder
 
 
 @dataclass(frozen=True)

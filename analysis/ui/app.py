@@ -14,9 +14,9 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from mlflow import MlflowClient
 from mlflow.server.fastapi_app import app
 
-from analysis.tables import StudyError, load_study
 from analysis.ui.payload import study_payload
-from study.records import studies_folder
+from study.records.files import studies_folder
+from study.records.reading import StudyError, load_study
 
 _STATIC = files("analysis.ui") / "static"
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.front import best_feasible
 from analysis.hypervolume import hypervolume
-from analysis.tables import StudyData
-from study.records import EVIDENCE, METRICS
+from study.records.evidence import EVIDENCE
+from study.records.front import best_feasible
+from study.records.metrics import METRICS
+from study.records.reading import StudyData
 
 AXES = {
     "retain_dice": "Retain Dice",

@@ -13,8 +13,9 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.space import Space
-from study.constraints import Constraint, violations
-from study.records import FAILED, PRUNED, RUNNING, Knob, Objective, TrialConfig
+from study.records.constraints import Constraint, violations
+from study.records.objectives import Objective
+from study.records.trials import FAILED, PRUNED, RUNNING, Knob, TrialConfig
 from study.search.samplers import SAMPLERS
 from trainables.seeds import seed_for
 

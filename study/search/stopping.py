@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from study.constraints import Constraint, violations
-from study.records import Objective
+from study.records.constraints import Constraint, violations
+from study.records.objectives import Objective
 
 _SCORE, _EPOCH = "score", "epoch"
 _STOPPED = 1 / 4

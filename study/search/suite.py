@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from search_spaces.space import Suite
-from study.records import TrialConfig
+from study.records.trials import TrialConfig
 from study.search.searcher import Unfinished
 
 

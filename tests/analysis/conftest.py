@@ -1,13 +1,14 @@
-"""Rows and study folders for the analysis tests, written through study.tables as a study writes them."""
+"""Rows and study folders for the analysis tests, written through study.records.tables as a study writes them."""
 
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from analysis.tables import load_study
-from study.records import METRICS, write_json
-from study.tables import history_table, trials_table
+from study.records.files import write_json
+from study.records.metrics import METRICS
+from study.records.reading import load_study
+from study.records.tables import history_table, trials_table
 
 KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 VALUES = {"noise_rate": 0.8125, "lr": 1.2e-4, "epochs": 13, "resample": True}

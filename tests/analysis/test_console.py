@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from analysis.console import best_line, front_table
-from study.records import OBJECTIVES
+from study.records.objectives import OBJECTIVES
 
 KNOBS = ["noise_rate", "lr", "forget_weight", "epochs"]
 GAP = OBJECTIVES["gap"]

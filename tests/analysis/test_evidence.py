@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from analysis.evidence import Examined, Shadows, conclude, warnings
 from analysis.membership import comparisons
-from study.records import EVIDENCE
-from study.tables import references_table
+from study.records.evidence import EVIDENCE
+from study.records.tables import references_table
 
 
 def scores(dice, loss=None, confidence=None, features=None):

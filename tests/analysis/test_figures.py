@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_the_old_page(study, rows, page, tmp_path):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("module", ["analysis.figures", "analysis.console", "analysis.front"])
+@pytest.mark.parametrize("module", ["analysis.figures", "analysis.console", "study.records.front"])
 def test_analysis_imports_neither_torch_nor_ray(module):
     code = f"import {module}, sys; print(*sorted({{'torch', 'ray', 'mlflow', 'optuna', 'monai'}} & set(sys.modules)))"
     root = Path(analysis.__file__).parents[1]

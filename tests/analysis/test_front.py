@@ -2,10 +2,10 @@ import moocore
 import numpy as np
 import pytest
 
-from analysis.front import best_feasible, chosen, mark, pareto_front
-from analysis.tables import StudyError
-from study.constraints import Constraint
-from study.records import OBJECTIVES
+from study.records.constraints import Constraint
+from study.records.front import best_feasible, chosen, mark, pareto_front
+from study.records.objectives import OBJECTIVES
+from study.records.reading import StudyError
 
 GAP = OBJECTIVES["gap"]
 FLOOR = [Constraint("retention", ">=", 0.9)]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from analysis.front import pareto_front
 from analysis.knee import knee
+from study.records.front import pareto_front
 
 PLACES = np.linspace(0, 1, 21)
 ANGLES = PLACES * np.pi / 2

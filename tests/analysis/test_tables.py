@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.tables import StudyError, load_study
-from study.records import METRICS
-from study.tables import JOURNAL, history_table, trials_table
+from study.records.metrics import METRICS
+from study.records.reading import StudyError, load_study
+from study.records.tables import JOURNAL, history_table, trials_table
 
 KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 

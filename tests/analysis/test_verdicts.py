@@ -8,7 +8,7 @@ from rich.console import Console
 
 from analysis import numbers
 from analysis.console import evidence_table, verdict
-from study.records import EVIDENCE
+from study.records.evidence import EVIDENCE
 
 
 def row(id, forget=0.5, evidence="0a1b2c", **found):

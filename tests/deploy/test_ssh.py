@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.tables import load_study
-from study.records import METRICS
+from study.records.metrics import METRICS
+from study.records.reading import load_study
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

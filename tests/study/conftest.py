@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 
 from study import run
-from study.settings import StudySettings
+from study.records.settings import StudySettings
 
 SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
 PEOPLE = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer", "emil-wagner", "fritz-becker")
@@ -114,7 +114,7 @@ def closed_port() -> int:
 _HOLD = """
 import sys
 from pathlib import Path
-from study.ownership import alone
+from study.recording.ownership import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -18,8 +18,8 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from analysis.tables import knob_types
-from study.tables import history_table, trials_table
+from study.records.reading import knob_types
+from study.records.tables import history_table, trials_table
 from trainables.evaluation import evaluate
 from trainables.med3d import med3d
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from study.pictures import PicturesSettings, _scans, _subjects
 from study.pictures import main as pictures
-from study.plan import make_plan
-from study.pseudonyms import owner_key, pseudonym
-from study.records import write_json
+from study.planning.plan import make_plan
+from study.planning.pseudonyms import owner_key, pseudonym
+from study.records.files import write_json
 from trainables.med3d import med3d
 
 KINDS = (".png", ".gif", "_baseline.nii.gz", "_unlearned.nii.gz")

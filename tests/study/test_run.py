@@ -10,13 +10,13 @@ from unittest.mock import patch
 import pytest
 
 from study import run
-from study.ownership import OwnedError
-from study.plan import PlanError, make_plan
-from study.records import write_json
-from study.references import FitError
+from study.networks.references import FitError
+from study.planning.plan import PlanError, make_plan
+from study.recording.ownership import OwnedError
+from study.records.files import write_json
+from study.records.settings import StudySettings
 from study.search.searcher import StorageError
 from study.session import StudyError, _description
-from study.settings import StudySettings
 from trainables.med3d import WeightsError
 
 ROOT = Path(run.__file__).parents[1]

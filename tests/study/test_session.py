@@ -5,11 +5,11 @@ import ray
 from rich.console import Console
 
 from analysis.report import main as report
-from study.interrupts import Interrupts
-from study.ownership import OwnedError
-from study.plan import PlanError, make_plan
-from study.records import write_json
+from study.planning.plan import PlanError, make_plan
+from study.recording.ownership import OwnedError
+from study.records.files import write_json
 from study.session import records_of, run_study
+from study.terminal.interrupts import Interrupts
 
 
 def test_trials_of_another_baseline_are_not_mixed_in(settings):

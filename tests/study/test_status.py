@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import study
-from analysis.tables import load_study
-from study.records import METRICS, write_json
-from study.settings import StudySettings
+from study.records.files import write_json
+from study.records.metrics import METRICS
+from study.records.reading import load_study
+from study.records.settings import StudySettings
+from study.records.tables import history_table, trials_table
 from study.status import main, running
-from study.tables import history_table, trials_table
 
 KNOBS = {"lr": float, "epochs": int}
 RECORD = {

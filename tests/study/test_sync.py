@@ -4,10 +4,10 @@ import sqlite3
 import pytest
 from mlflow import MlflowClient
 
-from study import tracking
+from study.recording.recorder import tracker as tracking
+from study.recording.tracker import PARENT
+from study.records.tables import trials_table
 from study.sync import main
-from study.tables import trials_table
-from study.tracking import PARENT
 
 FAMILY = "noisy_label-medicalnet"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_dir
 
+from trainables.cache_entries import cached, caching
 from trainables.cohorts.checks import cohort_problems, inspect_scan
 from trainables.cohorts.cohort import Cohort, CohortError, Listing
 from trainables.cohorts.grid import prepare_scan, study_grid
 from trainables.cohorts.label_map import LabelMap, class_table
 from trainables.cohorts.parallel import map_parallel
-from trainables.folders import cached, caching
 
 PREPROCESSING = 2
 """Version of checks.py and grid.py; a higher one makes every cached cohort stale."""

@@ -11,8 +11,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from trainables.cache_entries import cached, caching
 from trainables.device import mixed_precision
-from trainables.folders import cached, caching
 from trainables.med3d import SegmentationNetwork, upsample
 
 

@@ -1,4 +1,4 @@
-"""A small suite with two recipes and a search, written through study.tables as a study writes them."""
+"""A small suite with two recipes and a search, written through study.records.tables as a study writes them."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 
-from analysis.front import mark
-from analysis.tables import load_study
-from study.constraints import parse
-from study.records import EVIDENCE, METRICS, OBJECTIVES, write_json
-from study.settings import StudySettings
-from study.tables import history_table, references_table, sequence_table, subjects_table, trials_table
+from study.records.constraints import parse
+from study.records.evidence import EVIDENCE
+from study.records.files import write_json
+from study.records.front import mark
+from study.records.metrics import METRICS
+from study.records.objectives import OBJECTIVES
+from study.records.reading import load_study
+from study.records.settings import StudySettings
+from study.records.tables import history_table, references_table, sequence_table, subjects_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 SETS = {"retain": ("r1", "r2", "r3"), "forget": ("f1", "f2"), "heldout": ("h1", "h2")}

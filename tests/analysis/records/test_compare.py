@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.compare import differences, main, outcomes
-from analysis.tables import load_study
+from study.records.reading import load_study
 
 POINTS = [(0.87, 0.6), (0.86, 0.2), (0.8, 0.1), (0.7, 0.0)]
 BETTER = [(0.87, 0.3), (0.85, 0.05)]

@@ -9,9 +9,9 @@ from statistics import fmean
 import pytest
 
 from analysis.erasure import erasure_report, subjects_figure, write_report
-from analysis.tables import load_study
-from study.records import EVIDENCE
-from study.tables import references_table, trials_table
+from study.records.evidence import EVIDENCE
+from study.records.reading import load_study
+from study.records.tables import references_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 

@@ -24,8 +24,8 @@ import torch
 from mlflow import MlflowClient
 
 from study import run
-from study.recording import metric_name
-from study.records import METRICS
+from study.recording.recorder import metric_name
+from study.records.metrics import METRICS
 
 ROOT = Path(run.__file__).parents[1]
 PATIENCE = 240

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from study.failure import FAILED
+from study.records.failure import FAILED
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from study.tracking import PARENT, Tracker
+from study.recording.tracker import PARENT, Tracker
 
 pytestmark = pytest.mark.slow
 

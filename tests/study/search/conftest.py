@@ -6,8 +6,10 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 
-from study.constraints import parse
-from study.records import METRICS, OBJECTIVES, TrialConfig
+from study.records.constraints import parse
+from study.records.metrics import METRICS
+from study.records.objectives import OBJECTIVES
+from study.records.trials import TrialConfig
 from study.search.searcher import StudySearch, Unfinished
 
 BASELINE = "b" * 12

@@ -5,9 +5,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.narrowing import narrow
 from search_spaces.space import Space, load
-from study.constraints import parse
+from study.records.constraints import parse
+from study.records.settings import SamplerName
 from study.search.samplers import SAMPLERS, problems
-from study.settings import SamplerName
 
 FLOOR = parse("retention>=0.9")
 STEPS = {"noise_rate": FloatDistribution(0.6, 1.0, step=0.1), "epochs": IntDistribution(5, 20)}

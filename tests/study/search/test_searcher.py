@@ -8,9 +8,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces.space import Space
-from study.constraints import parse
+from study.records.constraints import parse
+from study.records.tables import trials_table
 from study.search.searcher import StorageError, Unfinished
-from study.tables import trials_table
 
 FLOOR, SHORT = parse("retention>=0.9"), parse("seconds<=100")
 SPACE = Space(

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from study.constraints import parse
-from study.records import METRICS, OBJECTIVES
+from study.records.constraints import parse
+from study.records.metrics import METRICS
+from study.records.objectives import OBJECTIVES
 from study.search.stopping import Halving, penalised
 
 FLOOR = parse("retention>=0.9")

@@ -8,14 +8,14 @@ import torch
 from rich.console import Console
 
 from search_spaces.space import Entry, Suite
-from study.engine import _search
-from study.plan import make_plan
-from study.records import FAILED, FINISHED, PRUNED, RUNNING, TrialConfig
+from study.cluster.storage import Storage
+from study.planning.plan import make_plan
+from study.records.tables import trials_table
+from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING, TrialConfig
 from study.search.searcher import Unfinished
 from study.search.suite import SuiteSearch, suite_trials
-from study.storage import Storage
-from study.tables import trials_table
-from study.view import StudyView
+from study.terminal.live import StudyView
+from study.trials.engine import _search
 from trainables.trainable import STATE_FILE
 
 BASELINE = "b" * 12

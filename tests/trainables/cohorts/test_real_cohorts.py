@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from trainables.cohorts.opening import open_cohort
+from trainables.cohorts.open_cohort import open_cohort
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 pytestmark = [

@@ -8,10 +8,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from trainables.cache_entries import cached, caching
 from trainables.cohorts.parallel import map_parallel
 from trainables.cohorts.phantom.imaging import scan
 from trainables.cohorts.phantom.person import draw_person
-from trainables.folders import cached, caching
 from trainables.seeds import seed_for
 
 VERSION = 1

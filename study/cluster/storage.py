@@ -1,0 +1,103 @@
+"""Where trials keep their state: a folder, or a bucket that all nodes of a cluster reach."""
+
+import re
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, copy_files
+
+from study.records.files import replace_file
+from study.records.settings import StudySettings
+from trainables.trainable import STATE_FILE
+
+
+class Storage:
+    """The checkpoints of a study's sessions, as Tune lays them out: session-N/<trial>/checkpoint_M/.
+
+    Attributes:
+        uri: a folder's absolute path, or the address of one in an object store as pyarrow has it
+            (s3://BUCKET/FOLDER, with ?endpoint_override=... for other services than AWS's).
+        filesystem: that holds it.
+        root: its path there.
+    """
+
+    def __init__(self, uri: str):
+        """Open it; nothing is written.
+
+        Raises:
+            ValueError, OSError: for an address that no file system has.
+        """
+        self.uri = uri
+        self.filesystem, self.root = FileSystem.from_uri(uri)
+
+    def next_session(self) -> str:
+        """A name that no earlier session has."""
+        return f"session-{1 + max(map(_number, self._sessions()), default=0)}"
+
+    def newest_state(self, trial: str) -> str | None:
+        """The newest complete state file of a trial in any session, as a URI; what was cut off is passed over.
+
+        Sessions and checkpoints are numbered: no clock decides.
+        """
+        for checkpoint in sorted(self._checkpoints(trial), key=_numbers, reverse=True):
+            state = f"{checkpoint}/{STATE_FILE}"
+            if self._is_whole(state):
+                return below(self.uri, state.removeprefix(self.root).lstrip("/"))
+        return None
+
+    def _is_whole(self, state: str) -> bool:
+        try:
+            with self.filesystem.open_input_file(state) as file:
+                return zipfile.is_zipfile(file)
+        except (OSError, ValueError):  # not there, or too short to look at its end
+            return False
+
+    def forget(self, trial: str) -> None:
+        """Remove a trial's checkpoints of all sessions."""
+        for checkpoint in self._checkpoints(trial):
+            self.filesystem.delete_dir(checkpoint)
+
+    def keep_only(self, checkpoint: str) -> None:
+        """Remove the trial's other checkpoints of the session; Tune, asked to do it, saves all trials each time."""
+        for other in self._folders(checkpoint.rpartition("/")[0]):
+            if other.base_name != checkpoint.rpartition("/")[2] and other.base_name.startswith("checkpoint_"):
+                self.filesystem.delete_dir(other.path)
+
+    def fetch(self, path: str, to: Path) -> None:
+        """Copy a file from here; it appears whole."""
+        replace_file(to, lambda temporary: copy_files(path, str(temporary), source_filesystem=self.filesystem))
+
+    def _sessions(self) -> list[str]:
+        return [found.path for found in self._folders(self.root) if found.base_name.startswith("session-")]
+
+    def _checkpoints(self, trial: str) -> list[str]:
+        found = [folder for session in self._sessions() for folder in self._folders(f"{session}/{trial}")]
+        return [folder.path for folder in found if folder.base_name.startswith("checkpoint_")]
+
+    def _folders(self, path: str) -> list[FileInfo]:
+        found = self.filesystem.get_file_info(FileSelector(path, allow_not_found=True))
+        return [one for one in found if one.type == FileType.Directory]
+
+
+def storage_of(settings: StudySettings) -> Storage:
+    """Where a study's trials keep their state: --storage, or the study's own folder."""
+    if settings.storage:
+        return Storage(below(settings.storage, settings.study_name))
+    return Storage(str(settings.folder.absolute() / "tune"))
+
+
+def below(uri: str, path: str) -> str:
+    """The address of something below another; what follows a question mark stays at the end."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
+
+
+def _number(session: str) -> int:
+    found = re.search(r"session-(\d+)$", session)
+    return int(found.group(1)) if found else 0
+
+
+def _numbers(checkpoint: str) -> tuple[int, int]:
+    session, _, name = checkpoint.rsplit("/", 2)
+    return _number(session), int(name.rpartition("_")[2])

@@ -1,0 +1,1 @@
+"""Evidence of forgetting, gathered once the trials are done."""

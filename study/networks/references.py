@@ -1,0 +1,226 @@
+"""The references of a study, fitted once as Ray tasks and cached by content."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+import torch
+from ray.exceptions import RayError
+from safetensors.numpy import load_file, save_file
+
+from study.cluster.shares import Resources, problem_of
+from study.planning.plan import Plan
+from study.records.files import digest_of, write_json
+from study.records.references import BASELINE, RETRAINED, retrained_names
+from trainables.cache_entries import cached, caching
+from trainables.data import Subset, TrialData
+from trainables.evaluation import Values
+from trainables.fitting import fit, initial_network, weights_of
+from trainables.med3d import med3d
+from trainables.recipe import Recipe
+from trainables.seeds import seed_for
+from trainables.unlearning import EpochReport
+
+_VERSION = 3
+"""Counts changes of the fit that make cached references stale."""
+
+
+class FitError(Exception):
+    """A reference that could not be fitted."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fitted network.
+
+    Attributes:
+        digest: hash of everything that decided the weights.
+        seed: of its fit.
+        metrics: final `<set>_<metric>` values.
+        subjects: the same for single subjects, in the sets' order.
+        history: one row per epoch: epoch, loss, seconds and, where evaluated, metrics.
+        weights: name -> array, parameters and buffers.
+    """
+
+    digest: str
+    seed: int
+    metrics: dict[str, float]
+    subjects: Values
+    history: list[dict[str, float]]
+    weights: dict[str, np.ndarray]
+
+    @cached_property
+    def shared(self) -> ray.ObjectRef:
+        """`weights` in the object store of the Ray that runs, as a plan's data."""
+        return ray.put(self.weights)
+
+
+Listener = Callable[[str, EpochReport], None]
+"""Hears the name of a reference and its latest epoch."""
+
+
+class Fit(NamedTuple):
+    """A network to be fitted: who is taught, with which seed."""
+
+    taught: Subset
+    seed: int
+
+
+def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
+    """The digest of each fit: cohort, split, model, recipe, who is taught, seed and initial weights."""
+    common = {
+        "version": _VERSION,
+        "torch": torch.__version__,
+        "cohort": plan.cohort.digest,
+        "subsets": plan.data.subsets,
+        "depth": plan.settings.depth,
+        "recipe": asdict(_recipe(plan)),
+    }
+    return {
+        name: digest_of({**common, **fit._asdict(), "initial": _weights_digest(_initial(plan, fit.seed))})
+        for name, fit in fits.items()
+    }
+
+
+def fit_networks(
+    plan: Plan,
+    fits: Mapping[str, Fit],
+    digests: Mapping[str, str],
+    cache: Path,
+    resources: Resources,
+    listener: Listener,
+    evaluate_every: int = 5,
+) -> dict[str, Reference]:
+    """The fitted networks, from the cache or fitted side by side where resources allow.
+
+    Args:
+        plan: the study.
+        fits: what to fit, by name.
+        digests: of the fits, as `fit_digests` gives them.
+        cache: folder that keeps fitted references.
+        resources: of one fit, the same as a trial's.
+        listener: called after every epoch of a fit.
+        evaluate_every: epochs between evaluations; the last one is always evaluated.
+
+    Raises:
+        FitError: a fit whose loss is not finite, or whose task has failed.
+    """
+    folders = {name: _folder(cache, digest) for name, digest in digests.items()}
+    missing = lacking(digests, cache)
+    if missing:
+        task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+        streams = {
+            name: task.remote(
+                plan.shared,
+                _initial(plan, fits[name].seed),
+                fits[name].taught,
+                plan.settings.depth,
+                _recipe(plan),
+                fits[name].seed,
+                resources.cpus,
+                evaluate_every,
+            )
+            for name in missing
+        }
+        for name, reports, weights in _gather(streams, listener):
+            _store(folders[name], reports, weights)
+    return {name: _load(folder, digests[name], fits[name].seed) for name, folder in folders.items()}
+
+
+def lacking(digests: Mapping[str, str], cache: Path) -> list[str]:
+    """The names of the fits that are not in the cache."""
+    return [name for name, digest in digests.items() if not cached(_folder(cache, digest))]
+
+
+def _folder(cache: Path, digest: str) -> Path:
+    return cache / "references" / digest
+
+
+def _fit_reports(
+    data: TrialData,
+    initial: dict[str, np.ndarray],
+    taught: Subset,
+    depth: int,
+    recipe: Recipe,
+    seed: int,
+    threads: int,
+    evaluate_every: int,
+) -> Iterator[EpochReport | dict[str, np.ndarray]]:
+    """Runs as a Ray task: a report per epoch, then the weights."""
+    torch.set_num_threads(threads)
+    network = med3d(depth, data.classes)
+    network.load_state_dict({name: torch.tensor(value) for name, value in initial.items()})
+    # Not `yield from`: Ray sends into this generator, which an iterator does not take.
+    for report in fit(network, data, taught, recipe, seed, evaluate_every):  # noqa: UP028
+        yield report
+    yield weights_of(network)
+
+
+def _gather(
+    streams: dict[str, Any], listener: Listener
+) -> Iterator[tuple[str, list[EpochReport], dict[str, np.ndarray]]]:
+    """Each fit's name, reports and weights as it ends."""
+    names = {stream: name for name, stream in streams.items()}
+    reports: dict[str, list[EpochReport]] = {name: [] for name in streams}
+    # Held until the stream's end: Ray 2.60 keeps a task's arguments if what it gave was freed before it ended.
+    weights: dict[str, ray.ObjectRef] = {}
+    while names:
+        (stream,), _ = ray.wait(list(names), num_returns=1)
+        name = names[stream]
+        try:
+            given = next(stream)
+            item = ray.get(given)
+        except StopIteration:
+            del names[stream]
+            yield name, reports[name], ray.get(weights.pop(name))
+            continue
+        except RayError as error:
+            raise FitError(f"the {name} fit failed: {problem_of(error)}") from error
+        if isinstance(item, EpochReport):
+            if item.diverged:
+                raise FitError(f"the {name} fit diverged in epoch {item.epoch}: try a smaller --baseline-lr")
+            reports[name].append(item)
+            listener(name, item)
+        else:
+            weights[name] = given
+
+
+def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:
+    rows = [{"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, **r.metrics} for r in reports]
+    with caching(folder) as temporary:
+        save_file(weights, temporary / "weights.safetensors")
+        last = reports[-1]
+        write_json(
+            temporary / "reference.json", {"metrics": last.metrics, "subjects": last.subjects, "history": rows}
+        )
+
+
+def _load(folder: Path, digest: str, seed: int) -> Reference:
+    stored = json.loads((folder / "reference.json").read_text())
+    return Reference(digest, seed, **stored, weights=load_file(folder / "weights.safetensors"))
+
+
+def reference_fits(plan: Plan) -> dict[str, Fit]:
+    """Every reference of a plan; further retrained ones differ in all draws, initial weights and batches."""
+    seed, data = plan.settings.seed, plan.data
+    _, *others = retrained_names(plan.settings.references)
+    further = {name: Fit(data.retain, seed_for(seed, f"reference/{number}")) for number, name in enumerate(others, 1)}
+    return {BASELINE: Fit(data.retain + data.forget, seed), RETRAINED: Fit(data.retain, seed), **further}
+
+
+def _initial(plan: Plan, seed: int) -> dict[str, np.ndarray]:
+    return weights_of(initial_network(plan.settings.depth, plan.data.classes, seed, plan.settings.weights))
+
+
+def _weights_digest(weights: dict[str, np.ndarray]) -> str:
+    return digest_of({name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in weights.items()})
+
+
+def _recipe(plan: Plan) -> Recipe:
+    return Recipe(plan.settings.baseline_epochs, plan.settings.baseline_lr)

@@ -1,0 +1,91 @@
+"""The final weights of a trial: kept, where it is on the front, else computed again from its record."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from study.cluster.joining import cluster, trial_share
+from study.cluster.shares import Resources
+from study.networks.references import Reference, fit_digests, fit_networks, reference_fits
+from study.planning.plan import Plan, PlanError, make_plan
+from study.records.references import BASELINE
+from study.records.settings import StudySettings
+from trainables.cohorts.cache import cache_dir
+from trainables.data import Sets
+from trainables.evidence.measurements import RecipeOf, weights_after
+from trainables.trainable import WEIGHTS_FILE
+
+
+def recipe_of(plan: Plan, references: Mapping[str, Reference], row: Mapping[str, Any]) -> RecipeOf:
+    """What the trial of this row did."""
+    knobs = {name: row[name] for name in plan.space.knobs if row[name] is not None}
+    floor_dice = plan.settings.retain_floor * references[BASELINE].metrics["retain_dice"]
+    return RecipeOf(row["strategy"], knobs, row["seed"], floor_dice)
+
+
+def trial_weights(
+    plan: Plan, references: Mapping[str, Reference], resources: Resources, row: Mapping[str, Any]
+) -> ray.ObjectRef:
+    """A finished trial's weights, in the object store or on their way there.
+
+    They come from the study's front or, where they were not kept or the file is damaged, from running the trial again
+    (on the CPU, bit for bit the same).
+    """
+    kept = front_weights(plan.settings.folder, row["id"])
+    with contextlib.suppress(OSError, SafetensorError):
+        return ray.put(load_file(kept))
+    recipe = recipe_of(plan, references, row)
+    sets = Sets(plan.data.retain, plan.data.forget, plan.data.heldout)
+    return resources.task(weights_after, plan.shared, references[BASELINE].shared, plan.settings.depth, sets, recipe)
+
+
+def front_weights(folder: Path, trial: str) -> Path:
+    """Where a study keeps the weights of a trial on its front."""
+    return folder / "front" / trial / WEIGHTS_FILE
+
+
+class Networks(NamedTuple):
+    """The plan of a study, and the weights before and after a trial."""
+
+    plan: Plan
+    baseline: dict[str, np.ndarray]
+    unlearned: dict[str, np.ndarray]
+
+
+def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any]) -> Networks:
+    """The baseline and a finished trial of a recorded study, on a Ray of its own; the cohort must still be there.
+
+    What was not kept is computed again.
+
+    Args:
+        record: study.json.
+        folder: of the study.
+        row: of the trial, in the trial table.
+
+    Raises:
+        PlanError: the cohort cannot be read, or is another one than the study's, or the baseline would be another.
+    """
+    settings = StudySettings.from_plain({**record["settings"], "studies": folder.parent, "name": folder.name})
+    plan = make_plan(settings)
+    if plan.cohort.digest != record["cohort"]["digest"]:
+        raise PlanError([f"study {folder.name!r} was made of other data: the cohort's files have changed since"])
+    if any(list(getattr(plan.split, name)) != subjects for name, subjects in record["split"].items()):
+        raise PlanError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
+    fits = {BASELINE: reference_fits(plan)[BASELINE]}
+    digests = fit_digests(plan, fits)
+    if digests[BASELINE] != record["references"][BASELINE]["digest"]:
+        reason = "the file of --weights, or the version of torch or Lethe, has changed since"
+        raise PlanError([f"the baseline of study {folder.name!r} cannot be made again: {reason}"])
+    here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
+    with cluster(here, lambda text: None) as there:
+        resources = trial_share(here, there)
+        references = fit_networks(plan, fits, digests, cache_dir(), resources, lambda name, report: None)
+        unlearned = dict(ray.get(trial_weights(plan, references, resources, row)))
+        return Networks(plan, references[BASELINE].weights, unlearned)

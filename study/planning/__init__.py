@@ -1,0 +1,1 @@
+"""What will run: the settings checked against space and cohort, deletion requests, pseudonyms."""

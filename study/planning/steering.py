@@ -1,0 +1,50 @@
+"""What steers the search and what the evidence reports: not the same, where there is enough to tell them apart."""
+
+from dataclasses import dataclass
+
+from study.planning.plan import Plan
+from study.records.references import RETRAINED, retrained_names
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Who does what.
+
+    Attributes:
+        steering_references, report_references: names of retrained references.
+        steering_heldout, report_heldout: pseudonyms of held-out subjects.
+        warnings: why the report is optimistic, if it is.
+    """
+
+    steering_references: tuple[str, ...]
+    report_references: tuple[str, ...]
+    steering_heldout: tuple[str, ...]
+    report_heldout: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def selection(plan: Plan) -> Selection:
+    """Only what the objective looks at steers: a retrained reference, held-out subjects, or neither."""
+    retrained = retrained_names(plan.settings.references)
+    further = tuple(name for name in retrained if name != RETRAINED)
+    objective, warnings = plan.settings.objective, []
+    steering_references = (RETRAINED,) if objective == "retrain" else ()
+    report_references = further if objective == "retrain" and further else retrained
+    steering_heldout = plan.split.steering if plan.split.steering else plan.split.heldout
+    if objective == "retrain" and not further:
+        warnings.append(
+            "OPTIMISTIC: the one retrained reference both steers the search and is what the evidence compares with;"
+            " give --references 3"
+        )
+    if objective == "unseen" and not plan.split.steering:
+        warnings.append(
+            "OPTIMISTIC: the one held-out subject both steers the search and is what the evidence compares with;"
+            " hold out more"
+        )
+    return Selection(
+        steering_references,
+        report_references,
+        steering_heldout if objective == "unseen" else (),
+        plan.split.heldout,
+        tuple(warnings),
+    )

@@ -1,0 +1,1 @@
+"""What a study leaves on disk, and what follows from it alone: the ground floor."""

@@ -1,0 +1,38 @@
+"""Where studies are on disk, and how their files are written: whole, or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STUDIES = "LETHE_STUDIES"
+"""Environment variable that names the folder of all studies."""
+
+
+def studies_folder() -> Path:
+    """Where all studies are unless told otherwise: `LETHE_STUDIES`, or `studies` here."""
+    return Path(os.environ.get(STUDIES, "studies"))
+
+
+def digest_of(value: Any) -> str:
+    """First 12 hex digits of the SHA-256 of the value's canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that a reader never sees half of it."""
+    replace_file(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary neighbour of `path`, then put it in place in one step."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

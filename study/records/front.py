@@ -1,0 +1,87 @@
+"""Which trials are feasible, which of those no other beats, and which is best by the study's objective."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from study.records.constraints import Constraint, violations
+from study.records.objectives import Objective
+from study.records.reading import StudyError
+from study.records.trials import FINISHED
+
+
+def pareto_front(scores: np.ndarray) -> np.ndarray:
+    """Mark the points that no other point beats.
+
+    A point beats another if it is at least as good in every column and better in one. Exact duplicates stay together;
+    a point with a NaN is never on the front.
+
+    Args:
+        scores: (N, K), larger is better in each column.
+
+    Returns:
+        (N,) bool.
+    """
+    (points,) = np.nonzero(np.isfinite(scores).all(1))
+    order = points[np.lexsort(-scores[points].T[::-1])]  # whoever beats a point comes before it
+    leading: list[int] = []
+    for point in order:
+        others = scores[leading]
+        beaten = (others >= scores[point]).all(1) & (others > scores[point]).any(1)
+        if not beaten.any():
+            leading.append(point)
+    on_front = np.zeros(len(scores), bool)
+    on_front[leading] = True
+    return on_front
+
+
+def mark(
+    rows: Iterable[Mapping[str, Any]], constraints: Sequence[Constraint], objective: Objective
+) -> list[dict[str, Any]]:
+    """The trial rows with `feasible` and `on_front` set.
+
+    Args:
+        rows: trial rows; a metric may be NaN or None.
+        constraints: what a feasible trial meets. One that has not finished, or has diverged, is not feasible.
+        objective: its front's goals.
+    """
+    rows = list(rows)
+    feasible = np.array([_feasible(row, constraints) for row in rows], bool)
+    scores = np.array([[goal.score(row) for goal in objective.front] for row in rows])
+    scores = scores.reshape(len(rows), len(objective.front))
+    on_front = pareto_front(np.where(feasible[:, None], scores, np.nan))
+    return [
+        {**row, "feasible": bool(keeps), "on_front": bool(leads)}
+        for row, keeps, leads in zip(rows, feasible, on_front, strict=True)
+    ]
+
+
+def best_feasible(rows: Iterable[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
+    """The feasible trial with the largest score, of equals the first on the front; None if there is none."""
+    feasible = [row for row in rows if row["feasible"] and math.isfinite(objective.score(row))]
+    return max(feasible, key=lambda row: (objective.score(row), row["on_front"]), default=None)
+
+
+def chosen(rows: Sequence[Mapping[str, Any]], objective: Objective, trial: str = "") -> Mapping[str, Any]:
+    """The finished trial of that id; without one the best feasible trial.
+
+    Raises:
+        StudyError: there is none.
+    """
+    finished = {row["id"]: row for row in rows if row["status"] == FINISHED}
+    if trial:
+        if trial not in finished:
+            raise StudyError(f"--trial: no finished trial {trial!r}; there are {', '.join(finished) or 'none'}")
+        return finished[trial]
+    best = best_feasible(rows, objective)
+    if best is None:
+        raise StudyError("no trial is feasible; give the study more, or name one with --trial")
+    return best
+
+
+def _feasible(row: Mapping[str, Any], constraints: Sequence[Constraint]) -> bool:
+    if row["status"] != FINISHED or row["diverged"]:
+        return False
+    return all(violation <= 0 for violation in violations(constraints, row).values())

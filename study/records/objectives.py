@@ -1,0 +1,72 @@
+"""What a study searches for."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Goal(NamedTuple):
+    """A column of the trial table to make large (sign 1) or small (sign -1)."""
+
+    column: str
+    sign: int
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        """The value to maximise; NaN where the metric is undefined or not there yet."""
+        value = row[self.column]
+        return math.nan if value is None else self.sign * value
+
+
+class Objective(NamedTuple):
+    """What a study searches for, under its constraints.
+
+    Attributes:
+        best: decides which feasible trial is best.
+        front: the goals of the front: retain Dice, forgetting's measure and, where asked for, seconds.
+        title: of the axis of forgetting's measure.
+        told: what the terminal says.
+        multiple: the search goes for the whole front instead of the best trial.
+    """
+
+    best: Goal
+    front: tuple[Goal, ...]
+    title: str
+    told: str
+    multiple: bool = False
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What the search is told of."""
+        return self.front if self.multiple else (self.best,)
+
+    @property
+    def forgetting(self) -> str:
+        """The column that stands for forgetting on the front; smaller is better."""
+        return self.front[1].column
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        """The best goal's value to maximise; NaN where it is undefined or not there yet."""
+        return self.best.score(row)
+
+
+_GAP = Goal("dice_gap", 1)
+_RETAIN, _FORGET = Goal("retain_dice", 1), Goal("forget_dice", -1)
+_RETRAIN, _UNSEEN = Goal("retrain_gap", -1), Goal("unseen_gap", -1)
+_DICE = "Forget Dice"
+
+OBJECTIVES = {
+    "gap": Objective(_GAP, (_RETAIN, _FORGET), _DICE, "maximise the Dice gap"),
+    "retrain": Objective(
+        _RETRAIN, (_RETAIN, _RETRAIN), "|forget - retrained forget Dice|", "minimise the retrain gap"
+    ),
+    "unseen": Objective(_UNSEEN, (_RETAIN, _UNSEEN), "|forget - held-out Dice|", "minimise the unseen gap"),
+    "front": Objective(_GAP, (_RETAIN, _FORGET), _DICE, "maximise retain Dice and minimise forget Dice", True),
+    "front_seconds": Objective(
+        _GAP,
+        (_RETAIN, _FORGET, Goal("seconds", -1)),
+        _DICE,
+        "maximise retain Dice, minimise forget Dice and seconds",
+        True,
+    ),
+}
+"""The objectives by the word on the command line; docs/metrics.md defines their columns."""

@@ -1,0 +1,160 @@
+"""A study's records, read back from its folder."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd  # type: ignore[import-untyped]
+import pyarrow as pa
+
+from study.records.constraints import Constraint, parse
+from study.records.objectives import OBJECTIVES, Objective
+from study.records.tables import (
+    history_table,
+    references_table,
+    sequence_table,
+    subjects_table,
+    trials_table,
+)
+
+_KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
+
+
+class StudyError(Exception):
+    """A folder whose records cannot be read."""
+
+
+class StudyData(NamedTuple):
+    """A study as its records tell it.
+
+    Attributes:
+        record: its study.json.
+        name: of the study.
+        space: the search space's file name.
+        objective: of the search.
+        retain_floor: the least retention of a feasible trial.
+        constraints: what a feasible trial meets, the retain floor included.
+        knobs: the searched knobs and the names of their types.
+        trials: one row per trial, in the order in which they began; columns as in study.records. A metric that is
+            not there yet is NaN, a mark that is not there yet is False.
+        history: one row per trial and epoch.
+        subjects: one row per trial or reference, epoch and subject: of trials that have ended after their last epoch
+            and, in a suite, after each horizon.
+        references: `baseline`, `retrained`, `retrained-1`, ... -> metric -> value.
+        sequence: one row per step of the deletion requests, method, set and metric; empty without any.
+        selection: what steered the search and what the evidence reports, as study.planning.steering has it.
+        evidence: one row per reference with its evidence; the trials' own is in `trials`.
+        published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
+        suite: `horizons`, `seeds` and `entries` (`strategy`, `knobs`, `published`) of a suite, or empty.
+        classes: of the cohort, the background included.
+        planned: trials of the study in all.
+        domains: searched knob -> its distribution, as Optuna writes it in JSON; empty for a suite.
+    """
+
+    record: dict[str, Any]
+    name: str
+    space: str
+    objective: Objective
+    retain_floor: float
+    constraints: list[Constraint]
+    knobs: dict[str, str]
+    trials: pd.DataFrame
+    history: pd.DataFrame
+    subjects: pd.DataFrame
+    references: dict[str, dict[str, float]]
+    sequence: pd.DataFrame
+    selection: dict[str, Any]
+    evidence: pd.DataFrame
+    published: dict[str, Any]
+    suite: dict[str, Any]
+    classes: int
+    planned: int
+    domains: dict[str, Any]
+
+
+TABLES = ("trials", "history", "subjects", "references", "sequence")
+"""The tables of a study."""
+
+
+def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
+    """Read the records of a study; tables that do not exist yet are empty.
+
+    Args:
+        folder: of the study.
+        tables: those to read, as the others can be large; these are empty.
+
+    Raises:
+        StudyError: for a folder that holds no study, or records that are damaged or incomplete.
+    """
+    record = folder / "study.json"
+    if not record.is_file():
+        raise StudyError(f"{folder} is not a study: it holds no study.json")
+    try:
+        study = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{record} is damaged: {error}") from error
+    try:
+        knobs = study["knobs"]
+        types = knob_types(knobs)
+        trials, history, subjects, evidence, sequence = _tables(folder, types, tables)
+        return StudyData(
+            record=study,
+            name=study["name"],
+            space=study["space"],
+            objective=OBJECTIVES[study["settings"]["objective"]],
+            retain_floor=float(study["settings"]["retain_floor"]),
+            constraints=[parse(text) for text in study["constraints"]],
+            knobs=knobs,
+            trials=trials,
+            history=history,
+            references={name: _numbers(metrics) for name, metrics in study["references"].items()},
+            subjects=subjects,
+            sequence=sequence,
+            selection=study["selection"],
+            evidence=evidence,
+            published=study["published"],
+            suite=study["suite"],
+            classes=len(study["cohort"]["classes"]),
+            planned=int(study["planned"]),
+            domains=study["domains"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
+
+
+def named_study(studies: Path, name: str) -> StudyData:
+    """Read the records of a study by its name.
+
+    Raises:
+        StudyError: there is none, with those that are there; or its records are damaged.
+    """
+    if not (studies / name / "study.json").is_file():
+        there = sorted(found.parent.name for found in studies.glob("*/study.json"))
+        raise StudyError(f"no study {name!r} in {studies}; there are {', '.join(there) or 'none'}")
+    return load_study(studies / name)
+
+
+def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
+    """The Python types that study.json names."""
+    return {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
+
+
+def _tables(folder: Path, knobs: Mapping[str, type], wanted: Collection[str]) -> list[pd.DataFrame]:
+    others = (history_table, subjects_table, references_table, sequence_table)
+    opened = dict(zip(TABLES, (trials_table(folder, knobs), *(one(folder) for one in others)), strict=True))
+    try:
+        read = {name: opened[name].read() for name in TABLES if name in wanted}
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise StudyError(f"a table of {folder} is damaged: {error}") from error
+    return [_frame(read.get(name, table.schema.empty_table())) for name, table in opened.items()]
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas(integer_object_nulls=True)  # else whole numbers become 3.0 beside a gap
+    marks = [name for name in ("feasible", "on_front", "diverged") if name in frame]
+    return frame.assign(**{name: frame[name].eq(True) for name in marks})
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

@@ -1,0 +1,1 @@
+"""What the terminal says, and the signals that it sends."""

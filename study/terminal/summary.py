@@ -1,0 +1,217 @@
+"""What the terminal says before a study, and after."""
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.console import best_line, evidence_table, front_table
+from analysis.evidence import warnings
+from analysis.numbers import counted, duration
+from analysis.sequence import terminal_sequence
+from analysis.suite import terminal_table
+from search_spaces.narrowing import GRAMMAR
+from search_spaces.space import Space, Suite
+from study.cluster.nodes import Node
+from study.cluster.shares import Resources
+from study.planning.plan import Plan
+from study.planning.steering import selection
+from study.records.files import studies_folder
+from study.records.front import best_feasible
+from study.records.reading import load_study
+from study.records.settings import StudySettings
+from study.search.samplers import SAMPLERS
+from trainables.cost import CPU, Cost
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """What will run."""
+    cohort, settings, split = plan.cohort, plan.settings, plan.split
+    shape = " x ".join(map(str, cohort.images.shape[1:]))
+    spacing = " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
+    objective, feasible = plan.objective, " and ".join(map(str, plan.constraints))
+    say = partial(console.print, soft_wrap=True, highlight=False)
+    say(
+        f"[bold]Study {settings.name}[/bold]: {_what(plan)}, {counted(plan.trials, 'trial')},"
+        f" records in {escape(str(settings.folder))}"
+    )
+    say(
+        f"  cohort  {escape(settings.cohort)}: {len(cohort.subjects)} subjects, {len(cohort.images)} scans of"
+        f" {shape} voxels ({spacing} mm), {len(cohort.class_names)} classes"
+    )
+    say(
+        f"  split   {len(split.retain)} retain, {len(split.forget)} forget, {len(split.heldout)} held out"
+        f"; network Med3D-{settings.depth}"
+    )
+    say(f"  search  {_how(plan)}{objective.told} where {escape(feasible)}")
+
+
+def print_resources(resources: Resources, machines: Sequence[Node], console: Console) -> None:
+    """Where it runs."""
+    cpus, gpus = sum(node.cpus for node in machines), sum(node.gpus for node in machines)
+    where = f"{len(machines)} nodes" if len(machines) > 1 else "this machine"
+    there = f"{counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}"
+    one = counted(resources.cpus, "CPU") + (f" and {counted(resources.gpus, 'GPU')}" if resources.gpus else "")
+    console.print(
+        f"  runs    on {where} ({there}): {counted(resources.concurrent, 'trial')} at a time, {one} each",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_costs(
+    costs: Sequence[Cost], resources: Resources, fits: int, trials: int, seconds: float, console: Console
+) -> None:
+    """What a trial's step took when it was tried, and the time that follows from it."""
+    for cost in costs:
+        console.print(
+            f"  needs   {cost.memory / 2**30:.1f} of {cost.capacity / 2**30:.1f} GiB a trial ({escape(cost.device)})",
+            highlight=False,
+        )
+    if resources.gpus and any(cost.device == CPU for cost in costs):
+        console.print(
+            "[yellow]Ray has GPUs, but torch sees none there (a CPU build?): trials run on the CPU[/yellow]"
+        )
+    work = (f"{counted(fits, 'reference')} and " if fits else "") + counted(trials, "trial")
+    console.print(f"  takes   about {duration(seconds)} for {work}", highlight=False)
+
+
+def _how(plan: Plan) -> str:
+    """The sampler, and what else decides which trials run to their end."""
+    settings = plan.settings
+    if isinstance(plan.space, Suite):
+        return ""
+    blind = "" if SAMPLERS[settings.sampler].constrained else " (blind to constraints)"
+    parts = [settings.sampler + blind]
+    if settings.enqueue and plan.space.starts:
+        parts.append(f"{len(plan.space.starts)} published first")
+    if settings.warm_start:
+        parts.append(f"taught by {settings.warm_start}")
+    if settings.early_stopping:
+        parts.append(f"early stopping after {plan.grace} epochs")
+    return ", ".join(parts) + "; "
+
+
+def print_space(space: Space | Suite, console: Console) -> None:
+    """A search space or suite: every knob, where it is searched, and what is tried first."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
+    if isinstance(space, Suite):
+        for header in ("strategy", "knobs"):
+            table.add_column(header, overflow="fold")
+        for entry in space.entries:
+            table.add_row(entry.strategy, " ".join(f"{name}={value}" for name, value in entry.knobs.items()))
+        console.print(table)
+        horizons = " and ".join(map(str, space.horizons))
+        console.print(f"each with {space.seeds} seeds, reported after {horizons} epochs", highlight=False)
+        return
+    for header in ("knob", "values", "searched if", "tried first"):
+        table.add_column(header, overflow="fold")
+    for name, domain in space.domains.items():
+        others = space.conditions.get(name, {})
+        when = " and ".join(f"{other} in {'|'.join(map(str, values))}" for other, values in others.items())
+        first = " ".join(dict.fromkeys(str(knobs.get(name, "-")) for knobs in space.starts))
+        table.add_row(name, _told(domain), when, first)
+    for name, value in space.fixed.items():
+        table.add_row(name, f"held at {value}", "", "")
+    count = "" if space.size is None else f", {space.size} configurations"
+    console.print(f"strategy [bold]{space.strategy}[/bold]{count}", highlight=False)
+    console.print(table)
+    console.print(f"change it with --set {escape(GRAMMAR)}", highlight=False, soft_wrap=True)
+
+
+def _told(domain: BaseDistribution) -> str:
+    if isinstance(domain, CategoricalDistribution):
+        return "|".join(map(str, domain.choices))
+    assert isinstance(domain, FloatDistribution | IntDistribution)
+    step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""
+    return f"{domain.low:g}..{domain.high:g}{step}{', log' if domain.log else ''}"
+
+
+def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> None:
+    """What the evidence says, and how far it can be trusted.
+
+    Args:
+        plan: the study.
+        rows: its references and trials.
+        console: where to print.
+    """
+    if not any(row["evidence"] for row in rows):
+        return
+    console.print(evidence_table(rows))
+    chosen, settings = selection(plan), plan.settings
+    weak = warnings(
+        len(plan.split.forget), len(chosen.report_heldout), len(chosen.report_references), settings.forget_draws
+    )
+    for warning in (*chosen.warnings, *weak):
+        console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True, highlight=False)
+
+
+def print_result(
+    plan: Plan, rows: list[dict[str, Any]], uri: str, problem: str | None, complete: bool, console: Console
+) -> None:
+    """The front, the best trial, and the commands that show and continue the study.
+
+    Args:
+        plan: the study.
+        rows: its trial table.
+        uri: of the MLflow store.
+        problem: why MLflow could not be written.
+        complete: whether no trial is left to run.
+        console: where to print.
+    """
+    settings, objective = plan.settings, plan.objective
+    best = best_feasible(rows, objective)
+    say = partial(console.print, soft_wrap=True, highlight=False)
+    written = load_study(settings.folder)
+    if isinstance(plan.space, Space):
+        console.print(front_table(rows, list(plan.space.domains), objective))
+    else:
+        console.print(terminal_table(written))
+    if len(written.sequence):
+        console.print(terminal_sequence(written))
+    if best:
+        say(f"[bold]best feasible[/bold]   {best_line(best)}")
+    else:
+        say("[bold]no feasible trial[/bold]: give the search more trials")
+    name = escape(f"{settings.name}{_studies(settings)}")
+    if problem:
+        say(
+            f"[yellow]MLflow could not be written[/yellow] ({escape(problem)});"
+            " the records are complete; send the rest with"
+            f" python -m study.sync {name}"
+        )
+    resume = f"python -m study.run --resume {name}"
+    if not isinstance(plan.space, Space):
+        say(f"table           {escape(str(settings.folder / f'{settings.space}_table'))}.{{md,csv,html}}")
+    say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
+    served = uri.startswith(("http://", "https://"))
+    database = f" --tracking-uri {shlex.quote(uri)}" if settings.tracking_uri else ""
+    say(f"MLflow, pages   {escape(uri if served else f'python -m analysis.ui{_studies(settings)}{database}')}")
+    say(f"report          python -m analysis.report {name}")
+    if best:
+        say(f"pictures        python -m study.pictures {name}")
+    if complete and isinstance(plan.space, Space):
+        say(f"more trials     {resume} --trials {settings.trials * 2}")
+    elif not complete:
+        say(f"[bold yellow]interrupted[/bold yellow]; continue  {resume}")
+
+
+def _studies(settings: StudySettings) -> str:
+    """The option that finds the study's folder again, if it needs one."""
+    elsewhere = settings.studies != studies_folder()
+    return f" --studies {shlex.quote(str(settings.studies))}" if elsewhere else ""
+
+
+def _what(plan: Plan) -> str:
+    space = plan.space
+    if isinstance(space, Space):
+        fixed = ", ".join(f"{name}={value}" for name, value in space.fixed.items())
+        return space.strategy + (f" with {fixed}" if fixed else "")
+    horizons = " and ".join(map(str, space.horizons))
+    return f"{len(space.entries)} strategies x {space.seeds} seeds, reported after {horizons} epochs"

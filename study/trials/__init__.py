@@ -1,0 +1,1 @@
+"""Ray Tune runs the trials of a study."""

@@ -1,0 +1,184 @@
+"""The engine: Ray Tune runs the trials of a study, as many sessions of it as it takes."""
+
+import errno
+import os
+from typing import Any
+
+from ray import PlacementGroupID, tune
+from ray.exceptions import OutOfMemoryError
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.experiment import Trial
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
+
+from search_spaces.space import Suite
+from study.cluster.shares import Resources
+from study.cluster.storage import Storage, storage_of
+from study.cluster.utilisation import Utilisation
+from study.networks.references import Reference
+from study.planning.plan import Plan
+from study.recording.recorder import Recorder
+from study.records.references import BASELINE, RETRAINED
+from study.records.trials import RUNNING
+from study.search.searcher import StudySearch, Unfinished
+from study.search.stopping import Halving
+from study.search.suite import SuiteSearch, suite_trials
+from study.terminal.interrupts import Interrupts
+from study.terminal.live import StudyView
+from study.trials.callback import MOST_RETRIES, Events, Stop
+from study.trials.warm_start import earlier_trials
+from trainables.trainable import UnlearningTrial
+
+_OFF = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder writes, once
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # study/interrupts.py catches signals
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of all trials, for a restore that studies do not use
+}
+"""What Tune would do beside running trials."""
+
+
+def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources: Resources) -> Any:
+    """What Tune runs as a trial: it starts from the baseline and shares the cohort with all others."""
+    baseline = {
+        "depth": plan.settings.depth,
+        "digest": references[BASELINE].digest,
+        "retain_floor": plan.settings.retain_floor,
+        "baseline_retain_dice": references[BASELINE].metrics["retain_dice"],
+        "retrained_forget_dice": references[RETRAINED].metrics["forget_dice"],
+    }
+    shared = {"data": plan.shared, "weights": references[BASELINE].shared}
+    trainable = tune.with_parameters(UnlearningTrial, **shared, baseline=baseline, threads=resources.cpus)
+    return tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
+
+
+def run_trials(
+    plan: Plan,
+    trainable: Any,
+    baseline: str,
+    concurrent: int,
+    recorder: Recorder,
+    view: StudyView,
+    interrupts: Interrupts,
+) -> bool:
+    """Run trials until the study has as many as its settings ask for, or there are no others.
+
+    Args:
+        plan: what to search, for what, and where the records are.
+        trainable: of Tune, with its resources; it reports what UnlearningTrial does.
+        baseline: digest of the baseline reference.
+        concurrent: trials at a time.
+        recorder: takes what happens, and knows what has happened.
+        view: shows it.
+        interrupts: has been entered.
+
+    Returns:
+        Whether that was reached; False after a signal.
+
+    Raises:
+        OSError: the disk is full.
+        StorageError: the Optuna storage cannot hold this study.
+    """
+    os.environ.update(_OFF)
+    crowded: set[str] = set()
+    storage = storage_of(plan.settings)
+    while recorder.ended_trials < plan.trials:
+        search = _search(plan, baseline, recorder.rows, storage, crowded, view)
+        events = Events(plan, recorder, view, storage, search, _halving(plan, recorder), crowded)
+        interrupts.told = events.interrupt
+        try:
+            _tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events).fit()
+        except Exception as error:
+            if events.full_disk:  # there is no space for what Tune writes of the failure either, and it reads that
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            for group in placement_group_table():  # Tune has left its trials where they were
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
+            events.on_host_memory(error.__cause__)
+        else:
+            if events.full_disk:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            view.line(_told(events.utilisation, concurrent))
+            return search.exhausted or recorder.ended_trials >= plan.trials
+        finally:
+            interrupts.told = None
+    return True
+
+
+def _tuner(trainable: Any, trials: int, concurrent: int, storage: Storage, events: Events) -> Tuner:
+    return Tuner(
+        trainable,
+        tune_config=TuneConfig(
+            search_alg=events.search,
+            scheduler=events.halving,
+            num_samples=trials,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=_trial_folder,
+        ),
+        run_config=RunConfig(
+            name=storage.next_session(),
+            storage_path=storage.root,
+            storage_filesystem=storage.filesystem,
+            failure_config=FailureConfig(max_failures=MOST_RETRIES),
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[events],
+            stop=Stop(events),
+            verbose=0,
+        ),
+    )
+
+
+def _search(
+    plan: Plan,
+    baseline: str,
+    rows: list[dict[str, Any]],
+    storage: Storage,
+    crowded: set[str],
+    view: StudyView,
+) -> StudySearch | SuiteSearch:
+    """What suggests the trials that are left, given the rows of those that began."""
+    settings, space = plan.settings, plan.space
+    unfinished = [
+        Unfinished(name, {knob: row[knob] for knob in space.knobs}, storage.newest_state(name), name in crowded)
+        for row in rows
+        if row["status"] == RUNNING and (name := row["id"])
+    ]
+    if isinstance(space, Suite):
+        ended = [row["id"] for row in rows if row["status"] != RUNNING]
+        return SuiteSearch(suite_trials(space, settings.seed, baseline), ended, unfinished)
+    earlier = earlier_trials(plan) if settings.warm_start else []
+    if earlier:
+        view.line(f"the search has learned from {len(earlier)} trials of {settings.warm_start}")
+    return StudySearch(
+        space,
+        plan.objective,
+        plan.constraints,
+        baseline,
+        settings.seed,
+        settings.sampler,
+        rows,
+        unfinished,
+        space.starts if settings.enqueue else (),
+        earlier,
+        settings.optuna_storage or None,
+        settings.name,
+    )
+
+
+def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
+    if not plan.settings.early_stopping or isinstance(plan.space, Suite):
+        return None
+    reports = [{**epoch, "diverged": False} for row in recorder.rows for epoch in recorder.epochs(row["id"])]
+    return Halving(plan.objective, plan.constraints, plan.space.longest, plan.grace, reports)
+
+
+def _told(utilisation: Utilisation, concurrent: int) -> str:
+    """How well the places for trials were used, and by which nodes if there are several."""
+    nodes = [f"{count} on {node}" for node, count in utilisation.by_node().most_common()]
+    where = f"; trials: {', '.join(nodes)}" if len(nodes) > 1 else ""
+    return f"places for {concurrent} trials were busy {utilisation.share(concurrent):.0%} of the time{where}"
+
+
+def _trial_folder(trial: Trial) -> str:
+    return str(trial.config["id"])

@@ -1,0 +1,42 @@
+"""Trials of an earlier study, as a new one's search may learn from them."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from search_spaces.space import Space
+from study.planning.plan import Plan, PlanError
+from study.records.tables import trials_table
+from study.records.trials import FAILED, RUNNING
+
+_KINDS = {"float": float, "int": int, "str": str, "bool": bool}
+
+
+def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
+    """The ended trials of --warm-start whose configuration lies in this plan's space.
+
+    Raises:
+        PlanError: that study is of another space or cohort, or its records cannot be read.
+    """
+    space, settings = plan.space, plan.settings
+    assert isinstance(space, Space)
+    folder = settings.studies / settings.warm_start
+    try:
+        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        other, digest, knobs = study["space"], study["cohort"]["digest"], study["knobs"]
+        rows = trials_table(folder, {name: _KINDS[kind] for name, kind in knobs.items()}).rows
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise PlanError([f"--warm-start: {folder} cannot be read ({type(error).__name__})"]) from error
+    if (other, digest) != (settings.space, plan.cohort.digest):
+        what = "space" if other != settings.space else "cohort"
+        raise PlanError([f"--warm-start: study {settings.warm_start!r} is of another {what}"])
+    others = [name for name in knobs if name not in space.knobs]
+    return [
+        row
+        for row in rows
+        if row["status"] not in (RUNNING, FAILED)
+        and space.contains(row)
+        and all(row.get(name) == value for name, value in space.fixed.items())
+        and all(row[name] is None for name in others)
+    ]

@@ -1,0 +1,245 @@
+"""What a study with evidence leaves behind, and what it does when it is asked again."""
+
+import json
+import shutil
+from itertools import product
+from statistics import fmean, stdev
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from safetensors.numpy import save_file
+from scipy import stats
+
+from study.export import main as export
+from study.records.evidence import EVIDENCE
+
+REFERENCES = ["baseline", "retrained", "retrained-1", "retrained-2"]
+AUCS = ("loss_auc", "dice_auc", "lira_auc", "rmia_auc", "pooled_auc", "probe_auc")
+WITHOUT_TRIAL = {f"pooled_auc{end}" for end in ("", "_low", "_high")}  # draws need a recipe
+
+
+def found_of(done):
+    """Evidence of everything, by id."""
+    columns = ["id", "forget_dice", *EVIDENCE]
+    return pd.concat([done.table(name)[columns] for name in ("references", "trials")]).set_index("id")
+
+
+def details(done, name):
+    return json.loads((done.folder / "evidence" / f"{name}.json").read_text())
+
+
+def mtimes(done):
+    files = [*done.folder.glob("evidence/*"), *done.folder.glob("front/*/*"), *done.cache.glob("references/*/*")]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_references_and_the_front_have_every_column_and_others_none(done):
+    found = found_of(done)
+    assert found.index.tolist()[:4] == REFERENCES
+    examined = [*REFERENCES, done.front]
+    assert found.loc[done.other, list(EVIDENCE)].isna().all()
+    assert found.loc[examined, "evidence"].nunique() == 1
+    assert found.loc[done.front, list(EVIDENCE)].notna().all()
+    assert set(found.columns[found.loc[REFERENCES].isna().all()]) == WITHOUT_TRIAL
+    assert found.loc[REFERENCES, [name for name in EVIDENCE if name not in WITHOUT_TRIAL]].notna().all(axis=None)
+    assert sorted(path.stem for path in (done.folder / "evidence").iterdir()) == sorted(examined)
+    for name in AUCS:
+        chances = found.loc[done.front, [f"{name}_low", name, f"{name}_high"]].tolist()
+        assert chances == sorted(chances)
+        assert all(0 <= chance <= 1 for chance in chances)
+
+
+def test_the_interval_is_that_of_one_more_retrained_network(done):
+    found = found_of(done)
+    for name in [*REFERENCES, done.front]:
+        others = [found.forget_dice[other] for other in REFERENCES[1:] if other != name]
+        half = stats.t.ppf(0.975, len(others) - 1) * stdev(others) * (1 + 1 / len(others)) ** 0.5
+        low, high = fmean(others) - half, fmean(others) + half
+        assert found.loc[name, ["retrained_low", "retrained_high"]].tolist() == pytest.approx([low, high], abs=1e-5)
+        assert found.remembers[name] == (found.forget_dice[name] > high)
+        assert found.over_forgets[name] == (found.forget_dice[name] < low)
+
+
+def test_the_details_are_the_recorded_subjects_and_carry_the_gaps(done):
+    found, subjects = found_of(done), done.table("subjects")
+    for name in [*REFERENCES, done.front]:
+        told = details(done, name)
+        for subset in ("forget", "heldout"):
+            rows = subjects[(subjects.id == name) & (subjects["set"] == subset)].set_index("subject")
+            assert {who: one["dice"] for who, one in told[subset].items()} == pytest.approx(
+                rows.dice.to_dict(), abs=1e-5
+            )
+            for one in told[subset].values():
+                assert one["dice"] == pytest.approx(fmean(one["classes"].values()), abs=1e-6)
+                assert set(one["classes"]) == set(done.record["cohort"]["classes"][1:])
+        assert sorted(told["retrained"]) == sorted({*REFERENCES[1:]} - {name})
+        others = told["retrained"].values()
+        far = [abs(one["dice"] - fmean(o[who]["dice"] for o in others)) for who, one in told["forget"].items()]
+        assert found.subject_gap[name] == pytest.approx(max(far), abs=1e-6)
+        by_class = [
+            abs(
+                fmean(
+                    one["classes"][c] - fmean(o[who]["classes"][c] for o in others)
+                    for who, one in told["forget"].items()
+                )
+            )
+            for c in done.record["cohort"]["classes"][1:]
+        ]
+        assert found.class_gap[name] == pytest.approx(max(by_class), abs=1e-6)
+
+
+@pytest.mark.parametrize(("column", "value", "sign"), [("dice_auc", "dice", 1), ("loss_auc", "loss", -1)])
+def test_an_attack_is_the_chance_that_a_forget_subject_scores_higher(done, column, value, sign):
+    for name in [*REFERENCES, done.front]:
+        told = details(done, name)
+        pairs = list(
+            product(*([sign * one[value] for one in told[subset].values()] for subset in ("forget", "heldout")))
+        )
+        wins = [1.0 if one > other else 0.5 if one == other else 0.0 for one, other in pairs]
+        assert found_of(done)[column][name] == pytest.approx(fmean(wins))
+
+
+def test_the_baseline_remembers_at_once_and_is_compared_with_what_retraining_gives(done):
+    found = found_of(done)
+    assert found.relearn_steps["baseline"] == 0
+    others = found.loc[REFERENCES[1:]]
+    for column in ("relearn_steps", "resurfaced_dice"):
+        assert found[f"{column}_retrained"][done.front] == pytest.approx(others[column].mean())
+    assert found.activation_distance[done.front] > 0
+    assert found.activation_distance_retrained[done.front] == pytest.approx(
+        others.activation_distance.mean(), abs=1e-6
+    )
+
+
+def test_mlflow_has_the_evidence_as_metrics(done):
+    client, found = MlflowClient(f"sqlite:///{done.studies / 'mlflow.db'}"), found_of(done)
+    runs = client.search_runs([client.get_experiment_by_name("noisy_label-medicalnet").experiment_id])
+    runs = {run.data.tags["name"]: run.data.metrics for run in runs}
+    for name in [*REFERENCES, done.front]:
+        numbers = found.loc[name].drop(["evidence", "forget_dice"]).dropna().astype(float)
+        numbers = numbers[numbers.abs() < float("inf")]
+        assert {key: runs[name][f"evidence/{key}"] for key in numbers.index} == pytest.approx(numbers.to_dict())
+    assert not any(key.startswith("evidence/") for key in runs[done.other])
+
+
+def test_the_terminal_tells_verdicts_and_how_far_to_trust_them(done):
+    table = done.output[done.output.index("Evidence") :]
+    for name in [*REFERENCES, done.front]:
+        assert any(line.startswith(name) for line in table.splitlines())
+    assert "compare 2 forget with 2 held-out subjects" in table
+    assert "OPTIMISTIC" not in done.output
+
+
+def test_nobody_is_named_anywhere(done):
+    """Neither in a table, nor in MLflow's database and artifacts, nor in a pickle of Tune."""
+    files = [path for path in done.studies.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "pareto.html", f"{done.front}.json"} <= {path.name for path in files}
+    for path in files:
+        content = path.read_bytes()
+        assert not [name for name in done.people if name.encode() in content or name in str(path)], path
+    assert not [name for name in done.people if name in done.output]
+
+
+def test_asking_again_computes_nothing_and_asking_for_a_trial_examines_that_one_alone(done, tmp_path):
+    mine = done.copied(tmp_path)
+    before, found = mtimes(mine), found_of(mine)
+    code, output = mine.again()
+    assert code == 0
+    assert "fitted" not in output
+    assert output.count("from the cache") == 4
+    assert mtimes(mine) == before
+    pd.testing.assert_frame_equal(found_of(mine), found)
+    pd.testing.assert_frame_equal(mine.table("sequence"), done.table("sequence"))
+
+    code, output = mine.again("--examine", mine.other)
+    assert code == 0
+    later = mtimes(mine)
+    assert {path: later[path] for path in before} == before
+    assert {path.stem for path in later.keys() - before.keys()} == {mine.other}
+    after = found_of(mine)
+    assert after.loc[mine.other, list(EVIDENCE)].notna().all()
+    rest = found.index.drop(mine.other)
+    pd.testing.assert_frame_equal(after.loc[rest], found.loc[rest], check_dtype=False)
+    dice = mine.table("subjects").query("id == @mine.other and set == 'forget'").set_index("subject").dice
+    again = {who: one["dice"] for who, one in details(mine, mine.other)["forget"].items()}
+    assert again == pytest.approx(dice.to_dict(), abs=1e-4)  # its weights were not kept: it ran again
+
+
+def test_an_unknown_trial_is_one_clear_error_before_any_compute(done, tmp_path):
+    mine = done.copied(tmp_path)
+    shutil.rmtree(mine.studies / "s" / "tune")
+    before = {path: path.stat().st_mtime_ns for path in mine.studies.rglob("*")}
+    code, output = mine.again("--examine", f"{mine.front}, nobody,nothing")
+    assert code == 2
+    assert output.splitlines() == ["error: --examine: study 's' has no finished trial nobody, nothing"]
+    assert {path: path.stat().st_mtime_ns for path in mine.studies.rglob("*")} == before
+
+
+def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evidence(done, tmp_path):
+    """A front file that is whole, but of no network of this study; other settings make all evidence due."""
+    mine, before = done.copied(tmp_path), found_of(done)
+    weights = mine.folder / "front" / mine.front / "weights.safetensors"
+    save_file({"nothing": np.zeros(1)}, weights)
+    code, output = mine.again("--shadows", "0", "--forget-draws", "0")
+    assert code == 0
+    (line,) = [line for line in output.splitlines() if "no evidence" in line]
+    assert mine.front in line
+    assert "Pareto front:" in output
+    after = found_of(mine)
+    assert (after.evidence[REFERENCES] != before.evidence[REFERENCES]).all()
+    assert after.lira_auc[REFERENCES].isna().all()
+    assert after.evidence[mine.front] == before.evidence[mine.front]  # still due
+
+
+@pytest.mark.slow
+def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(done, run_of, tmp_path):
+    cohort = done.options[done.options.index("--cohort") + 1]
+    options = ("--space", "noisy_label", "--cohort", cohort, "--name", "s", "--studies", str(tmp_path))
+    options += ("--objective", "unseen", "--forget-count", "1", "--heldout-count", "1", "--references", "1")
+    options += (
+        "--baseline-epochs",
+        "2",
+        "--shadows",
+        "0",
+        "--trials",
+        "1",
+        "--epochs",
+        "1",
+        "--retain-floor",
+        "0.01",
+    )
+    code, output = run_of(done.cache, *options)
+    assert code == 0
+    (warning,) = [line for line in output.splitlines() if line.startswith("OPTIMISTIC")]
+    record = json.loads((tmp_path / "s/study.json").read_text())
+    assert record["selection"]["warnings"] == [warning]
+    assert (
+        record["selection"]["steering_heldout"] == record["selection"]["report_heldout"] == record["split"]["heldout"]
+    )
+    found = pd.read_parquet(tmp_path / "s/trials").iloc[0]
+    assert found.remembers is None or pd.isna(found.remembers)
+    assert pd.isna(found.retrained_low)
+    assert found.evidence
+
+    assert (
+        export(
+            [
+                "--study",
+                "s",
+                "--studies",
+                str(tmp_path),
+                "--to",
+                str(tmp_path / "out"),
+                "--allow-infeasible",
+                "--trial",
+                found.id,
+            ]
+        )
+        == 0
+    )
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert warning in report["warnings"]
+    for page in ("report.html", "README.md"):
+        assert warning in (tmp_path / "out" / page).read_text()

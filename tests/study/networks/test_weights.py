@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import ray
+from safetensors.numpy import load_file
+
+from study.cluster.nodes import nodes
+from study.cluster.shares import Resources, share
+from study.networks.references import fit_digests, fit_networks, reference_fits
+from study.networks.weights import front_weights, recipe_of, trial_weights
+from study.planning.plan import make_plan
+from study.records.settings import parse
+from study.records.tables import trials_table
+from trainables.cohorts.cache import cache_dir
+from trainables.evidence.measurements import metrics_of
+
+
+@pytest.fixture
+def plan(done, tmp_path):
+    """Of a copy of the study."""
+    return make_plan(parse([*done.options, "--studies", str(done.copied(tmp_path).studies)]))
+
+
+@pytest.fixture
+def references(plan):
+    fits = reference_fits(plan)
+    return fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), Resources(1, 1, 0.0), lambda *news: None)
+
+
+def row_of(plan, trial):
+    (row,) = (row for row in trials_table(plan.settings.folder, plan.space.knobs).rows if row["id"] == trial)
+    return row
+
+
+def test_a_recipe_is_what_the_row_tells(plan, references, done):
+    row = {**row_of(plan, done.front), "noise_rate": None}  # as where the strategy does not take a knob
+    recipe = recipe_of(plan, references, row)
+    assert (recipe.strategy, recipe.seed) == ("noisy_label", row["seed"])
+    assert recipe.knobs == {name: row[name] for name in ("lr", "forget_weight", "epochs")}
+    assert recipe.floor_dice == pytest.approx(0.81 * done.record["references"]["baseline"]["retain_dice"])
+
+
+def test_weights_are_those_kept_or_the_same_computed_again(plan, references, done):
+    """A damaged file gives, bit for bit, what it held; a trial that was not kept has its recorded metrics."""
+    kept = front_weights(plan.settings.folder, done.front)
+    first = load_file(kept)
+    assert not front_weights(plan.settings.folder, done.other).exists()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        resources, front, other = share(nodes(), 2), row_of(plan, done.front), row_of(plan, done.other)
+        read = ray.get(trial_weights(plan, references, resources, front))
+        kept.write_bytes(kept.read_bytes()[:1000])
+        again, anew = ray.get([trial_weights(plan, references, resources, row) for row in (front, other)])
+    finally:
+        ray.shutdown()
+    for name, value in first.items():
+        np.testing.assert_array_equal(read[name], value)
+        np.testing.assert_array_equal(again[name], value)
+    sets = {"retain": plan.data.retain, "forget": plan.data.forget, "heldout": plan.data.heldout}
+    found = metrics_of(plan.data, anew, 10, sets)
+    assert found == pytest.approx({name: other[name] for name in found}, abs=1e-4)

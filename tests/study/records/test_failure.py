@@ -1,0 +1,18 @@
+import pytest
+
+from study.records.failure import BAD_INPUT, FAILED, fail
+
+
+@pytest.mark.parametrize(("told", "code"), [({}, 2), ({"code": FAILED}, 1), ({"code": BAD_INPUT}, 2)])
+def test_problems_are_lines_on_standard_error_and_the_exit_code_comes_back(told, code, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    problems = ["--space: [bold]no[/bold] such [/x] space", "a line much longer than the terminal is wide " * 3]
+    assert fail(*problems, **told) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.rstrip() for line in said.err.splitlines()] == [f"error: {line}".rstrip() for line in problems]
+
+
+def test_no_problem_says_nothing(capsys):
+    assert fail() == 2
+    assert capsys.readouterr().err == ""

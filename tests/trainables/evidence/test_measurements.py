@@ -1,0 +1,162 @@
+"""All measurements of a network, of networks that a recipe makes, and a study whose answer is known."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.evidence import Examined, conclude
+from trainables.data import Sets, TrialData
+from trainables.evidence.distance import activation_distance
+from trainables.evidence.measurements import (
+    RecipeOf,
+    examine,
+    metrics_of,
+    network_of,
+    scores_after,
+    scores_of,
+    weights_after,
+)
+from trainables.evidence.relearning import resurfaced_dice, steps_to_relearn
+from trainables.evidence.scores import score
+from trainables.fitting import fit, initial_network, weights_of
+from trainables.recipe import Recipe
+
+STILL = {"lr": 0.0, "epochs": 1, "batch_norm": "frozen"}
+
+
+@pytest.fixture
+def weights(med3d_10):
+    return weights_of(med3d_10())
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def equal_scores(first, second):
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
+
+
+def test_an_examination_is_each_measurement_by_itself(med3d_10, weights, toy):
+    before = copy.deepcopy(weights)
+    other = {**weights, "decoder.6.weight": weights["decoder.6.weight"][::-1].copy()}
+    found = examine(toy, weights, {"itself": weights, "other": other}, 10, 0.0, 1e-3, 5)
+    network = med3d_10()
+    assert equal_scores(found.forget, score(network, toy, toy.forget))
+    assert equal_scores(found.heldout, score(network, toy, toy.heldout))
+    assert found.distances.keys() == {"other"}
+    assert found.distances["other"] == activation_distance(network, network_of(other, 10, 3), toy, toy.forget) > 0
+    assert found.relearn_steps == steps_to_relearn(network, toy, 0.0, 1e-3, 5) == 0
+    assert found.resurfaced_dice == resurfaced_dice(network, toy, 1e-3, 5)
+    assert same(weights, before)
+
+
+def test_scores_and_metrics_of_any_subjects_agree(weights, toy):
+    subset = (*toy.heldout, *toy.forget)
+    found = scores_of(toy, weights, 10, subset)
+    metrics = metrics_of(toy, weights, 10, {"all": subset, "last": subset[-1:]})
+    assert metrics["all_dice"] == pytest.approx(found.dice.mean(), abs=1e-6)
+    assert metrics["last_mae"] == pytest.approx(1 - found.confidence[-1], abs=1e-6)
+
+
+def test_a_recipe_that_moves_nothing_gives_the_network_itself(weights, toy):
+    sets = Sets(toy.retain[:2], toy.forget[:1])
+    recipe = RecipeOf("noisy_label", STILL, 0, 0.0)
+    assert same(weights_after(toy, weights, 10, sets, recipe), weights)
+    found = scores_after(toy, weights, 10, sets, recipe, toy.heldout)
+    assert equal_scores(found, scores_of(toy, weights, 10, toy.heldout))
+
+
+def test_a_recipe_unlearns_the_given_sets_as_the_loop_does(med3d_10, weights, toy):
+    sets = Sets(toy.retain[1:3], toy.retain[3:4])
+    found = weights_after(toy, weights, 10, sets, RecipeOf("finetune", {"epochs": 2, "lr": 1e-3}, 4, 0.0))
+    network = med3d_10()
+    for _ in fit(network, toy, toy.retain[1:3], Recipe(epochs=2, lr=1e-3), 4):
+        pass
+    assert same(found, weights_of(network))
+    assert not same(found, weights)
+
+
+def test_adapters_are_folded_into_a_plain_network(weights, toy):
+    recipe = RecipeOf("finetune", {"epochs": 1, "lr": 1e-2, "lora_rank": 2}, 0, 0.0)
+    sets = Sets(toy.retain[:2], toy.forget)
+    found = weights_after(toy, weights, 10, sets, recipe)
+    assert found.keys() == weights.keys()
+    assert not np.array_equal(found["decoder.3.weight"], weights["decoder.3.weight"])
+    expected = scores_after(toy, weights, 10, sets, recipe, toy.forget)
+    np.testing.assert_allclose(scores_of(toy, found, 10, toy.forget).confidence, expected.confidence, atol=1e-4)
+
+
+def test_a_schedule_that_watches_the_floor_sees_it_in_every_epoch(weights, toy):
+    sets = Sets(toy.retain[:1], toy.forget)
+    knobs = {"epochs": 2, "lr": 1e-3, "forget_schedule": "until_floor"}
+    above, below = (
+        weights_after(toy, weights, 10, sets, RecipeOf("noisy_label", knobs, 0, floor)) for floor in (2.0, -1.0)
+    )
+    assert not same(above, below)  # above every Dice the forget term ends after the first epoch
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A network that learned 12 subjects by heart, and four that never saw six of them, examined.
+
+    A label is the box that the image shows and one at a corner of it, drawn by lot, which only memory can tell.
+    """
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    labels, images = np.zeros((18, 16, 16, 16), np.uint8), rng.normal(0, 0.5, (18, 16, 16, 16))
+    for image, label in zip(images, labels, strict=True):
+        shown = rng.integers(4, 6, 3)
+        hidden = shown + rng.choice([-4, 4], 3)
+        seen, known = (tuple(slice(start, start + 6) for start in box) for box in (shown, hidden))
+        image[seen] += 2
+        label[seen] = label[known] = 1
+    retain, forget, heldout = (tuple((scan,) for scan in range(start, start + 6)) for start in (0, 6, 12))
+    data = TrialData(images.astype(np.float32), labels, retain, forget, heldout, classes=2)
+
+    def fitted(taught, seed, epochs):
+        network = initial_network(10, 2, seed)
+        for _ in fit(network, data, taught, Recipe(epochs=epochs, lr=1e-3, retain_batch=3), seed):
+            pass
+        return weights_of(network)
+
+    retrained = {f"retrained-{seed}": fitted(retain, seed, 32) for seed in (1, 2, 3)}
+    networks = {"baseline": fitted(retain + forget, 0, 24), "further": fitted(retain, 5, 32), **retrained}
+    target = 0.95 * scores_of(data, networks["baseline"], 10, forget).dice.mean()
+    found = {}
+    for name, one in networks.items():
+        measured = examine(data, one, retrained, 10, target, 1e-3, 0)
+        found[name] = Examined(
+            **{**vars(measured), "forget": vars(measured.forget), "heldout": vars(measured.heldout)}
+        )
+    return found
+
+
+def concluded(known, name):
+    return conclude(known[name], {other: one for other, one in known.items() if other[:9] == "retrained"})
+
+
+def test_a_network_that_learned_by_heart_is_told_from_the_retrained_ones(known):
+    found = concluded(known, "baseline")
+    assert found["remembers"] is True
+    assert found["over_forgets"] is False
+    assert found["loss_auc"] > 0.95
+    assert found["dice_auc"] > 0.95
+    assert found["relearn_steps"] == 0
+    assert found["relearn_steps_retrained"] > 4
+    assert found["activation_distance"] > 2 * found["activation_distance_retrained"] > 0
+    assert found["equivalence_p"] > 0.5
+    assert not found["streisand"]
+
+
+def test_a_further_retrained_network_looks_clean(known):
+    found = concluded(known, "further")
+    assert found["remembers"] is False
+    assert found["over_forgets"] is False
+    assert found["relearn_steps"] > 0
+    assert found["loss_auc"] < 0.9
+    assert found["activation_distance"] < 2 * found["activation_distance_retrained"]
+    assert not found["streisand"]
