@@ -19,7 +19,7 @@ from trainables.evidence.measurements import RecipeOf, metrics_of, weights_after
 from trainables.seeds import seed_for
 
 SEQUENTIAL, ONE_SHOT = "sequential", "one-shot"
-"""Each request from the network before; all so far at once from the baseline. Beside them: `RETRAINED` without all."""
+"""Each request from the network before; all so far at once from the baseline. `RETRAINED` never saw them."""
 
 
 def follow_requests(
