@@ -302,7 +302,7 @@ def _ranking(studies: Sequence[StudyData]) -> list[Part]:
 
 
 def _requests(study: StudyData) -> list[Part]:
-    if study.trials.requests.empty:
+    if study.sequence.empty:
         return []
     return [sequence_figure(study, sequence_frame(study)), sequence_markdown(study)]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from study.records.failure import FAILED, fail
+from study.records.failure import FAILED, StudyError, fail
 from study.records.settings import StudySettings, parse
 from study.terminal.interrupts import Interrupts
 
@@ -52,7 +52,7 @@ def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> i
     from study.planning.plan import PlanError, explained, make_plan
     from study.recording.ownership import OwnedError
     from study.search.searcher import StorageError
-    from study.session import StudyError, run_study
+    from study.session import SessionError, run_study
     from study.terminal.summary import print_space
     from trainables.med3d import WeightsError
 
@@ -67,9 +67,9 @@ def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> i
         return 0 if run_study(plan, console, interrupts) else interrupts.exit_code
     except PlanError as error:
         return fail(*error.problems)
-    except (WeightsError, StorageError, OwnedError, ClusterError) as error:
+    except (WeightsError, StorageError, OwnedError, ClusterError, StudyError) as error:
         return fail(*str(error).splitlines())
-    except (FitError, StudyError) as error:
+    except (FitError, SessionError) as error:
         return fail(str(error), code=FAILED)
 
 

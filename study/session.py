@@ -54,7 +54,7 @@ from trainables.unlearning import EpochReport
 _PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
 
-class StudyError(Exception):
+class SessionError(Exception):
     """What keeps a study from going on; its records are complete."""
 
 
@@ -73,7 +73,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
         PlanError: the folder's trials started from another baseline than this session's would.
         OwnedError: another process runs the study.
         ClusterError: the cluster cannot run it.
-        StudyError: the study cannot go on; what it has is on disk.
+        SessionError: the study cannot go on; what it has is on disk.
     """
     settings, folder = plan.settings, plan.settings.folder
     _check_asked(plan)
@@ -93,7 +93,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
             except (OSError, TuneError) as error:
                 if not no_space(str(error)):
                     raise
-                raise StudyError("the disk is full; the same command continues once there is space") from error
+                raise SessionError("the disk is full; the same command continues once there is space") from error
 
 
 def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], console: Console) -> Resources:

@@ -7,6 +7,18 @@ BAD_INPUT, FAILED = 2, 1
 """Exit codes; after a signal it is 128 + the signal's number."""
 
 
+class StudyError(Exception):
+    """What keeps a command from its work, with every problem, a line each.
+
+    Attributes:
+        problems: what is wrong, where, and what to do.
+    """
+
+    def __init__(self, *problems: str):
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 def fail(*problems: str, code: int = BAD_INPUT) -> int:
     """Print problems, one line each, to standard error; returns the exit code."""
     errors = Console(stderr=True)

@@ -9,6 +9,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 
 from study.records.constraints import Constraint, parse
+from study.records.failure import StudyError
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.tables import (
     history_table,
@@ -19,10 +20,6 @@ from study.records.tables import (
 )
 
 _KNOB_TYPES = {kind.__name__: kind for kind in (float, int, str, bool)}
-
-
-class StudyError(Exception):
-    """A folder whose records cannot be read."""
 
 
 class StudyData(NamedTuple):
@@ -143,10 +140,7 @@ def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
 def _tables(folder: Path, knobs: Mapping[str, type], wanted: Collection[str]) -> list[pd.DataFrame]:
     others = (history_table, subjects_table, references_table, sequence_table)
     opened = dict(zip(TABLES, (trials_table(folder, knobs), *(one(folder) for one in others)), strict=True))
-    try:
-        read = {name: opened[name].read() for name in TABLES if name in wanted}
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise StudyError(f"a table of {folder} is damaged: {error}") from error
+    read = {name: opened[name].read() for name in TABLES if name in wanted}
     return [_frame(read.get(name, table.schema.empty_table())) for name, table in opened.items()]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from study.records.metrics import METRICS
 from study.records.reading import StudyError, load_study
-from study.records.tables import JOURNAL, history_table, trials_table
+from study.records.table import JOURNAL
+from study.records.tables import history_table, trials_table
 
 KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
 
@@ -135,7 +136,7 @@ def test_a_damaged_table_is_blamed_and_not_the_record(folder, rows, history, nam
     trials_table(path, KNOBS).merge(), history_table(path).merge()
     (file,) = (path / name).iterdir()
     DAMAGES[damage](file)
-    with pytest.raises(StudyError, match=f"^a table of {path} is damaged: "):
+    with pytest.raises(StudyError, match=f"^{path / name}/.*: damaged"):
         load_study(path)
 
 
@@ -145,7 +146,7 @@ def test_so_is_a_table_whose_newest_rows_are_damaged(folder, rows, history, name
     path = folder(*rows, history=history)
     with (path / name / JOURNAL).open("a", encoding="latin-1") as journal:
         journal.write(f"{line}\n")
-    with pytest.raises(StudyError, match=f"^a table of {path} is damaged: "):
+    with pytest.raises(StudyError, match=f"^{path / name}/.*: damaged"):
         load_study(path)
 
 
