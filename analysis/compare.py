@@ -18,10 +18,10 @@ from analysis.console import verdict
 from analysis.figures import overlay_figure
 from analysis.hypervolume import hypervolume
 from analysis.page import write_page
-from study.records.failure import fail
+from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, StudyError, named_study
+from study.records.reading import StudyData, named_study
 from study.records.trials import given
 
 _METRICS = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention", "retrain_gap")
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         both = named_study(settings.studies, settings.first), named_study(settings.studies, settings.second)
     except StudyError as error:
-        return fail(str(error))
+        return fail(*error.problems, code=error.code)
     for title, rows in (("What differs", differences(*both)), ("What came out", outcomes(*both))):
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
         for header in ("", both[0].name, both[1].name):

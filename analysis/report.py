@@ -28,10 +28,10 @@ from analysis.sensitivity import STEP, sensitivity, sweeps
 from analysis.sequence import sequence_figure, sequence_frame, sequence_markdown
 from analysis.suite import suite_figure, suite_markdown, suite_table
 from study.records.command_lines import sweep_command, trial_command
-from study.records.failure import fail
+from study.records.failure import StudyError, fail
 from study.records.files import replace_file, studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, StudyError, named_study
+from study.records.reading import StudyData, named_study
 from study.records.trials import given
 
 Part: TypeAlias = str | go.Figure
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not found:
             raise StudyError(f"name a study of {settings.studies}")
     except StudyError as error:
-        return fail(str(error))
+        return fail(*error.problems, code=error.code)
     folder = settings.to or settings.studies / found[0].name
     folder.mkdir(parents=True, exist_ok=True)
     write_report(found, folder)

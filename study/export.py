@@ -16,13 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from analysis.erasure import erasure_report, subjects_figure, write_report
-from study.planning.plan import PlanError
 from study.records.command_lines import trial_command
 from study.records.constraints import violations
-from study.records.failure import fail
+from study.records.failure import StudyError, fail
 from study.records.files import replace_file, studies_folder, write_json
 from study.records.front import chosen
-from study.records.reading import StudyData, StudyError, knob_types, named_study
+from study.records.reading import StudyData, knob_types, named_study
 from study.records.tables import trials_table
 from trainables.cache_entries import appearing
 from trainables.med3d import medicalnet_layout
@@ -30,7 +29,7 @@ from trainables.med3d import medicalnet_layout
 _SHORTCUTS = {10: "B", 18: "A", 34: "A", 50: "B"}
 
 
-class ExportError(Exception):
+class ExportError(StudyError):
     """A trial that cannot be exported."""
 
 
@@ -59,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     settings = tyro.cli(ExportSettings, prog="python -m study.export", args=arguments)
     try:
         export(settings, Console())
-    except (ExportError, StudyError, PlanError) as error:
-        return fail(*str(error).splitlines())
+    except StudyError as error:
+        return fail(*error.problems, code=error.code)
     return 0
 
 

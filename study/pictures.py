@@ -18,11 +18,11 @@ from analysis import numbers
 from analysis.page import write_page
 from analysis.slices import mid_slices, slice_through
 from study.networks.weights import Networks, networks_again
-from study.planning.plan import Plan, PlanError
-from study.records.failure import fail
+from study.planning.plan import Plan
+from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import chosen
-from study.records.reading import StudyError, knob_types, named_study
+from study.records.reading import knob_types, named_study
 from study.records.tables import trials_table
 from trainables.cache_entries import appearing
 from trainables.cohorts.grid import Grid
@@ -66,8 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     settings = tyro.cli(PicturesSettings, prog="python -m study.pictures", args=arguments)
     try:
         folder = draw(settings, Console())
-    except (StudyError, PlanError) as error:
-        return fail(*str(error).splitlines())
+    except StudyError as error:
+        return fail(*error.problems, code=error.code)
     Console().print(f"pictures        {plain(str(folder / 'index.html'))}", highlight=False, soft_wrap=True)
     return 0
 

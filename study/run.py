@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from study.records.failure import FAILED, StudyError, fail
+from study.records.failure import StudyError, fail
 from study.records.settings import StudySettings, parse
 from study.terminal.interrupts import Interrupts
 
@@ -37,24 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow(address: str, arguments: list[str]) -> int:
-    from study.cluster.joining import ClusterError
     from study.cluster.remote_driver import follow
 
     try:
         return follow(address, arguments)
-    except ClusterError as error:
-        return fail(str(error))
+    except StudyError as error:
+        return fail(*error.problems, code=error.code)
 
 
 def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> int:
-    from study.cluster.joining import ClusterError
-    from study.networks.references import FitError
     from study.planning.plan import PlanError, explained, make_plan
-    from study.recording.ownership import OwnedError
-    from study.search.searcher import StorageError
-    from study.session import SessionError, run_study
+    from study.session import run_study
     from study.terminal.summary import print_space
-    from trainables.med3d import WeightsError
 
     try:
         if settings.explain:
@@ -65,12 +59,8 @@ def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> i
         if conflict:
             raise PlanError([conflict])
         return 0 if run_study(plan, console, interrupts) else interrupts.exit_code
-    except PlanError as error:
-        return fail(*error.problems)
-    except (WeightsError, StorageError, OwnedError, ClusterError, StudyError) as error:
-        return fail(*str(error).splitlines())
-    except (FitError, SessionError) as error:
-        return fail(str(error), code=FAILED)
+    except StudyError as error:
+        return fail(*error.problems, code=error.code)
 
 
 def _resumed(settings: StudySettings, arguments: list[str]) -> StudySettings:

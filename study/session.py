@@ -34,6 +34,7 @@ from study.recording.ownership import alone
 from study.recording.recorder import Recorder
 from study.recording.revision import revision
 from study.recording.tracker import PARENT, Tracker
+from study.records.failure import HaltedError
 from study.records.files import write_json
 from study.records.reading import load_study
 from study.records.references import BASELINE
@@ -54,10 +55,6 @@ from trainables.unlearning import EpochReport
 _PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
 
-class SessionError(Exception):
-    """What keeps a study from going on; its records are complete."""
-
-
 def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     """Run or continue a study and print its result.
 
@@ -73,7 +70,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
         PlanError: the folder's trials started from another baseline than this session's would.
         OwnedError: another process runs the study.
         ClusterError: the cluster cannot run it.
-        SessionError: the study cannot go on; what it has is on disk.
+        HaltedError: the study cannot go on; what it has is on disk.
     """
     settings, folder = plan.settings, plan.settings.folder
     _check_asked(plan)
@@ -93,7 +90,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
             except (OSError, TuneError) as error:
                 if not no_space(str(error)):
                     raise
-                raise SessionError("the disk is full; the same command continues once there is space") from error
+                raise HaltedError("the disk is full; the same command continues once there is space") from error
 
 
 def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], console: Console) -> Resources:

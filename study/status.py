@@ -19,10 +19,10 @@ from rich.text import Text
 from analysis import numbers
 from analysis.console import best_line, front_table
 from study.recording.ownership import owner
-from study.records.failure import fail
+from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, StudyError, load_study, named_study
+from study.records.reading import StudyData, load_study, named_study
 from study.records.trials import FINISHED, RUNNING
 
 _PAUSE = 2.0
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
                 time.sleep(_PAUSE)
                 live.update(_shown(settings), refresh=True)
     except StudyError as error:
-        return fail(str(error))
+        return fail(*error.problems, code=error.code)
     except KeyboardInterrupt:
         return 0
 

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from study.records.failure import FAILED, fail
+from study.records.failure import FAILED, StudyError, fail
 from study.records.files import studies_folder
 from study.records.settings import StudySettings
 
@@ -37,13 +37,10 @@ class SyncSettings:
 def main(arguments: list[str] | None = None) -> int:
     """Send one study; returns the exit code."""
     settings = tyro.cli(SyncSettings, prog="python -m study.sync", args=arguments)
-    from study.planning.plan import PlanError
-    from study.recording.ownership import OwnedError
-
     try:
         problem = sync(settings, Console())
-    except (PlanError, OwnedError) as error:
-        return fail(*str(error).splitlines())
+    except StudyError as error:
+        return fail(*error.problems, code=error.code)
     return fail(problem, code=FAILED) if problem else 0
 
 
@@ -54,21 +51,17 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
         Why MLflow still lacks something, if it does.
 
     Raises:
-        PlanError: there is no such study.
+        StudyError: there is no such study.
         OwnedError: it is running.
     """
-    from study.planning.plan import PlanError
     from study.recording.ownership import alone
     from study.recording.recorder import Recorder
     from study.recording.tracker import PARENT
-    from study.records.reading import StudyError, knob_types, named_study
+    from study.records.reading import knob_types, named_study
     from study.session import open_tracker, records_of, tags_of, tracking_uri
 
     folder = settings.studies / settings.study
-    try:
-        study = named_study(settings.studies, settings.study)
-    except StudyError as error:
-        raise PlanError([str(error)]) from error
+    study = named_study(settings.studies, settings.study)
     description = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     stored = StudySettings.from_plain({**description["settings"], "studies": settings.studies})
     stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)

@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 from mlflow.server.fastapi_app import app
 
 from analysis.ui.payload import study_payload
+from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.reading import StudyError, load_study
+from study.records.reading import load_study
 
 _STATIC = files("analysis.ui") / "static"
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

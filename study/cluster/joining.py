@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from study.cluster.nodes import Node, machines
 from study.cluster.shares import Resources, share
 from study.cluster.storage import Storage, below
+from study.records.failure import StudyError
 from study.records.settings import StudySettings
 
 _PATIENCE = 10.0
@@ -25,7 +26,7 @@ _SPARE = 1.2
 """How much larger than what trials share an object store should be: results and reports lie in it too."""
 
 
-class ClusterError(Exception):
+class ClusterError(StudyError):
     """A cluster that cannot run the study."""
 
 

@@ -15,14 +15,15 @@ from ray.exceptions import RayError
 from safetensors.numpy import load_file, save_file
 
 from study.cluster.shares import Resources, problem_of
-from study.planning.plan import Plan
+from study.planning.plan import Plan, PlanError
+from study.records.failure import HaltedError
 from study.records.files import digest_of, write_json
 from study.records.references import BASELINE, RETRAINED, retrained_names
 from trainables.cache_entries import cached, caching
 from trainables.data import Subset, TrialData
 from trainables.evaluation import Values
 from trainables.fitting import fit, initial_network, weights_of
-from trainables.med3d import med3d
+from trainables.med3d import WeightsError, med3d
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport
@@ -31,7 +32,7 @@ _VERSION = 3
 """Counts changes of the fit that make cached references stale."""
 
 
-class FitError(Exception):
+class FitError(HaltedError):
     """A reference that could not be fitted."""
 
 
@@ -73,7 +74,11 @@ class Fit(NamedTuple):
 
 
 def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
-    """The digest of each fit: cohort, split, model, recipe, who is taught, seed and initial weights."""
+    """The digest of each fit: cohort, split, model, recipe, who is taught, seed and initial weights.
+
+    Raises:
+        PlanError: the file of --weights cannot be used.
+    """
     common = {
         "version": _VERSION,
         "torch": torch.__version__,
@@ -215,7 +220,10 @@ def reference_fits(plan: Plan) -> dict[str, Fit]:
 
 
 def _initial(plan: Plan, seed: int) -> dict[str, np.ndarray]:
-    return weights_of(initial_network(plan.settings.depth, plan.data.classes, seed, plan.settings.weights))
+    try:
+        return weights_of(initial_network(plan.settings.depth, plan.data.classes, seed, plan.settings.weights))
+    except WeightsError as error:
+        raise PlanError(f"--weights: {error}") from error
 
 
 def _weights_digest(weights: dict[str, np.ndarray]) -> str:

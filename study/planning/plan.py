@@ -18,6 +18,7 @@ from study.planning.pseudonyms import owner_key, pseudonym
 from study.planning.requests import RequestError, read_requests
 from study.records.constraints import Constraint, ConstraintError
 from study.records.constraints import parse as parse_constraint
+from study.records.failure import StudyError
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.settings import StudySettings
 from study.search.samplers import problems as sampler_problems
@@ -30,12 +31,8 @@ from trainables.presets import build
 from trainables.split import Split, split_subjects
 
 
-class PlanError(Exception):
+class PlanError(StudyError):
     """Settings that cannot be run; carries every problem found, one line each."""
-
-    def __init__(self, problems: Sequence[str]):
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,17 @@
 """Deletion requests: the subjects to forget in the order in which they ask for it."""
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from study.records.failure import StudyError
 
-class RequestError(Exception):
-    """A list of requests that cannot be followed; carries every problem found."""
 
-    def __init__(self, problems: Sequence[str]):
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
+class RequestError(StudyError):
+    """A list of requests that cannot be followed."""
 
 
 def read_requests(text: str) -> list[list[str]]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from study.records.failure import StudyError
+
 _PATIENCE = 1.0
 """Seconds to wait for a folder: `owner` holds it for a moment."""
 
 
-class OwnedError(Exception):
+class OwnedError(StudyError):
     """Another process holds the folder."""
 
 

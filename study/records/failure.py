@@ -1,4 +1,6 @@
-"""How the commands tell of what keeps them from their work, and their exit codes."""
+"""What keeps a command from its work: one kind of error, how it is printed, and the exit codes."""
+
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,15 +10,24 @@ BAD_INPUT, FAILED = 2, 1
 
 
 class StudyError(Exception):
-    """What keeps a command from its work, with every problem, a line each.
+    """What a user can mend: wrong options, a damaged record, a cluster that is not there.
 
     Attributes:
-        problems: what is wrong, where, and what to do.
+        problems: every problem, a line each where nothing is pointed at.
+        code: what the command exits with.
     """
 
-    def __init__(self, *problems: str):
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    code = BAD_INPUT
+
+    def __init__(self, problems: str | Sequence[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class HaltedError(StudyError):
+    """A study that has begun and cannot go on; what it has is on disk."""
+
+    code = FAILED
 
 
 def fail(*problems: str, code: int = BAD_INPUT) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from study.records.constraints import Constraint, violations
+from study.records.failure import StudyError
 from study.records.objectives import Objective
-from study.records.reading import StudyError
 from study.records.trials import FINISHED
 
 

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from search_spaces.space import Space
 from study.records.constraints import Constraint, violations
+from study.records.failure import StudyError
 from study.records.objectives import Objective
 from study.records.trials import FAILED, PRUNED, RUNNING, Knob, TrialConfig
 from study.search.samplers import SAMPLERS
@@ -25,7 +26,7 @@ _ID = "id"
 _MOST_REPEATS = 100
 
 
-class StorageError(Exception):
+class StorageError(StudyError):
     """An Optuna storage that cannot hold this study."""
 
 

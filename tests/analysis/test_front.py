@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from study.records.constraints import Constraint
+from study.records.failure import StudyError
 from study.records.front import best_feasible, chosen, mark, pareto_front
 from study.records.objectives import OBJECTIVES
-from study.records.reading import StudyError
 
 GAP = OBJECTIVES["gap"]
 FLOOR = [Constraint("retention", ">=", 0.9)]

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.records.metrics import METRICS
-from study.records.reading import StudyError, load_study
+from study.records.reading import load_study
 from study.records.table import JOURNAL
 from study.records.tables import history_table, trials_table
 

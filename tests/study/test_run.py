@@ -13,11 +13,11 @@ from study import run
 from study.networks.references import FitError
 from study.planning.plan import PlanError, make_plan
 from study.recording.ownership import OwnedError
+from study.records.failure import HaltedError
 from study.records.files import write_json
 from study.records.settings import StudySettings
 from study.search.searcher import StorageError
-from study.session import SessionError, _description
-from trainables.med3d import WeightsError
+from study.session import _description
 
 ROOT = Path(run.__file__).parents[1]
 
@@ -158,8 +158,7 @@ def test_a_wrong_constraint_is_pointed_at(arguments, capsys, planned):
     ("error", "code", "lines"),
     [
         (FitError("the baseline fit diverged in epoch 3"), 1, ["error: the baseline fit diverged in epoch 3"]),
-        (SessionError("the disk is [full]"), 1, ["error: the disk is [full]"]),
-        (WeightsError("weights.pth: no checkpoint"), 2, ["error: weights.pth: no checkpoint"]),
+        (HaltedError("the disk is [full]"), 1, ["error: the disk is [full]"]),
         (StorageError("--optuna-storage: [x] is another's"), 2, ["error: --optuna-storage: [x] is another's"]),
         (OwnedError("study 's' is being run by [x]"), 2, ["error: study 's' is being run by [x]"]),
         (PlanError(["--examine: a", "--warm-start: b"]), 2, ["error: --examine: a", "error: --warm-start: b"]),

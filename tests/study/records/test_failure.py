@@ -1,6 +1,6 @@
 import pytest
 
-from study.records.failure import BAD_INPUT, FAILED, fail
+from study.records.failure import BAD_INPUT, FAILED, HaltedError, StudyError, fail
 
 
 @pytest.mark.parametrize(("told", "code"), [({}, 2), ({"code": FAILED}, 1), ({"code": BAD_INPUT}, 2)])
@@ -16,3 +16,8 @@ def test_problems_are_lines_on_standard_error_and_the_exit_code_comes_back(told,
 def test_no_problem_says_nothing(capsys):
     assert fail() == 2
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_carries_its_problems_and_the_commands_exit_code():
+    assert (StudyError("one").problems, str(StudyError(["one", "two"]))) == (["one"], "one\ntwo")
+    assert (StudyError("").code, HaltedError("").code) == (BAD_INPUT, FAILED)
