@@ -77,7 +77,8 @@ class Unlearning(Iterator[EpochReport]):
 
         Args:
             network: the baseline; changed in place.
-            data: shared arrays and the three sets, on which every report is based.
+            data: shared arrays and the three sets, on which every report is based. Any set may be empty: without a
+                forget scan only the retain term is taught, without a retain scan there is nothing to train.
             strategy: the terms of the loss.
             recipe: the optimisation.
             seed: of all draws.
@@ -95,7 +96,7 @@ class Unlearning(Iterator[EpochReport]):
         self._data, self._strategy, self._recipe = data, strategy, recipe
         self._evaluate_every, self._floor_dice, self._one_by_one = evaluate_every, floor_dice, one_by_one
         images, labels = (shared_tensor(array, self.device) for array in (data.images, data.labels))
-        retain, forget = scans(taught or data.retain), scans(data.forget)
+        retain, forget = scans(data.retain if taught is None else taught), scans(data.forget)
         baseline = Baseline(copy.deepcopy(network), images, retain, shared)
         self._setting = Setting(network, baseline, images, labels, retain, forget, data.classes, seed)
         self._open()
@@ -209,7 +210,7 @@ class Unlearning(Iterator[EpochReport]):
     def _forget_weight(self) -> float:
         """The forget term's weight in this epoch."""
         strategy, last = self._strategy, self._strategy.forget_epochs
-        if strategy.forget is None or (last is not None and self.epoch > last):
+        if strategy.forget is None or not self._setting.forget or (last is not None and self.epoch > last):
             return 0.0
         return strategy.forget_weight * forget_factor(self._recipe, self.epoch, self._retain_dice, self._floor_dice)
 

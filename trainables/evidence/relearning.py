@@ -18,7 +18,9 @@ _BATCH = 4
 
 
 def steps_to_relearn(network: SegmentationNetwork, data: TrialData, target: float, lr: float, seed: int) -> float:
-    """Steps of training on the forget subjects until their Dice is at the target; infinite after `MOST_STEPS`.
+    """Steps of training on the forget subjects until their Dice is at the target.
+
+    Infinite if `MOST_STEPS` were not enough, NaN without forget subjects.
 
     Args:
         network: not changed.
@@ -27,6 +29,8 @@ def steps_to_relearn(network: SegmentationNetwork, data: TrialData, target: floa
         lr: learning rate of AdamW.
         seed: of the order.
     """
+    if not data.forget:
+        return math.nan
     alone = replace(data, retain=data.forget, heldout=(), steering=())
     size = min(_BATCH, len(scans(data.forget)))
     steps = math.ceil(len(scans(data.forget)) / size)

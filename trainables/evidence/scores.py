@@ -1,10 +1,11 @@
 """How well a network does on single subjects, as attacks on membership see it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainables.data import Subset, TrialData
 from trainables.device import mixed_precision, shared_tensor
@@ -16,7 +17,7 @@ from trainables.metrics.mae import mae
 
 @dataclass(frozen=True)
 class Scores:
-    """One value per subject, the mean over its scans.
+    """One value per subject, the mean over its scans. Without subjects all arrays are empty, E is then 0.
 
     Attributes:
         dice: (N,) mean over the foreground classes, NaN where undefined.
@@ -36,31 +37,33 @@ class Scores:
 @torch.no_grad()
 def score(network: SegmentationNetwork, data: TrialData, subset: Subset) -> Scores:
     """The scores of a set's subjects, the network in evaluation mode and on its own device."""
+    if not subset:
+        nobody = np.zeros(0)
+        return Scores(nobody, np.zeros((0, data.classes - 1)), nobody, nobody, np.zeros((0, 0)))
     network.eval()
     device = next(network.parameters()).device
     images, labels = shared_tensor(data.images, device), shared_tensor(data.labels, device)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__dataclass_fields__}
-    for subject in subset:
-        scans = []
-        for scan in subject:
-            with mixed_precision(device):
-                features = network.encoder(images[[scan]].unsqueeze(1))
-                logits = upsample(network.decoder(features), images.shape[1:]).float()
-            p, truth = logits.softmax(1), labels[[scan]]
-            scans.append(
-                {
-                    "class_dice": dice_by_class(p, truth)[0].cpu().numpy(),
-                    "cross_entropy": cross_entropy(logits, truth).item(),
-                    "confidence": 1 - mae(p, truth).item(),
-                    "features": features.float().mean((2, 3, 4))[0].cpu().numpy(),
-                }
-            )
-        for name in ("class_dice", "features"):
-            found[name].append(nanmean(np.stack([scan[name] for scan in scans]), 0))
-        for name in ("cross_entropy", "confidence"):
-            found[name].append(np.array(fmean(scan[name] for scan in scans)))
-        found["dice"].append(nanmean(np.array([nanmean(scan["class_dice"], 0) for scan in scans]), 0))
-    return Scores(**{name: np.array(values) for name, values in found.items()})
+    subjects = [_score_subject(network, images, labels, scans) for scans in subset]
+    return Scores(**{name: np.stack([subject[name] for subject in subjects]) for name in subjects[0]})
+
+
+def _score_subject(
+    network: SegmentationNetwork, images: Tensor, labels: Tensor, scans: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """The fields of `Scores` for one subject."""
+    by_scan: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__dataclass_fields__}
+    for scan in scans:
+        with mixed_precision(images.device):
+            features = network.encoder(images[[scan]].unsqueeze(1))
+            logits = upsample(network.decoder(features), images.shape[1:]).float()
+        probabilities, truth = logits.softmax(1), labels[[scan]]
+        class_dice = dice_by_class(probabilities, truth)[0].cpu().numpy()
+        by_scan["dice"].append(nanmean(class_dice, 0))
+        by_scan["class_dice"].append(class_dice)
+        by_scan["cross_entropy"].append(np.array(cross_entropy(logits, truth).item()))
+        by_scan["confidence"].append(np.array(1 - mae(probabilities, truth).item()))
+        by_scan["features"].append(features.float().mean((2, 3, 4))[0].cpu().numpy())
+    return {name: nanmean(np.stack(values), 0) for name, values in by_scan.items()}
 
 
 def nanmean(values: np.ndarray, axis: int) -> np.ndarray:
