@@ -1,7 +1,6 @@
 """`python -m study.export`: the unlearned network of a study, with its model card and erasure report."""
 
 import contextlib
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from study.records.files import replace_file, studies_folder, write_json
 from study.records.front import chosen
 from study.records.reading import StudyData, knob_types, named_study
 from study.records.tables import trials_table
-from trainables.cache_entries import appearing
+from trainables.cache_entries import appearing, file_sha256
 from trainables.med3d import medicalnet_layout
 
 _SHORTCUTS = {10: "B", 18: "A", 34: "A", 50: "B"}
@@ -83,7 +82,7 @@ def export(settings: ExportSettings, console: Console) -> None:
         torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, made / "model.pth")
         write_json(made / "preprocessing.json", _preprocessing(record))
         report = erasure_report(study, row)
-        report["hashes"] = {name: _sha256(made / name) for name in ("model.safetensors", "model.pth")}
+        report["hashes"] = {name: file_sha256(made / name) for name in ("model.safetensors", "model.pth")}
         report["hashes"]["cohort"] = record["cohort"]["digest"]
         report["command"] = trial_command(record, row)
         write_report(report, subjects_figure(study, row["id"], int(row["epochs_done"])), made)
@@ -173,10 +172,6 @@ encoder.load_state_dict({{name: value for name, value in state.items() if not na
 {report["command"]}
 ```
 """
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

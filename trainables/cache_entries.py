@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _SUMS = ".sums.json"
+_CHUNK = 2**20
+
+_verified: dict[Path, dict[str, tuple[int, int]]] = {}
+"""Entries that this process has found intact, and the size and time of change of their files then."""
 
 
 @contextmanager
@@ -40,19 +44,42 @@ def caching(folder: Path) -> Iterator[Path]:
 
 
 def cached(folder: Path) -> bool:
-    """Whether a cache entry is there and as it was written; a damaged one is removed, with a warning."""
+    """Whether a cache entry is there and as it was written; a damaged one is removed, with a warning.
+
+    A process reads an entry's files through once, and again only if one of them has changed in size or time: a trial
+    need not hash gigabytes that the trial before it has hashed.
+    """
     if not folder.is_dir():
         return False
     try:
+        state = {name: (file.stat().st_size, file.stat().st_mtime_ns) for name, file in _files(folder).items()}
+        if _verified.get(folder.absolute()) == state:
+            return True
         intact = json.loads((folder / _SUMS).read_text(encoding="utf-8")) == _sums(folder)
     except (OSError, ValueError):
         intact = False
     if not intact:
         logging.getLogger(__name__).warning("the cache entry %s is damaged and is made again", folder)
         shutil.rmtree(folder)
+    else:
+        _verified[folder.absolute()] = state
     return intact
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file in hex digits, a piece of it in memory at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _sums(folder: Path) -> dict[str, str]:
+    return {name: file_sha256(file) for name, file in _files(folder).items()}
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files of an entry by their paths within it, but for the one that holds their sums."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SUMS)
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {str(file.relative_to(folder)): file for file in files}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_dir
 
-from trainables.cache_entries import cached, caching
+from trainables.cache_entries import cached, caching, file_sha256
 from trainables.cohorts.checks import cohort_problems, inspect_scan
 from trainables.cohorts.cohort import Cohort, CohortError, Listing
 from trainables.cohorts.grid import prepare_scan, study_grid
@@ -76,7 +76,7 @@ def cohort_digest(listing: Listing, label_map: LabelMap | None, shape: tuple[int
 
 
 def _file_hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
+    return file_sha256(file) if file.is_file() else "missing"
 
 
 def _build(folder: Path, listing: Listing, label_map: LabelMap | None, shape: tuple[int, int, int] | None) -> None:

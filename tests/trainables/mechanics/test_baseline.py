@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from trainables import cache_entries
+from trainables.cache_entries import file_sha256
 from trainables.data import scans
 from trainables.mechanics.baseline import Baseline
 
@@ -110,6 +112,15 @@ def test_a_second_baseline_maps_what_the_first_has_stored(build, tmp_path):
     assert (found.mean, found.variance) == (expected.mean, expected.variance)
     second.features([0])[:] = 0  # a batch is a copy
     assert np.array_equal(found.values, expected.values)
+
+
+def test_of_many_trials_in_a_process_one_hashes_what_all_map(build, tmp_path, monkeypatch):
+    build(tmp_path / "abc")[0].retain_features  # noqa: B018
+    hashed = []
+    monkeypatch.setattr(cache_entries, "file_sha256", lambda file: hashed.append(file.name) or file_sha256(file))
+    for _ in range(3):
+        build(tmp_path / "abc")[0].retain_features  # noqa: B018
+    assert sorted(hashed) == ["features.npy", "moments.json"]
 
 
 def test_another_folder_is_computed_anew(build, tmp_path):
