@@ -16,7 +16,7 @@ from analysis.intervals import COLUMNS, metric_intervals, values_after, with_bou
 from analysis.page import markdown_table, write_page
 from analysis.ranking import paired_tests
 from analysis.style import BLUE, GREEN, VERMILLION, blank
-from study.records.files import replace_file
+from study.records.files import in_file_names, replace_file
 from study.records.reading import StudyData
 from study.records.references import BASELINE, RETRAINED
 from study.records.trials import RUNNING
@@ -81,9 +81,10 @@ def write_suite(study: StudyData, folder: Path) -> None:
     """Write `<space>_table.csv`, `.md` and `.html`, and `<space>_tests.csv`."""
     table, tests = suite_table(study), suite_tests(study)
     shown = _readable(table)
-    csv, markdown, html = (folder / f"{study.space}_table.{kind}" for kind in ("csv", "md", "html"))
+    name = in_file_names(study.space)
+    csv, markdown, html = (folder / f"{name}_table.{kind}" for kind in ("csv", "md", "html"))
     replace_file(csv, lambda path: table.to_csv(path, index=False))
-    replace_file(folder / f"{study.space}_tests.csv", lambda path: tests.to_csv(path, index=False))
+    replace_file(folder / f"{name}_tests.csv", lambda path: tests.to_csv(path, index=False))
     replace_file(markdown, lambda path: path.write_text(suite_markdown(study), encoding="utf-8"))
     figure = suite_figure(study, table)
     below = f"<p>{escape(_note(study))}</p>\n{shown.to_html(index=False, border=0, justify='left')}"

@@ -4,20 +4,14 @@ import ast
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib import import_module
 from itertools import product
-from pathlib import Path
-from pkgutil import iter_modules
 from statistics import fmean
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-import search_spaces
-from trainables import strategies
 from trainables.recipe import Recipe
-
-_NOT_SPACES = {"space", "narrowing"}
+from trainables.registry import STRATEGIES, Registry
 
 _COUNTED = 100_000
 
@@ -38,7 +32,7 @@ class Space:
     """What a study searches.
 
     Attributes:
-        strategy: file name of the preset in trainables/strategies.
+        strategy: its name: a file in trainables/strategies, one of an installed package, or `package.module:name`.
         domains: knob -> distribution; a knob is a keyword of the preset or a field of the recipe, and `epochs`
             (whole numbers) is always one of them, or fixed.
         conditions: knob -> other knob -> the values of the other at which the first is searched; where one of them
@@ -182,7 +176,7 @@ class Entry:
     """A fixed recipe of a suite.
 
     Attributes:
-        strategy: file name of the preset in trainables/strategies.
+        strategy: its name, as that of a space.
         knobs: its values; `epochs` is the suite's longest horizon.
         published: horizon in epochs -> the published point.
     """
@@ -232,34 +226,36 @@ def knobs_of(strategy: str) -> tuple[str, ...]:
     Raises:
         ValueError: for a strategy that does not exist, with those that do.
     """
-    folder = Path(next(iter(strategies.__path__)))
-    presets = _modules(strategies.__path__)
-    if strategy not in presets:
-        raise ValueError(f"no strategy {strategy!r} in trainables/strategies; there are {presets}")
-    tree = ast.parse((folder / f"{strategy}.py").read_text())
-    found = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == strategy)
-    preset = next(found, None)
+    text, name = STRATEGIES.source(strategy)
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(f"strategy {strategy!r}: its module cannot be read ({error})") from error
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    preset = next(functions, None)
     if preset is None:
-        raise ValueError(f"trainables/strategies/{strategy}.py has no function {strategy!r}")
+        raise ValueError(f"strategy {strategy!r}: its module defines no function {name!r}")
     arguments = [*preset.args.args, *preset.args.kwonlyargs]
     return (*(argument.arg for argument in arguments), *(recipe.name for recipe in fields(Recipe)))
 
 
+SPACES = Registry(
+    "search space", "search_spaces", "lethe.spaces", (Space, Suite), "SPACE", frozenset({"space", "narrowing"})
+)
+
+
 def names() -> list[str]:
-    """Every search space and suite there is."""
-    return [name for name in _modules(search_spaces.__path__) if name not in _NOT_SPACES]
+    """Every search space and suite that has a name."""
+    return SPACES.names()
 
 
 def load(name: str) -> Space | Suite:
-    """The SPACE of search_spaces/<name>.py.
+    """A search space or a suite, by its name or as `package.module:NAME`.
 
     Raises:
-        ValueError: for a name that does not exist, with those that do.
+        ValueError: for one that does not exist, with those that do, or cannot be imported.
     """
-    if name not in names():
-        raise ValueError(f"no search space {name!r}; there are: {', '.join(names())}")
-    space = import_module(f"{search_spaces.__name__}.{name}").SPACE
-    assert isinstance(space, Space | Suite)
+    space: Space | Suite = SPACES.load(name)
     return space
 
 
@@ -268,10 +264,6 @@ def _check_knobs(strategy: str, given: Iterable[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"strategy {strategy!r} has no knobs {unknown}; it has {sorted(known)}")
-
-
-def _modules(path: "list[str]") -> list[str]:
-    return sorted(module.name for module in iter_modules(path))
 
 
 def _values(domain: BaseDistribution) -> Sequence[Any] | None:

@@ -1,31 +1,33 @@
 """From names and plain values to a strategy and a recipe."""
 
 from dataclasses import fields
-from importlib import import_module
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from trainables import strategies
 from trainables.mechanics.strategy import Strategy
 from trainables.recipe import Recipe
+from trainables.registry import STRATEGIES
 
 
 def build(strategy: str, knobs: dict[str, Any]) -> tuple[Strategy, Recipe]:
     """The strategy and the recipe that these knobs describe.
 
     Raises:
-        ValueError: for a value that a knob cannot have.
+        ValueError: for a strategy that is not there, or is none, and for a value that a knob cannot have.
     """
-    preset = getattr(import_module(f"{strategies.__name__}.{strategy}"), strategy)
+    preset = STRATEGIES.load(strategy)
     recipe_names = {field.name for field in fields(Recipe)}
     settings = {name: value for name, value in knobs.items() if name in recipe_names}
     choices = {name: value for name, value in knobs.items() if name not in recipe_names}
     try:
         checked: Any = validate_call(config=ConfigDict(strict=True))(preset)
-        return checked(**choices), Recipe(**settings)
+        made, recipe = checked(**choices), Recipe(**settings)
     except ValidationError as error:
         raise ValueError("; ".join(_told(problem) for problem in error.errors())) from error
+    if not isinstance(made, Strategy):
+        raise ValueError(f"strategy {strategy!r} makes no Strategy but a {type(made).__name__}")
+    return made, recipe
 
 
 def _told(problem: Any) -> str:

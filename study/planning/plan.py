@@ -159,8 +159,6 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
     problems = []
     if not settings.space:
         problems.append(f"--space is missing: name what to search, one of {', '.join(spaces.names())}")
-    elif settings.space not in spaces.names():
-        problems.append(f"--space: no search space {settings.space!r}; there are {', '.join(spaces.names())}")
     else:
         problems += _space_problems(settings)
     if settings.depth not in DEPTHS:
@@ -238,7 +236,10 @@ def check(settings: StudySettings) -> tuple[int, int, int] | None:
 
 def _space_problems(settings: StudySettings) -> list[str]:
     """What is wrong with the options that change the space, or how it is searched."""
-    suite = isinstance(spaces.load(settings.space), Suite)
+    try:
+        suite = isinstance(spaces.load(settings.space), Suite)
+    except ValueError as error:
+        return [f"--space: {error}"]
     defaults = StudySettings()
     searching = ("knobs", "epochs", "sampler", "enqueue", "warm_start", "early_stopping", "grace", "optuna_storage")
     needless = {**dict.fromkeys(searching, suite), **dict.fromkeys(("horizons", "seeds"), not suite)}

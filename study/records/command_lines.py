@@ -25,7 +25,7 @@ def trial_command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """
     if record["suite"]:
         return _command([], record["settings"], _APART)
-    words = [f"--space {row['strategy']}", "--trials 1"]
+    words = [f"--space {record['settings']['space']}", "--trials 1"]
     words += [_set(name, str(row[name])) for name in record["knobs"] if given(row[name])]
     return _command(words, record["settings"], _APART | _SEARCH)
 
@@ -39,7 +39,7 @@ def sweep_command(record: Mapping[str, Any], row: Mapping[str, Any], knob: str, 
         knob: to sweep.
         values: of the knob.
     """
-    words = [f"--space {row['strategy']}", "--sampler grid", f"--trials {len(values)}"]
+    words = [f"--space {record['settings']['space']}", "--sampler grid", f"--trials {len(values)}"]
     for name in record["knobs"]:
         if name == knob:
             words.append(_set(name, "|".join(map(str, values))))

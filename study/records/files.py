@@ -22,6 +22,11 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def in_file_names(name: str) -> str:
+    """A name as files have it, which `package.module:name` is not."""
+    return name.replace(":", ".")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file so that a reader never sees half of it."""
     replace_file(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n"))

@@ -9,7 +9,7 @@ import tyro
 
 from study.records.constraints import Constraint
 from study.records.constraints import parse as parse_constraint
-from study.records.files import digest_of, studies_folder
+from study.records.files import digest_of, in_file_names, studies_folder
 
 SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "grid", "qmc"]
 
@@ -144,12 +144,12 @@ class StudySettings:
     def study_name(self) -> str:
         """The given name, or one that the same settings always give."""
         kind = self.cohort.partition(":")[0]
-        return self.name or f"{self.space}-{kind}-{digest_of(self.computed)[:6]}"
+        return self.name or f"{in_file_names(self.space)}-{kind}-{digest_of(self.computed)[:6]}"
 
     @property
     def family(self) -> str:
         """Studies of one space on one kind of cohort share an MLflow experiment."""
-        return f"{self.space}-{self.cohort.partition(':')[0]}"
+        return f"{in_file_names(self.space)}-{self.cohort.partition(':')[0]}"
 
     @property
     def folder(self) -> Path:

@@ -22,7 +22,7 @@ from study.cluster.nodes import Node
 from study.cluster.shares import Resources
 from study.planning.plan import Plan
 from study.planning.steering import selection
-from study.records.files import studies_folder
+from study.records.files import in_file_names, studies_folder
 from study.records.front import best_feasible
 from study.records.reading import load_study
 from study.records.settings import StudySettings
@@ -188,7 +188,8 @@ def print_result(
         )
     resume = f"python -m study.run --resume {name}"
     if not isinstance(plan.space, Space):
-        say(f"table           {escape(str(settings.folder / f'{settings.space}_table'))}.{{md,csv,html}}")
+        table = settings.folder / f"{in_file_names(settings.space)}_table"
+        say(f"table           {escape(str(table))}.{{md,csv,html}}")
     say(f"Pareto front    {escape(str(settings.folder / 'pareto.html'))}")
     served = uri.startswith(("http://", "https://"))
     database = f" --tracking-uri {shlex.quote(uri)}" if settings.tracking_uri else ""

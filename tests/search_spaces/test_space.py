@@ -163,7 +163,7 @@ def test_an_unknown_knob_is_refused_with_those_there_are(knob):
 def test_an_unknown_strategy_is_refused_with_those_there_are(strategy):
     with pytest.raises(ValueError, match=f"no strategy '{strategy}'") as caught:
         Space(strategy, {"epochs": EPOCHS})
-    assert all(f"'{name}'" in str(caught.value) for name in modules("trainables/strategies"))
+    assert all(name in str(caught.value) for name in modules("trainables/strategies"))
 
 
 @pytest.mark.parametrize("domain", [None, FloatDistribution(5, 20), CategoricalDistribution(("5", "20"))], ids=str)

@@ -68,7 +68,7 @@ def test_what_preset_or_recipe_refuse_is_refused(name, knobs, problem):
 
 
 def test_a_strategy_that_is_not_there():
-    with pytest.raises(ModuleNotFoundError, match="noisy_labels"):
+    with pytest.raises(ValueError, match="no strategy 'noisy_labels'"):
         build("noisy_labels", {})
 
 

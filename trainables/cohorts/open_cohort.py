@@ -1,23 +1,28 @@
 """From the words of a command line to a cohort: `KIND:PATH` and its label map, groups and shape."""
 
-import importlib
-import pkgutil
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.cohorts import readers
 from trainables.cohorts.cache import load_cohort
-from trainables.cohorts.cohort import Cohort, CohortError
+from trainables.cohorts.cohort import Cohort, CohortError, Listing
 from trainables.cohorts.groups import regroup
 from trainables.cohorts.label_map import read_label_map
+from trainables.registry import READERS
 
 SMALLEST = 8
 """Voxels along the shortest side of a grid: the network's output stride."""
 
 
-def kinds() -> tuple[str, ...]:
-    """The layouts that can be read: one file each in readers/."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(readers.__path__)))
+_KIND = re.compile(r"\w+(?:\.\w+)+:\w+|[^:]*")
+"""A name, or `package.module:function`."""
+
+
+def kind_and_path(spec: str) -> tuple[str, str]:
+    """The two parts of `KIND:PATH`, where KIND may be `package.module:function`."""
+    kind = _KIND.match(spec)
+    assert kind is not None  # every text begins so
+    return kind[0], spec[kind.end() :].removeprefix(":")
 
 
 def open_cohort(
@@ -32,7 +37,8 @@ def open_cohort(
     """Reads, regroups, checks and preprocesses a cohort, or takes it from the cache.
 
     Args:
-        spec: `KIND:PATH`, where KIND is one of `kinds()`; `phantom` alone is the default phantom.
+        spec: `KIND:PATH`, where KIND is a reader's name or `package.module:function`; `phantom` alone is the default
+            phantom.
         contrast: which image of each scan; the layout's default without it.
         label_map: CSV with columns from,to,name.
         groups: CSV with columns scan,subject.
@@ -42,10 +48,14 @@ def open_cohort(
     Raises:
         CohortError: with every problem found.
     """
-    kind, _, path = spec.partition(":")
-    if kind not in kinds():
-        raise CohortError([f"{spec!r}: KIND:PATH is needed, with KIND one of {', '.join(kinds())}"])
-    listing = importlib.import_module(f"{readers.__name__}.{kind}").read(Path(path).expanduser(), contrast)
+    kind, path = kind_and_path(spec)
+    try:
+        read = READERS.load(kind)
+    except ValueError as error:
+        raise CohortError([f"{spec!r}: KIND:PATH is needed; {error}"]) from error
+    listing = read(Path(path).expanduser(), contrast)
+    if not isinstance(listing, Listing):
+        raise CohortError([f"{spec!r}: the reader {kind!r} returns no Listing but a {type(listing).__name__}"])
     if groups:
         listing = regroup(listing, groups)
     if shape and min(shape) < SMALLEST:

@@ -5,7 +5,8 @@ import pytest
 
 from trainables.cohorts import readers
 from trainables.cohorts.cohort import IGNORED, CohortError
-from trainables.cohorts.open_cohort import kinds, open_cohort
+from trainables.cohorts.open_cohort import kind_and_path, open_cohort
+from trainables.registry import READERS
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def csv(path, *lines):
 
 
 def test_every_reader_is_a_kind():
-    assert set(kinds()) == {file.stem for file in Path(readers.__path__[0]).glob("[!_]*.py")}
-    assert {"mrbrains18", "decathlon", "bids", "medicalnet", "phantom"} <= set(kinds())
+    assert set(READERS.names()) == {file.stem for file in Path(readers.__path__[0]).glob("[!_]*.py")}
+    assert {"mrbrains18", "decathlon", "bids", "medicalnet", "phantom"} <= set(READERS.names())
 
 
 def test_a_cohort_with_all_defaults(opened):
@@ -62,7 +63,7 @@ def test_label_map_groups_and_shape_take_part(opened, tmp_path):
 def test_an_unknown_kind_lists_the_known_ones(opened, spec):
     (line,) = problems(opened, spec)
     assert repr(spec) in line
-    assert all(kind in line for kind in kinds())
+    assert all(kind in line for kind in READERS.names())
 
 
 def test_everything_wrong_is_said_at_once(opened, listed, tmp_path):
@@ -97,3 +98,38 @@ def test_a_tilde_is_the_home_folder(opened, listed, monkeypatch):
     file = listed(4)
     monkeypatch.setenv("HOME", str(file.parent))
     assert opened("medicalnet:~/list.txt").digest == opened(f"medicalnet:{file}").digest
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("bids:/data/a:b", ("bids", "/data/a:b")),
+        ("phantom", ("phantom", "")),
+        ("my.readers:read:/data/a:b", ("my.readers:read", "/data/a:b")),
+        ("my.readers:read", ("my.readers:read", "")),
+        ("bids:c:/data", ("bids", "c:/data")),
+        ("/data.d/x:y:z", ("/data.d/x", "y:z")),
+    ],
+)
+def test_kind_and_path_are_told_apart(spec, parts):
+    assert kind_and_path(spec) == parts
+
+
+def test_a_reader_of_another_package_is_named_by_its_address(opened, listed):
+    module = "trainables.cohorts.readers.medicalnet:read"
+    assert opened(f"{module}:{listed(4)}").digest == opened(f"medicalnet:{listed(4)}").digest
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("my.readers:read:x", "reader 'my.readers:read': my.readers cannot be imported (ModuleNotFoundError"),
+        ("lists.none:read:x", "the reader 'lists.none:read' returns no Listing but a list"),
+    ],
+)
+def test_a_reader_that_is_none_is_refused(opened, spec, reason, tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/none.py").write_text("def read(path, contrast=None):\n    return [path]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (line,) = problems(opened, spec)
+    assert reason in line
