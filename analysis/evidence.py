@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis import membership
-from analysis.statistics import LEVEL, equivalence, lower, prediction_interval
+from analysis.statistics import membership
+from analysis.statistics.significance import LEVEL, equivalence, lower, prediction_interval
 
 Scores = Mapping[str, np.ndarray]
 """Of N subjects: `dice` (N,), `class_dice` (N, C - 1), `cross_entropy` (N,), `confidence` (N,), `features` (N, E)."""

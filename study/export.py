@@ -14,7 +14,8 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from analysis.erasure import erasure_report, subjects_figure, write_report
+from analysis.figures.subjects import subjects_figure
+from analysis.reports.erasure import erasure_report, write_report
 from study.records.command_lines import trial_command
 from study.records.constraints import violations
 from study.records.failure import StudyError, fail

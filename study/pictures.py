@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape as plain
 
 from analysis import numbers
-from analysis.page import write_page
-from analysis.slices import mid_slices, slice_through
+from analysis.figures.slices import mid_slices, slice_through
+from analysis.reports.page import write_page
 from study.networks.weights import Networks, networks_again
 from study.planning.plan import Plan
 from study.records.failure import StudyError, fail

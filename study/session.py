@@ -16,9 +16,9 @@ from ray.tune import TuneError
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.figures import write_pareto
-from analysis.sequence import write_sequence
-from analysis.suite import write_suite
+from analysis.reports.front_page import write_pareto
+from analysis.reports.requests import write_requests
+from analysis.reports.suite import write_suite
 from search_spaces.space import Space, Suite
 from study.cluster.costs import MemoryShortage, duration, measured_costs, packed
 from study.cluster.head_loss import watched_head
@@ -155,8 +155,8 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
     write_pareto(written, folder / "pareto.html")
     if plan.horizons and recorder.ended_trials:
         write_suite(written, folder)
-    if len(written.sequence):
-        write_sequence(written, folder)
+    if len(written.requests):
+        write_requests(written, folder)
     recorder.result(records_of(folder), complete)
     tracker.close()
     if settings.evidence:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import numbers
-from analysis.console import best_line, front_table
+from analysis.reports.terminal_tables import best_line, front_table
 from study.recording.ownership import owner
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder

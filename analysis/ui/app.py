@@ -124,7 +124,7 @@ def _payload(folder: Path, state: str) -> bytes:
 
 @lru_cache(8)
 def _importance(folder: Path, state: str) -> bytes:
-    from analysis.importance import PED_ANOVA, importance  # Optuna takes a moment to import
+    from analysis.statistics.importance import PED_ANOVA, importance  # Optuna takes a moment to import
 
     return json.dumps(importance(load_study(folder, ("trials",)), PED_ANOVA)).encode()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.hypervolume import hypervolume
+from analysis.statistics.hypervolume import hypervolume
 from study.records.evidence import EVIDENCE
 from study.records.front import best_feasible
 from study.records.metrics import METRICS

@@ -9,7 +9,7 @@ import ray
 from rich.markup import escape
 
 from analysis.evidence import Examined, conclude
-from analysis.membership import comparisons
+from analysis.statistics.membership import comparisons
 from study.cluster.shares import Resources, problem_of
 from study.evidence.shadows import other_forget_set, shadow_fits, shadow_split, worlds
 from study.networks.references import Fit, FitError, Listener, Reference, fit_digests, fit_networks

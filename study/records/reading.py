@@ -14,7 +14,7 @@ from study.records.objectives import OBJECTIVES, Objective
 from study.records.tables import (
     history_table,
     references_table,
-    sequence_table,
+    requests_table,
     subjects_table,
     trials_table,
 )
@@ -39,7 +39,7 @@ class StudyData(NamedTuple):
         subjects: one row per trial or reference, epoch and subject: of trials that have ended after their last epoch
             and, in a suite, after each horizon.
         references: `baseline`, `retrained`, `retrained-1`, ... -> metric -> value.
-        sequence: one row per step of the deletion requests, method, set and metric; empty without any.
+        requests: one row per step of the deletion requests, method, set and metric; empty without any.
         selection: what steered the search and what the evidence reports, as study.planning.steering has it.
         evidence: one row per reference with its evidence; the trials' own is in `trials`.
         published: `retain_dice`, `forget_dice` and `source` of the paper's result, or empty.
@@ -60,7 +60,7 @@ class StudyData(NamedTuple):
     history: pd.DataFrame
     subjects: pd.DataFrame
     references: dict[str, dict[str, float]]
-    sequence: pd.DataFrame
+    requests: pd.DataFrame
     selection: dict[str, Any]
     evidence: pd.DataFrame
     published: dict[str, Any]
@@ -70,7 +70,7 @@ class StudyData(NamedTuple):
     domains: dict[str, Any]
 
 
-TABLES = ("trials", "history", "subjects", "references", "sequence")
+TABLES = ("trials", "history", "subjects", "references", "requests")
 """The tables of a study."""
 
 
@@ -94,7 +94,7 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
     try:
         knobs = study["knobs"]
         types = knob_types(knobs)
-        trials, history, subjects, evidence, sequence = _tables(folder, types, tables)
+        trials, history, subjects, evidence, requests = _tables(folder, types, tables)
         return StudyData(
             record=study,
             name=study["name"],
@@ -107,7 +107,7 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
             history=history,
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
             subjects=subjects,
-            sequence=sequence,
+            requests=requests,
             selection=study["selection"],
             evidence=evidence,
             published=study["published"],
@@ -138,7 +138,7 @@ def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
 
 
 def _tables(folder: Path, knobs: Mapping[str, type], wanted: Collection[str]) -> list[pd.DataFrame]:
-    others = (history_table, subjects_table, references_table, sequence_table)
+    others = (history_table, subjects_table, references_table, requests_table)
     opened = dict(zip(TABLES, (trials_table(folder, knobs), *(one(folder) for one in others)), strict=True))
     read = {name: opened[name].read() for name in TABLES if name in wanted}
     return [_frame(read.get(name, table.schema.empty_table())) for name, table in opened.items()]

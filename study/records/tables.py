@@ -48,8 +48,9 @@ def subjects_table(folder: Path) -> Table:
     return Table(folder / "subjects", schema, ("id", "epoch", "subject"))
 
 
-def sequence_table(folder: Path) -> Table:
+def requests_table(folder: Path) -> Table:
     """The table of deletion requests: one value per step, method, set (request-N too) and metric."""
     columns = [("step", pa.int64()), ("method", pa.string()), ("trial", pa.string()), ("set", pa.string())]
     schema = pa.schema([*columns, ("metric", pa.string()), ("value", pa.float64())])
-    return Table(folder / "sequence", schema, ("step", "method", "set", "metric"))
+    earlier = folder / "sequence"  # its name in version 0.1
+    return Table(earlier if earlier.is_dir() else folder / "requests", schema, ("step", "method", "set", "metric"))

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.console import best_line, evidence_table, front_table
 from analysis.evidence import warnings
 from analysis.numbers import counted, duration
-from analysis.sequence import terminal_sequence
-from analysis.suite import terminal_table
+from analysis.reports.requests import terminal_requests
+from analysis.reports.suite import terminal_table
+from analysis.reports.terminal_tables import best_line, evidence_table, front_table
 from search_spaces.narrowing import GRAMMAR
 from search_spaces.space import Space, Suite
 from study.cluster.nodes import Node
@@ -173,8 +173,8 @@ def print_result(
         console.print(front_table(rows, list(plan.space.domains), objective))
     else:
         console.print(terminal_table(written))
-    if len(written.sequence):
-        console.print(terminal_sequence(written))
+    if len(written.requests):
+        console.print(terminal_requests(written))
     if best:
         say(f"[bold]best feasible[/bold]   {best_line(best)}")
     else:

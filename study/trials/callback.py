@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT
 from rich.markup import escape
 
-from analysis.console import best_line
+from analysis.reports.terminal_tables import best_line
 from search_spaces.space import Suite
 from study.cluster.storage import Storage
 from study.cluster.utilisation import Utilisation

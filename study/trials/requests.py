@@ -11,7 +11,7 @@ from study.networks.references import Fit, FitError, Listener, Reference, fit_di
 from study.networks.weights import recipe_of
 from study.planning.plan import Plan
 from study.records.references import BASELINE, RETRAINED
-from study.records.tables import Table, sequence_table
+from study.records.tables import Table, requests_table
 from study.terminal.live import StudyView
 from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets, Subset
@@ -30,7 +30,7 @@ def follow_requests(
     view: StudyView,
     listener: Listener,
 ) -> None:
-    """Follow the plan's requests with a trial's recipe and write the sequence table; a failing step is told of.
+    """Follow the plan's requests with a trial's recipe and write their table; a failing step is told of.
 
     Args:
         plan: the study, with requests.
@@ -40,7 +40,7 @@ def follow_requests(
         view: shows the progress.
         listener: hears the epochs of the networks that are retrained for it.
     """
-    table = sequence_table(plan.settings.folder)
+    table = requests_table(plan.settings.folder)
     steps = range(1, len(plan.requests) + 1)
     if {(row["step"], row["trial"]) for row in table.rows} >= {(step, trial["id"]) for step in steps}:
         return

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from analysis.evidence import Examined, Shadows, conclude, warnings
-from analysis.membership import comparisons
+from analysis.statistics.membership import comparisons
 from study.records.evidence import EVIDENCE
 from study.records.tables import references_table
 

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from study.records.failure import StudyError
 from study.records.metrics import METRICS
 from study.records.reading import load_study
 from study.records.table import JOURNAL

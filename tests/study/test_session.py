@@ -32,7 +32,7 @@ def test_a_study_that_another_process_runs_is_refused_before_any_work(settings, 
     assert {path.name for path in plan.settings.studies.iterdir()} == {plan.settings.name}
 
 
-TABLES = {"trials", "history", "subjects", "references", "sequence"}
+TABLES = {"trials", "history", "subjects", "references", "requests"}
 
 
 def test_the_records_are_tables_and_pages_and_nothing_else(done):

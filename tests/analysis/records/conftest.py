@@ -15,7 +15,7 @@ from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 from study.records.reading import load_study
 from study.records.settings import StudySettings
-from study.records.tables import history_table, references_table, sequence_table, subjects_table, trials_table
+from study.records.tables import history_table, references_table, requests_table, subjects_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 SETS = {"retain": ("r1", "r2", "r3"), "forget": ("f1", "f2"), "heldout": ("h1", "h2")}
@@ -121,7 +121,7 @@ def suite_folder(tmp_path):
         empty = dict.fromkeys(table.schema.names)
         table.upsert({**empty, "id": name, "digest": name, "seed": 0, "forget_dice": 0.6} for name in REFERENCES)
         if requests:
-            sequence_table(folder).upsert(requests)
+            requests_table(folder).upsert(requests)
         return folder
 
     return write
@@ -204,7 +204,7 @@ def search_folder(tmp_path):
         unknown = dict.fromkeys(references.schema.names)
         references.upsert({**unknown, "id": one, "digest": one, "seed": 0, "forget_dice": 0.6} for one in REFERENCES)
         if requests:
-            sequence_table(folder).upsert(requests)
+            requests_table(folder).upsert(requests)
         return folder
 
     return write

@@ -8,7 +8,8 @@ from statistics import fmean
 
 import pytest
 
-from analysis.erasure import erasure_report, subjects_figure, write_report
+from analysis.figures.subjects import subjects_figure
+from analysis.reports.erasure import erasure_report, write_report
 from study.records.evidence import EVIDENCE
 from study.records.reading import load_study
 from study.records.tables import references_table, trials_table

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.bootstrap import Interval
-from analysis.intervals import metric_intervals, values_after, with_bounds
+from analysis.statistics.bootstrap import Interval
+from analysis.statistics.intervals import metric_intervals, values_after, with_bounds
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.ranking import entries, paired_tests, ranking
+from analysis.statistics.ranking import entries, paired_tests, ranking
 
 ENDED = {"n0": 4, "m0": 4, "n1": 4, "m1": 3, "n2": 4}
 SETS = {"retain": 4, "forget": 3, "heldout": 2}

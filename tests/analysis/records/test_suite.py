@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.suite import suite_figure, suite_table, suite_tests, terminal_table, write_suite
+from analysis.figures.suite import suite_figure
+from analysis.reports.suite import terminal_table, write_suite
+from analysis.statistics.suite import suite_table, suite_tests
 
 METRICS = (
     *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),

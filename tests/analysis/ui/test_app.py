@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from mlflow import MlflowClient
 
-from analysis.hypervolume import hypervolume
+from analysis.statistics.hypervolume import hypervolume
 from analysis.ui.payload import running_hypervolume
 
 

@@ -1,0 +1,1 @@
+"""What the tables show: data and one plotly figure a module."""

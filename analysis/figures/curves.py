@@ -1,0 +1,57 @@
+"""Training curves: how retain and forget Dice move over the epochs of a study's trials."""
+
+from collections.abc import Sequence
+
+import pandas as pd  # type: ignore[import-untyped]
+import plotly.graph_objects as go
+
+from analysis.figures.style import BLUE, VERMILLION, blank, faint
+from study.records.reading import StudyData
+
+_METRICS = {"retain_dice": ("retain Dice", BLUE), "forget_dice": ("forget Dice", VERMILLION)}
+_SHARES = {"low": 0.1, "median": 0.5, "high": 0.9}
+
+
+def bands(study: StudyData, strategy: str, metric: str) -> pd.DataFrame:
+    """The median and the middle four fifths of a metric over a strategy's trials, epoch by epoch.
+
+    Returns:
+        One row per epoch: `epoch`, `low`, `median`, `high`, `trials` (those that got as far).
+    """
+    ids = study.trials.loc[study.trials["strategy"] == strategy, "id"]
+    grouped = study.history[study.history["id"].isin(ids)].dropna(subset=[metric]).groupby("epoch")[metric]
+    found = {name: grouped.quantile(share) for name, share in _SHARES.items()}
+    return pd.DataFrame({**found, "trials": grouped.count()}).reset_index()
+
+
+def curves_figure(study: StudyData, strategy: str, ids: Sequence[str] = ()) -> go.Figure:
+    """The bands of retain and forget Dice, and single trials as lines over them."""
+    figure = blank(f"<b>{strategy}</b>: median and 10-90 % of the trials" + (", and single ones" if ids else ""))
+    for metric, (name, colour) in _METRICS.items():
+        found = bands(study, strategy, metric)
+        band = {"fill": "toself", "fillcolor": faint(colour, 0.15), "line_width": 0}
+        figure.add_scatter(
+            x=[*found["epoch"], *found["epoch"][::-1]],
+            y=[*found["high"], *found["low"][::-1]],
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=metric,
+            **band,
+        )
+        figure.add_scatter(
+            x=found["epoch"],
+            y=found["median"],
+            mode="lines",
+            name=name,
+            legendgroup=metric,
+            line={"color": colour, "width": 2, "dash": "dot"},
+            customdata=found["trials"],
+            hovertemplate="epoch %{x}: median %{y:.3f} of %{customdata} trials",
+        )
+        for id in ids:
+            one = study.history[study.history["id"] == id].sort_values("epoch")
+            line = {"color": colour, "width": 2.5}
+            figure.add_scatter(x=one["epoch"], y=one[metric], mode="lines", name=f"{name} of {id}", line=line)
+    figure.update_xaxes(title="Epoch")
+    figure.update_yaxes(title="Dice", range=[-0.02, 1.02])
+    return figure

@@ -1,0 +1,255 @@
+"""The sections of a study's report: Markdown and figures. A section with nothing to say is empty."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pandas as pd  # type: ignore[import-untyped]
+import plotly.graph_objects as go
+
+from analysis import numbers
+from analysis.figures.curves import curves_figure
+from analysis.figures.front import pareto_figure
+from analysis.figures.history import history_figure
+from analysis.figures.importance import importance_figure
+from analysis.figures.requests import requests_figure
+from analysis.figures.suite import suite_figure
+from analysis.reports.page import markdown_table, plain
+from analysis.reports.requests import requests_markdown
+from analysis.reports.suite import suite_markdown
+from analysis.reports.terminal_tables import verdict
+from analysis.statistics.attainment import feasible_points
+from analysis.statistics.hypervolume import hypervolume
+from analysis.statistics.importance import FANOVA, LEAST_TRIALS, PED_ANOVA, importance
+from analysis.statistics.intervals import metric_intervals, values_after
+from analysis.statistics.knee import knee
+from analysis.statistics.ranking import entries, paired_tests, ranking
+from analysis.statistics.requests import requests_frame
+from analysis.statistics.sensitivity import STEP, sensitivity, sweeps
+from analysis.statistics.suite import suite_table
+from study.records.command_lines import sweep_command, trial_command
+from study.records.reading import StudyData
+from study.records.trials import given
+
+Part: TypeAlias = str | go.Figure
+"""Markdown, or a figure."""
+
+Row: TypeAlias = Mapping[str, Any]
+"""Of the trial table."""
+
+METRICS_SHOWN = ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention", "retrain_gap")
+"""The metrics in the report's tables of trials."""
+
+
+def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
+    """What the study searched for, and the best feasible trial with intervals over subjects."""
+    split, settings = study.record["split"], study.record["settings"]
+    constraints = " and ".join(f"`{constraint}`" for constraint in study.constraints)
+    question = (
+        f"Which recipe forgets {len(split['forget'])} of the {len(split['forget']) + len(split['retain'])} subjects"
+        f" that a Med3D-{settings['depth']} was trained on and keeps the others' quality:"
+        f" {study.objective.told} where {constraints}?"
+    )
+    if best is None:
+        return [question, "**No trial is feasible so far.**"]
+    intervals = metric_intervals(study, values_after(study, [best["id"]], int(best["epochs_done"])))
+    means = {name: _interval(intervals[name]) for name in ("retention", "retain_dice", "forget_dice", "dice_gap")}
+    recipe = ", ".join(f"{name} {numbers.knob(best[name])}" for name in study.knobs if given(best[name]))
+    return [
+        question,
+        f"**{best['strategy']}** with {recipe} (trial `{best['id']}`): retention {means['retention']}, retain Dice"
+        f" {means['retain_dice']}, forget Dice {means['forget_dice']}, Dice gap {means['dice_gap']} (means with 95 %"
+        f" intervals over subjects). Evidence: {verdict(best) if given(best['evidence']) else 'none was gathered'}."
+        f" Its weights are in `front/{best['id']}/`.",
+    ]
+
+
+def cohort_and_split(study: StudyData) -> list[Part]:
+    """The scans, their hash, and the subjects of each set by pseudonym."""
+    cohort, split, settings = (study.record[name] for name in ("cohort", "split", "settings"))
+    shape, spacing = " x ".join(map(str, cohort["shape"])), " x ".join(f"{size:.3g}" for size in cohort["spacing_mm"])
+    kind = settings["cohort"].partition(":")[0]
+    sentence = (
+        f"{kind}: {cohort['scans']} scans of {shape} voxels ({spacing} mm), classes"
+        f" {plain(', '.join(cohort['classes']))}; content hash `{cohort['digest']}`."
+    )
+    table = [
+        {
+            "set": name.replace("heldout", "held out"),
+            "subjects": len(split[name]),
+            "pseudonyms": " ".join(split[name]),
+        }
+        for name in ("retain", "forget", "heldout", "steering")
+        if split[name]
+    ]
+    warnings = [f"**{text}**" for text in study.selection["warnings"]]
+    return [sentence, markdown_table(pd.DataFrame(table)), *warnings]
+
+
+def references(study: StudyData) -> list[Part]:
+    """The Dice of the baseline and of the retrained networks."""
+    rows = [
+        {"reference": name, **{metric: numbers.metric(metrics.get(metric)) for metric in METRICS_SHOWN[:3]}}
+        for name, metrics in study.references.items()
+    ]
+    return [markdown_table(pd.DataFrame(rows))]
+
+
+def front(study: StudyData, rows: Sequence[Row], best: Row | None) -> list[Part]:
+    """The figures of the front and of the search, and the front's trials with its best one and its knee."""
+    figures: list[Part] = [
+        pareto_figure(study).update_layout(height=620),
+        history_figure(study).update_layout(height=340),
+    ]
+    leading = sorted((row for row in rows if row["on_front"]), key=lambda row: row[study.objective.forgetting])
+    if not leading:
+        return figures
+    goals = study.objective.front[:2]
+    place = knee(pd.DataFrame([[goal.score(row) for goal in goals] for row in leading]).to_numpy())
+    marks = {best["id"]: "best"} if best else {}
+    if place is not None:
+        id = leading[place]["id"]
+        marks[id] = f"{marks[id]}, knee" if id in marks else "knee"
+    knobs = [name for name in study.knobs if any(given(row[name]) for row in leading)]
+    table = [
+        {"trial": row["id"], "": marks.get(row["id"], ""), "strategy": row["strategy"]}
+        | {name: numbers.knob(row[name] if given(row[name]) else None) for name in knobs}
+        | {name: numbers.metric(row[name]) for name in METRICS_SHOWN}
+        for row in leading
+    ]
+    points = feasible_points(study)
+    sentence = (
+        f"{len(leading)} of {len(rows)} trials are on the front; it dominates"
+        f" {numbers.metric(hypervolume(points[:, 1], points[:, 0]))} of the plane of retain and forget Dice."
+    )
+    if place is not None:
+        sentence += " The knee is where giving up retain Dice stops paying in forgetting."
+    return [*figures, markdown_table(pd.DataFrame(table)), sentence]
+
+
+def what_decides(study: StudyData, best: Row | None) -> list[Part]:
+    """The importance of the knobs, the slopes around the best trial, and the sweeps that would tell more."""
+    parts: list[Part] = []
+    shares = {method: importance(study, method) for method in (FANOVA, PED_ANOVA)}
+    if any(shares.values()):
+        parts.append(importance_figure(shares, study.objective.best.column.replace("_", " ")))
+    elif study.domains:
+        parts.append(f"Importance needs {LEAST_TRIALS} finished trials whose knobs differ.")
+    if best is None or not study.domains:
+        return parts
+    slopes = sensitivity(study, best)
+    if len(slopes):
+        rows = [
+            {"knob": row["knob"], "value": numbers.knob(row["value"])}
+            | {
+                name: f"{numbers.metric(row[name], signed=True)} ± {numbers.metric(row[f'{name}_error'])}"
+                for name in ("retain_dice", "forget_dice", "dice_gap")
+            }
+            for row in slopes.to_dict("records")
+        ]
+        parts += [
+            f"Around the best trial: the change per step of {STEP:.0%} of a knob's range, with its standard error"
+            " (a linear fit to the trials nearest to it).",
+            markdown_table(pd.DataFrame(rows)),
+        ]
+    commands = [sweep_command(study.record, best, name, values) for name, values in sweeps(study, best).items()]
+    if commands:
+        parts.append("To look closer, one knob at a time:\n\n```\n" + "\n".join(commands) + "\n```")
+    return parts
+
+
+def training_curves(study: StudyData, best: Row | None) -> list[Part]:
+    """A figure for each strategy, with the best trial's own curve."""
+    if study.history.empty:
+        return []
+    own = {best["strategy"]: [best["id"]]} if best else {}
+    return [
+        curves_figure(study, strategy, own.get(strategy, [])).update_layout(height=380)
+        for strategy in study.trials["strategy"].unique()
+    ]
+
+
+def suite_recipes(study: StudyData) -> list[Part]:
+    """The table of a suite and its figure."""
+    table = suite_table(study)
+    return [suite_figure(study, table), suite_markdown(study)] if len(table) else []
+
+
+def strategies(studies: Sequence[StudyData]) -> list[Part]:
+    """The strategies of the studies by their Dice gap, and the tests between them."""
+    stand_ins = entries(studies)
+    ranked = ranking(stand_ins)
+    if ranked.empty:
+        return ["No strategy has a feasible trial."]
+    table = [
+        {"rank": row["rank"], "strategy": row["strategy"], "runs": row["runs"]}
+        | {
+            name.replace("_", " "): _interval((row[name], row[f"{name}_low"], row[f"{name}_high"]))
+            for name in ("dice_gap", "retain_dice", "forget_dice")
+        }
+        for row in ranked.to_dict("records")
+    ]
+    parts: list[Part] = [
+        "By the Dice gap of each study's best feasible trial (of a suite: of all its trials); means with 95 %"
+        " intervals over runs and subjects.",
+        markdown_table(pd.DataFrame(table)),
+    ]
+    tests = paired_tests(stand_ins)
+    if len(tests):
+        words = {name: tests[name].map(numbers.metric) for name in ("difference", "p", "p_holm")}
+        parts.append("Sign-flip tests on the same subjects and runs, corrected by Holm:")
+        parts.append(markdown_table(tests.assign(**words)))
+    return parts
+
+
+def deletion_requests(study: StudyData) -> list[Part]:
+    """What each deletion request did, as a figure and a table."""
+    if study.requests.empty:
+        return []
+    return [requests_figure(study, requests_frame(study)), requests_markdown(study)]
+
+
+def evidence(study: StudyData, rows: Sequence[Row]) -> list[Part]:
+    """The verdict on each network that was examined, and the measures behind it."""
+    examined = [row for row in [*study.evidence.to_dict("records"), *rows] if given(row["evidence"])]
+    if not examined:
+        return []
+    table = [
+        {"network": row["id"], "verdict": verdict(row), "forget Dice": numbers.metric(row["forget_dice"])}
+        | {"retrained 95 %": f"{numbers.metric(row['retrained_low'])} to {numbers.metric(row['retrained_high'])}"}
+        | {name: numbers.metric(row[name]) for name in ("loss_auc", "lira_auc", "rmia_auc", "probe_auc")}
+        | {"relearn steps": numbers.steps(row["relearn_steps"]), "resurfaced": numbers.metric(row["resurfaced_dice"])}
+        for row in examined
+    ]
+    explanation = "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."
+    return [markdown_table(pd.DataFrame(table)), explanation]
+
+
+def cost(study: StudyData) -> list[Part]:
+    """Trials, epochs and seconds by status."""
+    rows = [
+        {
+            "status": status,
+            "trials": len(group),
+            "epochs": int(group["epochs_done"].sum()),
+            "trial-seconds": f"{group['seconds'].sum():.0f}",
+            "median seconds": f"{group['seconds'].median():.1f}",
+        }
+        for status, group in study.trials.groupby("status")
+    ]
+    return [markdown_table(pd.DataFrame(rows))] if rows else []
+
+
+def reproduction(study: StudyData, best: Row | None) -> list[Part]:
+    """Commit, versions and settings, and the command that makes the best trial again."""
+    record = study.record
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    parts: list[Part] = [f"Commit `{record['commit']}`; {versions}; seed {record['settings']['seed']}."]
+    if best is not None:
+        parts.append(f"The best trial again:\n\n```\n{trial_command(record, best)}\n```")
+    settings = pd.DataFrame([{"setting": name, "value": str(value)} for name, value in record["settings"].items()])
+    return [*parts, markdown_table(settings)]
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    mean, low, high = map(numbers.metric, bounds)
+    return f"{mean} [{low}, {high}]"

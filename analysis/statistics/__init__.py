@@ -1,0 +1,1 @@
+"""What the tables say in numbers: intervals, tests, rankings and attacks."""

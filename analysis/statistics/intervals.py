@@ -1,0 +1,62 @@
+"""The metrics of trials with intervals over seeds and subjects."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+
+from analysis.statistics.bootstrap import Interval, Resampling, interval
+from study.records.reading import StudyData
+from study.records.references import BASELINE
+
+COLUMNS = (
+    *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),
+    *("retention", "heldout_dice", "retrain_gap"),
+)
+"""The metrics that get an interval."""
+
+
+def values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame:
+    """The single subjects' rows of these trials after the horizon, or after their last epoch before it."""
+    rows = study.subjects[study.subjects["id"].isin(ids) & (study.subjects["epoch"] <= horizon)]
+    return rows[rows["epoch"] == rows.groupby("id")["epoch"].transform("max")]
+
+
+def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interval]:
+    """`COLUMNS` of some trials with their intervals; what baseline and references enter is drawn again with them.
+
+    Args:
+        study: whose references are compared with.
+        values: single subjects' rows of the trials, one epoch of each.
+    """
+    draw = Resampling()
+    found = {
+        f"{subset}_{metric}": draw.means(_pivot(values, subset, metric), "seeds", subset)
+        for subset in ("retain", "forget", "heldout")
+        for metric in ("dice", "mae")
+    }
+    baselines = study.subjects[study.subjects["id"] == BASELINE]
+    references = study.subjects[study.subjects["id"].isin(study.selection["report_references"])]
+    baseline = draw.means(_pivot(baselines, "retain", "dice"), "baselines", "retain")
+    retrained = draw.means(_pivot(references, "forget", "dice"), "references", "forget")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["retention"] = found["retain_dice"] / baseline
+    found["dice_gap"] = found["retain_dice"] - found["forget_dice"]
+    found["mae_gap"] = found["forget_mae"] - found["retain_mae"]
+    found["retrain_gap"] = np.abs(found["forget_dice"] - retrained)
+    return {name: interval(found[name]) for name in COLUMNS}
+
+
+def _pivot(rows: pd.DataFrame, subset: str, metric: str) -> np.ndarray:
+    """(ids, subjects) values of a set."""
+    chosen = rows[rows["set"] == subset]
+    return chosen.pivot(index="id", columns="subject", values=metric).to_numpy(float)
+
+
+def with_bounds(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """`<metric>`, `<metric>_low` and `<metric>_high`."""
+    return {
+        f"{name}{end}": value
+        for name, found in intervals.items()
+        for end, value in zip(("", "_low", "_high"), found, strict=True)
+    }

@@ -1,0 +1,249 @@
+import re
+import resource
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import analysis
+from analysis.figures.front import pareto_figure
+from analysis.figures.history import history_figure
+from analysis.reports.front_page import write_pareto
+
+
+def traces(figure):
+    return {trace.name: trace for trace in figure.data}
+
+
+def points(trace):
+    return list(zip(trace.x, trace.y, strict=True))
+
+
+class Page(HTMLParser):
+    """The elements of a page: tag, attributes and the text up to the next one."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.texts.append("")
+
+    def handle_data(self, data):
+        if self.texts:
+            self.texts[-1] += data
+
+    def all(self, tag):
+        return [text.strip() for (name, _), text in zip(self.elements, self.texts, strict=True) if name == tag]
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Writes the page of a study into pages/ and reads it back."""
+    file = tmp_path / "pages/pareto.html"
+    file.parent.mkdir()
+
+    def write(study):
+        write_pareto(study, file)
+        return Page(file.read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_the_pareto_figure_draws_every_kind_and_landmark(study, rows):
+    drawn = traces(pareto_figure(study(*rows)))
+    published = "published<br>arXiv 2606.16180, Noisy<br>Label, 50 epochs"
+    assert {
+        name: points(trace) for name, trace in drawn.items() if trace.mode == "markers" and "below" not in name
+    } == {
+        "on the front (3)": [(0.25, 0.75), (0.09, 0.74), (0.6, 0.77)],
+        "other feasible (1)": [(0.3, 0.73)],
+        "infeasible (1)": [(0.0, 0.05)],
+        "diverged (1)": [(0.02, 0.78)],
+        "best: dice gap +0.650": [(0.09, 0.74)],
+        "baseline": [(0.78, 0.8)],
+        "retrained": [(0.65, 0.79)],
+        published: [(0.0613, 0.7576)],
+    }
+    assert (
+        len({(trace.marker.symbol, trace.marker.color) for trace in drawn.values() if trace.mode == "markers"}) == 9
+    )
+    assert "trial 5: beaten" in drawn["other feasible (1)"].text[0]
+
+
+def test_the_front_is_a_staircase_of_the_retain_dice_reached_at_each_forget_dice(study, rows):
+    line = traces(pareto_figure(study(*rows)))[None]
+    assert points(line) == [(0.09, 0.74), (0.25, 0.75), (0.6, 0.77)]
+    assert (line.mode, line.line.shape) == ("lines", "hv")
+
+
+def test_a_trial_below_the_window_is_an_arrowhead_at_its_edge(study, rows):
+    figure = pareto_figure(study(*rows))
+    low, high = figure.layout.yaxis.range
+    (below,) = (trace for trace in figure.data if "below" in (trace.name or ""))
+    assert below.name == f"retain Dice below {low:.2f} (1)"
+    assert below.x == (0.0,)
+    assert low < below.y[0] < low + 0.1 * (high - low)
+    assert "collapsed" in below.text[0]
+
+
+def test_the_floor_is_a_dashed_line_where_the_baseline_is_known(study, rows):
+    figure = pareto_figure(study(*rows))
+    region, line = figure.layout.shapes
+    assert (line.y0, line.y1, line.line.dash) == (pytest.approx(0.72), pytest.approx(0.72), "dash")
+    assert region.y1 == pytest.approx(0.72)
+    assert "retain floor 0.720 = 0.9 x baseline" in [note.text for note in figure.layout.annotations]
+    unknown = pareto_figure(study(*rows, references={}))
+    assert unknown.layout.shapes == ()
+    assert not any("floor" in note.text for note in unknown.layout.annotations)
+
+
+def test_the_title_counts_the_trials_without_a_result(study, rows):
+    title = pareto_figure(study(*rows)).layout.title.text
+    assert title.startswith("<b>hippocampus</b>")
+    assert "6 trials with a result, 1 running, 1 failed" in title
+
+
+def test_the_history_shows_gaps_in_order_and_the_best_so_far(study, rows):
+    figure = history_figure(study(*rows))
+    drawn = traces(figure)
+    assert drawn["on the front"].x == (1, 4, 8)
+    assert drawn["on the front"].y == pytest.approx((0.5, 0.65, 0.17))
+    assert drawn["infeasible"].x == (2,)
+    best = drawn["best feasible so far"]
+    assert (best.x, best.line.shape) == ((1, 4, 8), "hv")
+    assert best.y == pytest.approx((0.5, 0.65, 0.65))
+    assert figure.layout.xaxis.range == (0.5, 8.5)
+
+
+def test_a_study_without_trials_is_drawn(study, page):
+    empty = study(references={}, published={})
+    assert all(len(trace.x) == 0 for trace in [*pareto_figure(empty).data, *history_figure(empty).data])
+    assert "0 trials with a result" in pareto_figure(empty).layout.title.text
+    assert page(empty).all("title") == ["hippocampus: Pareto front"]
+
+
+def test_the_page_loads_nothing(study, rows, page):
+    written = page(study(*rows))
+    tags = [tag for tag, _ in written.elements]
+    assert tags.count("div") == 4  # a frame and a graph for each figure
+    assert not set(tags) & {"link", "iframe", "img", "base", "object", "embed"}
+    assert not [attributes for _, attributes in written.elements if {"src", "href", "srcset"} & set(attributes)]
+    assert not [attributes for _, attributes in written.elements if "url(" in (attributes.get("style") or "")]
+    assert sum(len(script) > 1_000_000 for script in written.all("script")) == 1  # plotly itself, once
+    assert sum('"showSendToCloud": false' in script for script in written.all("script")) == 2
+
+
+def test_the_pages_policy_forbids_whatever_comes_from_outside(study, page):
+    elements = page(study()).elements
+    (policy,) = (given["content"] for _, given in elements if given.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.split(maxsplit=1) for rule in policy.split("; "))
+    assert rules.pop("default-src") == "'none'"
+    assert {source for sources in rules.values() for source in sources.split()} <= {
+        "'unsafe-inline'",
+        "data:",
+        "blob:",
+    }
+    place = next(number for number, (_, given) in enumerate(elements) if "http-equiv" in given)
+    assert "script" not in [tag for tag, _ in elements[:place]]
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "</ScRiPt ><img src=https://example.org/x onerror=alert(1)>",
+    "</title></head><body onload=alert(1)>",
+    "<!--<script>",  # in a script, this hides the script's own end
+    "a & b < c > d \"e\" 'f'",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text_wherever_it_stands(study, rows, page, name):
+    published = {"retain_dice": 0.7576, "forget_dice": 0.0613, "source": name}
+    plain, hostile = page(study(*rows)), page(study(*rows, name=name, published=published))
+    assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in plain.elements]
+    assert hostile.all("title") == [f"{name}: Pareto front"]
+    scripts = [script for script in hostile.all("script") if len(script) < 1_000_000]
+    assert not [script for script in scripts if re.search("<!--|</?script", script, re.IGNORECASE)]
+    assert "<" not in pareto_figure(study(*rows, name=name)).layout.title.text[3:].partition("</b><br><sup>")[0]
+
+
+def test_the_page_is_replaced_in_one_step(study, rows, page, tmp_path):
+    page(study(name="old"))
+    with (tmp_path / "pages/pareto.html").open(encoding="utf-8") as old:
+        assert page(study(*rows)).all("title") == ["hippocampus: Pareto front"]
+        assert Page(old.read()).all("title") == ["old: Pareto front"]
+    assert [file.name for file in (tmp_path / "pages").iterdir()] == ["pareto.html"]
+
+
+def test_a_full_disk_leaves_the_old_page(study, rows, page, tmp_path):
+    page(study(name="old"))
+    file = tmp_path / "pages/pareto.html"
+    before, new, limits = file.read_bytes(), study(*rows), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_pareto(new, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "module", ["analysis.figures.front", "analysis.reports.terminal_tables", "study.records.front"]
+)
+def test_analysis_imports_neither_torch_nor_ray(module):
+    code = f"import {module}, sys; print(*sorted({{'torch', 'ray', 'mlflow', 'optuna', 'monai'}} & set(sys.modules)))"
+    root = Path(analysis.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("objective", "axis", "best", "history"),
+    [
+        *(
+            (name, "Forget Dice  (lower = more is forgotten)", "best: dice gap +0.650", "Dice gap")
+            for name in ("gap", "front", "front_seconds")
+        ),
+        (
+            "retrain",
+            "|forget - retrained forget Dice|  (lower = less distinguishable)",
+            "best: retrain gap 0.062",
+            "Retrain gap",
+        ),
+        (
+            "unseen",
+            "|forget - held-out Dice|  (lower = less distinguishable)",
+            "best: unseen gap 0.250",
+            "Unseen gap",
+        ),
+    ],
+)
+def test_axes_and_legend_say_what_was_searched_for(study, rows, objective, axis, best, history):
+    distances = {"good": (0.0625, 0.5), "best": (0.5, 0.75), "careful": (0.375, 0.25)}
+    for row in rows:
+        if row["id"] in distances:
+            row["retrain_gap"], row["unseen_gap"] = distances[row["id"]]
+    data = study(*rows, settings={"retain_floor": 0.9, "objective": objective})
+    figure = pareto_figure(data)
+    assert figure.layout.xaxis.title.text == axis
+    assert best in traces(figure)
+    (line,) = (trace for trace in figure.data if trace.mode == "lines")
+    assert list(line.x) == sorted(line.x)
+    searched = history_figure(data)
+    assert searched.layout.yaxis.title.text.startswith(history)
+    distances = {"retrain": (0.0625, 0.0625), "unseen": (0.5, 0.25, 0.25)}
+    values = distances.get(objective, (0.5, 0.65, 0.65))
+    assert traces(searched)["best feasible so far"].y == pytest.approx(values)
+
+
+def test_further_retrained_references_are_drawn_like_the_first(study, rows):
+    references = {name: {"retain_dice": 0.8, "forget_dice": 0.5} for name in ("baseline", "retrained", "retrained-1")}
+    drawn = traces(pareto_figure(study(*rows, references=references)))
+    assert drawn["retrained-1"].marker.symbol == drawn["retrained"].marker.symbol != drawn["baseline"].marker.symbol

@@ -1,0 +1,158 @@
+"""Attacks against scikit-learn's AUC, closed forms, loops by hand, and simulated worlds whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy import special, stats
+from sklearn.metrics import roc_auc_score
+
+from analysis.statistics.membership import (
+    auc,
+    comparisons,
+    confidence_logit,
+    likelihood_ratio,
+    pooled_auc,
+    probe,
+    relative_membership,
+)
+
+
+def sklearn_auc(members, others):
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    return roc_auc_score(truth, np.concatenate([members, others]))
+
+
+@pytest.mark.parametrize("decimals", [12, 0])  # without and with ties
+@pytest.mark.parametrize("sizes", [(3, 4), (20, 35), (1, 1)])
+def test_the_auc_is_scikit_learns(sizes, decimals):
+    rng = np.random.default_rng(0)
+    members, others = (rng.normal(mean, 1.5, size).round(decimals) for mean, size in zip((1, 0), sizes, strict=True))
+    found = auc(comparisons(members, others))
+    assert found.mean == pytest.approx(sklearn_auc(members, others))
+    assert found.low <= found.mean <= found.high
+
+
+def test_the_interval_of_an_auc_narrows_to_the_known_one():
+    """Hanley and McNeil's standard error of an AUC of 0.5 is sqrt((n + m + 1) / 12nm)."""
+    rng = np.random.default_rng(1)
+    found = auc(comparisons(rng.normal(size=60), rng.normal(size=60)))
+    assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(121 / (12 * 60 * 60)), rel=0.1)
+    assert auc(comparisons(np.array([2.0, 3.0]), np.array([0.0, 1.0]))) == (1, 1, 1)
+
+
+def test_scores_that_are_not_there_are_left_out():
+    members, others = np.array([1.0, np.nan, 3.0]), np.array([2.0, np.nan])
+    assert auc(comparisons(members, others)).mean == 0.5
+    assert np.isnan(auc(comparisons(members, np.array([np.nan])))).all()
+
+
+def test_pooled_draws_are_compared_within_their_own_network():
+    rng = np.random.default_rng(2)
+    members, others = rng.normal(0.7, 1, (6, 5)), rng.normal(0, 1, (6, 8))
+    shift = 10 * np.arange(6)[:, None]  # a network's losses may lie anywhere
+    tables = [comparisons(a, b) for a, b in zip(members + shift, others + shift, strict=True)]
+    found = pooled_auc(tables)
+    expected = np.mean([sklearn_auc(a, b) for a, b in zip(members, others, strict=True)])
+    assert found.mean == pytest.approx(expected)
+    assert found.low < expected < found.high
+    single = auc(tables[0])
+    assert found.high - found.low < single.high - single.low  # what the further draws are for
+
+
+def test_logits_of_confidences():
+    values = np.array([0.01, 0.5, 0.9])
+    np.testing.assert_allclose(confidence_logit(values), special.logit(values))
+    assert np.isfinite(confidence_logit(np.array([0.0, 1.0]))).all()
+    assert np.isnan(confidence_logit(np.array([np.nan])))
+
+
+def world(remembered, subjects=400, shadows=64, seed=3):
+    """Target, inside and outside logits where each subject has a difficulty of its own; half of it are members."""
+    rng = np.random.default_rng(seed)
+    difficulty, member = rng.normal(0, 3, subjects), np.arange(subjects) < subjects // 2
+    had = rng.permuted(np.tile([True, False], (subjects, shadows // 2)), axis=1)
+    drawn = difficulty[:, None] + 2.0 * had + rng.normal(0, 0.5, had.shape)
+    target = difficulty + 2.0 * (member & remembered) + rng.normal(0, 0.5, subjects)
+    return member, target, np.where(had, drawn, np.nan), np.where(had, np.nan, drawn)
+
+
+def test_lira_finds_members_among_easy_and_hard_subjects_and_nothing_where_there_is_nothing():
+    member, *given = world(remembered=True)
+    ratios = likelihood_ratio(*given)
+    assert sklearn_auc(ratios[member], ratios[~member]) > 0.99
+    assert sklearn_auc(given[0][member], given[0][~member]) < 0.8  # without shadows difficulty hides them
+    member, *given = world(remembered=False)
+    ratios = likelihood_ratio(*given)
+    assert sklearn_auc(ratios[member], ratios[~member]) == pytest.approx(0.5, abs=0.09)
+
+
+def test_lira_is_the_ratio_of_two_normals_with_a_common_spread():
+    target = np.array([0.4, -1.0])
+    inside = np.array([[1.0, 2.0, np.nan, np.nan], [np.nan, np.nan, 0.0, 1.0]])
+    outside = np.array([[np.nan, np.nan, -1.0, 0.5], [-2.0, -1.5, np.nan, np.nan]])
+    spreads = [np.sqrt((2 * 0.5**2 + 2 * 0.5**2) / 2), np.sqrt((2 * 0.75**2 + 2 * 0.25**2) / 2)]
+    means = [np.array([1.5, 0.5]), np.array([-0.25, -1.75])]
+    logs = [stats.norm(mean, spread).logpdf(target) for mean, spread in zip(means, spreads, strict=True)]
+    np.testing.assert_allclose(likelihood_ratio(target, inside, outside), logs[0] - logs[1])
+
+
+def test_lira_needs_shadows_of_both_worlds():
+    inside, outside = np.array([[1.0, np.nan], [np.nan, np.nan], [2.0, 3.0]]), np.array([[0.0], [0.0], [np.nan]])
+    found = likelihood_ratio(np.zeros(3), inside, outside)
+    np.testing.assert_array_equal(np.isnan(found), [False, True, True])
+    assert np.isfinite(found[0])  # one shadow has no spread, but an answer
+
+
+def test_rmia_as_by_a_loop():
+    rng = np.random.default_rng(4)
+    target, shadows = rng.random(7), rng.random((7, 5))
+    for gamma in (1.0, 1.5):
+        expected = []
+        for x in range(7):
+            won = [
+                target[x] / shadows[x].mean() >= gamma * target[z] / shadows[z].mean() for z in (4, 5, 6) if z != x
+            ]
+            expected.append(sum(won) / len(won))
+        found = relative_membership(target, shadows, np.array([4, 5, 6]), gamma)
+        np.testing.assert_allclose(found, expected)
+
+
+def test_rmia_counts_an_equal_ratio_as_outdone_at_gamma_1_only():
+    target, shadows = np.full(3, 0.5), np.full((3, 2), 0.25)
+    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2])), [1, 1, 1])
+    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2]), 1.01), [0, 0, 0])
+
+
+def test_rmia_never_compares_a_subject_with_itself():
+    target, shadows = np.array([0.9, 0.1, 0.5]), np.full((3, 2), 0.5)
+    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2])), [1, 0, 1])
+    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1])), [1, np.nan, 1])
+
+
+@pytest.mark.parametrize(("remembered", "low", "high"), [(True, 0.98, 1), (False, 0.41, 0.59)])
+def test_rmia_finds_members_only_where_there_are_some(remembered, low, high):
+    member, target, inside, outside = world(remembered)
+    likelihood = special.expit(np.where(np.isnan(inside), outside, inside) - 9)  # far from 1, where ratios are even
+    shares = relative_membership(special.expit(target - 9), likelihood, np.flatnonzero(~member))
+    assert low <= sklearn_auc(shares[member], shares[~member]) <= high
+
+
+def test_the_probe_separates_what_is_separable():
+    rng = np.random.default_rng(5)
+    members, others = rng.normal(size=(6, 20)), rng.normal(size=(5, 20))
+    members[:, 3] += 12
+    compared = probe(members, others)
+    assert compared.shape == (6, 5)
+    assert (compared == 1).all()
+
+
+@pytest.mark.parametrize(("sizes", "features"), [((4, 4), 3), ((4, 6), 64)])
+def test_the_probe_is_unbiased_on_noise(sizes, features):
+    rng = np.random.default_rng(6)
+    found = [probe(*(rng.normal(size=(size, features)) for size in sizes)).mean() for _ in range(60)]
+    assert np.mean(found) == pytest.approx(0.5, abs=3 * np.std(found) / np.sqrt(60))
+    assert np.std(found) / np.sqrt(60) < 0.05
+
+
+def test_the_probe_needs_two_on_each_side():
+    assert np.isnan(probe(np.zeros((1, 3)), np.ones((4, 3)))).all()
+    assert probe(np.zeros((1, 3)), np.ones((4, 3))).shape == (1, 4)

@@ -1,0 +1,109 @@
+"""Tests and intervals against full enumeration, other libraries, a loop by hand, and simulation."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from statsmodels.stats.weightstats import DescrStatsW
+
+from analysis.statistics.significance import equivalence, holm, lower, prediction_interval, sign_flip
+
+
+def enumerated_flips(differences):
+    found = abs(np.sum(differences))
+    sums = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=len(differences))]
+    return np.mean([value >= found - 1e-12 for value in sums])
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        np.random.default_rng(0).normal(0.5, 1, 9),
+        np.random.default_rng(1).normal(0, 1, 8),
+        np.array([0.1, 0.1, 0.1, -0.1, 0.2]),  # ties
+        np.array([0.3, 0.0, 0.0, 0.2]),
+        np.array([0.5, 0.4, 0.6]),  # 1/4, the least that three can give
+        np.array([-0.5, -0.4, -0.6]),
+        np.zeros(4),
+        np.array([0.7]),  # one says nothing
+    ],
+)
+def test_sign_flips_are_exact(differences):
+    assert sign_flip(differences) == pytest.approx(enumerated_flips(differences))
+
+
+def test_many_sign_flips_are_sampled_closely():
+    differences = np.random.default_rng(2).normal(0.4, 1, 18)
+    signs = 1 - 2 * ((np.arange(2**18)[:, None] >> np.arange(18)) & 1)
+    expected = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
+    assert 0.01 < expected < 0.5
+    assert sign_flip(differences) == pytest.approx(expected, abs=0.006)
+
+
+def holm_by_hand(p_values):
+    adjusted, least = {}, 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return [adjusted[place] for place in range(len(p_values))]
+
+
+@pytest.mark.parametrize("p_values", [[0.01, 0.04, 0.03, 0.005], [0.5, 0.6, 0.9], [0.02], [0.04, 0.04, 0.01], []])
+def test_holms_correction_as_by_hand(p_values):
+    np.testing.assert_allclose(holm(p_values), holm_by_hand(p_values))
+
+
+def test_more_random_p_values_as_by_hand():
+    p_values = (np.random.default_rng(3).random(40) ** 3).tolist()
+    np.testing.assert_allclose(holm(p_values), holm_by_hand(p_values))
+
+
+@pytest.mark.parametrize(("mean", "margin"), [(0.0, 0.02), (0.01, 0.02), (0.03, 0.02), (-0.05, 0.1)])
+def test_equivalence_is_two_one_sided_t_tests(mean, margin):
+    differences = np.random.default_rng(4).normal(mean, 0.01, 7)
+    expected, *_ = DescrStatsW(differences).ttost_mean(-margin, margin)
+    assert equivalence(differences, margin) == pytest.approx(expected)
+    assert equivalence(-differences, margin) == pytest.approx(expected)
+    assert (expected < 0.05) == (abs(mean) < margin)
+
+
+def test_equivalence_without_spread_or_with_one_unit():
+    assert equivalence(np.full(3, 0.01)) == 0
+    assert equivalence(np.full(3, -0.03)) == 1
+    assert np.isnan(equivalence(np.array([0.0])))
+    assert np.isnan(equivalence(np.array([])))
+
+
+def enumerated_lower(first, second):
+    pooled = np.concatenate([first, second])
+    sums = [pooled[list(chosen)].sum() for chosen in combinations(range(len(pooled)), len(first))]
+    return np.mean([value <= first.sum() + 1e-12 for value in sums])
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (5, 5), (2, 2), (1, 3), (3, 1), (1, 1)])
+@pytest.mark.parametrize("shift", [-1.5, 0.0, 2.0])
+def test_lower_is_an_exact_permutation_test(sizes, shift):
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(shift, 1, sizes[0]), rng.normal(0, 1, sizes[1])
+    assert lower(first, second) == pytest.approx(enumerated_lower(first, second))
+
+
+def test_three_that_lie_below_four_are_one_of_35_choices():
+    assert lower(np.array([0.1, 0.2, 0.3]), np.array([0.7, 0.8, 0.6, 0.9])) == pytest.approx(1 / 35)
+    assert lower(np.array([0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.3, 0.4])) == 1
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_a_prediction_interval_holds_the_next_value_in_95_of_100(count):
+    rng = np.random.default_rng(6)
+    drawn = rng.normal(0.7, 0.05, (8000, count + 1))
+    bounds = np.array([prediction_interval(values[:-1]) for values in drawn])
+    held = (bounds[:, 0] <= drawn[:, -1]) & (drawn[:, -1] <= bounds[:, 1])
+    assert held.mean() == pytest.approx(0.95, abs=0.012)
+    np.testing.assert_allclose(bounds.mean(1), drawn[:, :-1].mean(1))
+
+
+def test_one_value_predicts_nothing():
+    assert np.isnan(prediction_interval(np.array([0.5]))).all()
+    assert np.isnan(prediction_interval(np.array([]))).all()
+    assert prediction_interval(np.array([0.5, 0.5])) == (0.5, 0.5)
