@@ -1,14 +1,12 @@
-"""How much the result moves around a chosen recipe, and the small sweeps that would tell more."""
+"""How much the result moves around a recipe, and the small sweeps that would show more."""
 
 import math
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
-import statsmodels.api as sm
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from analysis.statistics.importance import domains_of
@@ -34,18 +32,13 @@ def sensitivity(study: StudyData, row: Mapping[str, Any]) -> pd.DataFrame:
 
     Returns:
         One row per numeric knob: `knob`, `value`, then for each of retain Dice, forget Dice and gap the change per
-        `STEP` of the knob's range (`<metric>`) and its standard error (`<metric>_error`); NaN where the neighbours
-        do not tell its effect from the others', and no rows where there are too few of them.
+        `STEP` of the knob's range (`<metric>`) and its standard error (`<metric>_error`). Both are NaN where the
+        neighbours cannot tell the knob's effect from another's. No rows where there are too few neighbours.
     """
     domains = _numeric(study, row)
     if not domains:
         return pd.DataFrame()
-    words = [name for name, domain in domains_of(study).items() if isinstance(domain, CategoricalDistribution)]
-    trials = study.trials[(study.trials["status"] == FINISHED) & ~study.trials["diverged"]]
-    trials = trials[(trials["strategy"] == row["strategy"]) & trials[list(domains)].notna().all(axis=1)]
-    for name in words:
-        trials = trials[(trials[name] == row[name]) | (trials[name].isna() & (not given(row[name])))]
-    trials = trials[np.isfinite(trials[list(_METRICS)]).all(axis=1)]
+    trials = _comparable(study, row, list(domains))
     places = np.array([trials[name].map(partial(_place, domain)) for name, domain in domains.items()], float).T
     count = (len(domains) + 1) * _NEIGHBOURS
     if len(trials) < count:
@@ -54,28 +47,51 @@ def sensitivity(study: StudyData, row: Mapping[str, Any]) -> pd.DataFrame:
     distances = np.linalg.norm(places - here, axis=1)
     nearest = np.argsort(distances, kind="stable")[:count]
     weights = 1 - (distances[nearest] / (distances[nearest].max() * 1.001 or 1)) ** 2  # Epanechnikov's kernel
-    design = sm.add_constant((places[nearest] - here) / STEP, has_constant="add")
-    told = np.isclose(np.diag(np.linalg.pinv(design) @ design), 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of knobs that it cannot tell apart
-        fits = {metric: sm.WLS(trials[metric].to_numpy()[nearest], design, weights).fit() for metric in _METRICS}
-    return pd.DataFrame(
-        {"knob": name, "value": row[name]}
-        | {metric: fit.params[place] if told[place] else np.nan for metric, fit in fits.items()}
-        | {f"{metric}_error": fit.bse[place] if told[place] else np.nan for metric, fit in fits.items()}
-        for place, name in enumerate(domains, 1)
-    )
+    design = np.column_stack([np.ones(count), (places[nearest] - here) / STEP])
+    determined = np.isclose(np.diag(np.linalg.pinv(design) @ design), 1)
+    slopes: dict[str, Any] = {"knob": list(domains), "value": [row[name] for name in domains]}
+    for metric in _METRICS:
+        fit = _weighted_fit(design, trials[metric].to_numpy()[nearest], weights)
+        own, errors = (np.where(determined, values, np.nan)[1:] for values in fit)
+        slopes |= {metric: own, f"{metric}_error": errors}
+    return pd.DataFrame(slopes)
 
 
 def sweeps(study: StudyData, row: Mapping[str, Any]) -> dict[str, list[float | int]]:
     """The values of a small sweep of each numeric knob: the trial's own, and a `STEP` (at least the knob's own) to
     either side."""
-    found = {}
+    swept = {}
     for name, domain in _numeric(study, row).items():
         place, width = _place(domain, row[name]), max(STEP, (domain.step or 0) / (domain.high - domain.low))
         around = [_value(domain, place + step) for step in (-width, width) if -1e-9 <= place + step <= 1 + 1e-9]
-        found[name] = sorted({*around, row[name]})
-    return {name: values for name, values in found.items() if len(values) > 1}
+        swept[name] = sorted({*around, row[name]})
+    return {name: values for name, values in swept.items() if len(values) > 1}
+
+
+def _comparable(study: StudyData, row: Mapping[str, Any], knobs: list[str]) -> pd.DataFrame:
+    """Finished trials of the row's strategy and words that have these knobs and all metrics."""
+    words = [name for name, domain in domains_of(study).items() if isinstance(domain, CategoricalDistribution)]
+    trials = study.trials[(study.trials["status"] == FINISHED) & ~study.trials["diverged"]]
+    trials = trials[(trials["strategy"] == row["strategy"]) & trials[knobs].notna().all(axis=1)]
+    for name in words:
+        trials = trials[(trials[name] == row[name]) | (trials[name].isna() & (not given(row[name])))]
+    return trials[np.isfinite(trials[list(_METRICS)]).all(axis=1)]
+
+
+def _weighted_fit(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The coefficients of a weighted least-squares fit, and their standard errors.
+
+    Args:
+        design: (N, K), of any rank; of equally good fits the one with the smallest coefficients is taken.
+        values: (N,).
+        weights: (N,), inverse to the variances up to a factor.
+    """
+    root = np.sqrt(weights)
+    inverse = np.linalg.pinv(root[:, None] * design)
+    coefficients = inverse @ (root * values)
+    residuals = root * (values - design @ coefficients)
+    variance = residuals @ residuals / (len(values) - np.linalg.matrix_rank(design))
+    return coefficients, np.sqrt(variance * (inverse**2).sum(1))
 
 
 def _numeric(study: StudyData, row: Mapping[str, Any]) -> dict[str, FloatDistribution | IntDistribution]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.05
 EQUIVALENCE_MARGIN = 0.02
@@ -21,7 +20,7 @@ def sign_flip(differences: np.ndarray) -> float:
     """
     if len(differences) < 2:
         return 1.0  # of one unit, both signs are as extreme
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
@@ -30,12 +29,20 @@ def sign_flip(differences: np.ndarray) -> float:
         batch=_BATCH,
         rng=0,
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's correction for several tests: the adjusted p-values, in the same order."""
-    return multipletests(p_values, method="holm")[1] if len(p_values) else np.array([])
+    """Holm's correction for several tests: the adjusted p-values, in the same order.
+
+    The smallest of N is multiplied by N, the next by N - 1 and so on; none becomes smaller than the one before it.
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * np.asarray(p_values, float)[order]), 1)
+    return adjusted
 
 
 def equivalence(differences: np.ndarray, margin: float = EQUIVALENCE_MARGIN) -> float:
@@ -59,16 +66,16 @@ def lower(first: np.ndarray, second: np.ndarray) -> float:
     if min(len(first), len(second)) < 2:  # SciPy takes no sample of one, which may be any of the pooled values
         pooled = np.concatenate([first, second])
         return float(np.mean(pooled <= first[0]) if len(first) == 1 else np.mean(pooled >= second[0]))
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (first, second),
-        lambda one, other, axis: np.mean(one, axis) - np.mean(other, axis),
+        lambda left, right, axis: np.mean(left, axis) - np.mean(right, axis),
         vectorized=True,
         alternative="less",
         n_resamples=_MOST_EXACT,
         batch=_BATCH,
         rng=0,
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def prediction_interval(values: np.ndarray) -> tuple[float, float]:
