@@ -191,7 +191,7 @@ class Suite:
     """Fixed recipes, each run with several seeds and reported after several numbers of epochs.
 
     Attributes:
-        entries: one per row of the table, each with a strategy of its own.
+        entries: one per row of the table; a strategy may have several, with knobs of their own.
         horizons: epochs after which a trial is reported; it runs for the largest.
         seeds: trials of each recipe.
 

@@ -12,9 +12,9 @@ from study.records.references import BASELINE, RETRAINED
 
 def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
     """Retain and forget Dice of every recipe and horizon with their intervals, beside the references."""
-    figure = blank(f"<b>{escape(study.name)}</b><br><sup>strategy and epochs; bars: 95 % intervals</sup>")
+    figure = blank(f"<b>{escape(study.name)}</b><br><sup>recipe and epochs; bars: 95 % intervals</sup>")
     references = [name for name in (BASELINE, RETRAINED) if name in study.references]
-    names = [f"{row.strategy}, {row.horizon}" for row in table.itertuples()]
+    names = [f"{row.recipe}, {row.horizon}" for row in table.itertuples()]
     for column, colour, label in (
         ("retain_dice", BLUE, "retain Dice"),
         ("heldout_dice", GREEN, "held-out Dice"),

@@ -175,13 +175,13 @@ def suite_recipes(study: StudyData) -> list[Part]:
 
 
 def strategies(studies: Sequence[StudyData]) -> list[Part]:
-    """The strategies of the studies by their Dice gap, and the tests between them."""
+    """The recipes of the studies by their Dice gap, and the tests between them."""
     stand_ins = entries(studies)
     ranked = ranking(stand_ins)
     if ranked.empty:
         return ["No strategy has a feasible trial."]
     table = [
-        {"rank": row["rank"], "strategy": row["strategy"], "runs": row["runs"]}
+        {"rank": row["rank"], "recipe": row["recipe"], "runs": row["runs"]}
         | {
             name.replace("_", " "): _interval((row[name], row[f"{name}_low"], row[f"{name}_high"]))
             for name in ("dice_gap", "retain_dice", "forget_dice")
@@ -189,8 +189,8 @@ def strategies(studies: Sequence[StudyData]) -> list[Part]:
         for row in ranked.to_dict("records")
     ]
     parts: list[Part] = [
-        "By the Dice gap of each study's best feasible trial (of a suite: of all its trials); means with 95 %"
-        " intervals over runs and subjects.",
+        "By the Dice gap of each strategy's best feasible trial in a study (in a suite: of all trials of a recipe);"
+        " means with 95 % intervals over runs and subjects.",
         markdown_table(pd.DataFrame(table)),
     ]
     tests = paired_tests(stand_ins)

@@ -51,18 +51,18 @@ def suite_markdown(study: StudyData) -> str:
     return f"{markdown_table(_readable(suite_table(study)))}\n{_note(study)}\n"
 
 
-def terminal_table(study: StudyData) -> Table:
+def terminal_suite(study: StudyData) -> Table:
     """The table as the terminal shows it: means, and the interval of the gap."""
     table = Table(
         caption=_note(study), caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
-    table.add_column("strategy", no_wrap=True)
+    table.add_column("recipe", overflow="fold")
     for header in ("ep.", "retain", "forget", "gap [95 %]", "reten\ntion", "held\nout", "retr.\ngap"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in suite_table(study).to_dict("records"):
         means = {name: numbers.metric(row[name]) for name in COLUMNS}
         first = [
-            row["strategy"],
+            row["recipe"],
             str(row["horizon"]),
             means["retain_dice"],
             means["forget_dice"],
@@ -80,7 +80,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
         return " / ".join(map(numbers.metric, values)) if np.isfinite(values[0]) else numbers.MISSING
 
     rows = [
-        {"strategy": row["strategy"], "epochs": str(row["horizon"])}
+        {"recipe": row["recipe"], "epochs": str(row["horizon"])}
         | {label: _cell(row, name) for label, name in _SHOWN.items()}
         | {"published retain / forget / gap": published(row)}
         for row in table.to_dict("records")

@@ -14,7 +14,7 @@ from rich.table import Table
 from analysis.evidence import warnings
 from analysis.numbers import counted, duration
 from analysis.reports.requests import terminal_requests
-from analysis.reports.suite import terminal_table
+from analysis.reports.suite import terminal_suite
 from analysis.reports.terminal_tables import best_line, evidence_table, front_table
 from search_spaces.narrowing import GRAMMAR
 from search_spaces.space import Space, Suite
@@ -172,7 +172,7 @@ def print_result(
     if isinstance(plan.space, Space):
         console.print(front_table(rows, list(plan.space.domains), objective))
     else:
-        console.print(terminal_table(written))
+        console.print(terminal_suite(written))
     if len(written.requests):
         console.print(terminal_requests(written))
     if best:

@@ -12,7 +12,7 @@ from analysis.statistics.ranking import entries, paired_tests, ranking
 
 ENDED = {"n0": 4, "m0": 4, "n1": 4, "m1": 3, "n2": 4}
 SETS = {"retain": 4, "forget": 3, "heldout": 2}
-COLUMNS = ["set", "subject", "dice", "strategy", "run", "study", "trial"]
+COLUMNS = ["set", "subject", "dice", "recipe", "run", "study", "trial"]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def drawn(effects, runs=3, spread=0.05, seed=0):
     rng = np.random.default_rng(seed)
     return pd.DataFrame(
         {"set": name, "subject": f"{name}-{subject}", "dice": levels[place] + rng.normal(0, spread)}
-        | {"strategy": strategy, "run": str(run), "study": "s", "trial": f"{strategy}-{run}"}
+        | {"recipe": strategy, "run": str(run), "study": "s", "trial": f"{strategy}-{run}"}
         for strategy, levels in effects.items()
         for run in range(runs)
         for place, (name, count) in enumerate(SETS.items())
@@ -45,7 +45,7 @@ EFFECTS = {"middling": (0.8, 0.3, 0.6), "poor": (0.6, 0.4, 0.5), "good": (0.85, 
 def test_all_ended_trials_of_a_suite_stand_for_their_strategies(seeded, values):
     found = entries([seeded(5)])
     assert list(found) == COLUMNS
-    assert {(row.trial, row.strategy, row.run) for row in found.itertuples()} == {
+    assert {(row.trial, row.recipe, row.run) for row in found.itertuples()} == {
         (id, "noisy_label" if id[0] == "n" else "max_loss", f"5/{id[1]}") for id in ENDED
     }
     assert set(found["study"]) == {"suite-phantom"}
@@ -74,7 +74,7 @@ def test_the_best_feasible_trial_of_each_search_stands_for_its_strategy(seeded, 
 
 def test_a_search_without_a_feasible_trial_has_no_entry(seeded):
     study = seeded(0, suite={}, trial=lambda row: row | {"feasible": row["id"] == "m0"})
-    assert set(entries([study])["strategy"]) == {"max_loss"}
+    assert set(entries([study])["recipe"]) == {"max_loss"}
     for nothing in ([], [seeded(0, suite={}, trial=lambda row: row | {"feasible": False})]):
         found = entries(nothing)
         assert list(found) == COLUMNS
@@ -87,12 +87,12 @@ def test_strategies_are_ranked_by_the_mean_gap(seeded):
     chosen = drawn(EFFECTS)
     table = ranking(chosen)
     bounded = [f"{name}{end}" for name in ("retain_dice", "forget_dice", "dice_gap") for end in ("", "_low", "_high")]
-    assert list(table) == ["rank", "strategy", "runs", *bounded]
+    assert list(table) == ["rank", "recipe", "runs", *bounded]
     assert table["rank"].tolist() == [1, 2, 3]
-    assert table["strategy"].tolist() == ["good", "middling", "poor"]
+    assert table["recipe"].tolist() == ["good", "middling", "poor"]
     assert table["runs"].tolist() == [3, 3, 3]
     for row in table.itertuples():
-        own = chosen[chosen["strategy"] == row.strategy]
+        own = chosen[chosen["recipe"] == row.recipe]
         retain, forget = (own[own["set"] == name]["dice"].mean() for name in ("retain", "forget"))
         assert (row.retain_dice, row.forget_dice, row.dice_gap) == pytest.approx((retain, forget, retain - forget))
     shuffled = ranking(chosen.sample(frac=1, random_state=0))
@@ -120,7 +120,7 @@ def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
     for _ in range(40):
         runs, people = rng.normal(0, 0.05, 8), rng.normal(0, 0.05, (2, 8))
         rows = [
-            {"set": name, "subject": f"{name}-{one}", "strategy": "s", "run": str(run)}
+            {"set": name, "subject": f"{name}-{one}", "recipe": "s", "run": str(run)}
             | {"dice": level + runs[run] * (name == "forget") + people[place, one] + rng.normal(0, 0.05)}
             for place, (name, level) in enumerate((("retain", 0.8), ("forget", 0.3)))
             for run, one in product(range(8), range(8))
@@ -132,11 +132,11 @@ def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
 
 def test_undefined_subjects_leave_mean_and_units():
     chosen = drawn(EFFECTS)
-    chosen.loc[
-        (chosen["strategy"] == "good") & (chosen["subject"] == "forget-1") & (chosen["run"] == "2"), "dice"
-    ] = np.nan
-    own = chosen[(chosen["strategy"] == "good") & (chosen["set"] == "forget")]
-    table = ranking(chosen).set_index("strategy")
+    chosen.loc[(chosen["recipe"] == "good") & (chosen["subject"] == "forget-1") & (chosen["run"] == "2"), "dice"] = (
+        np.nan
+    )
+    own = chosen[(chosen["recipe"] == "good") & (chosen["set"] == "forget")]
+    table = ranking(chosen).set_index("recipe")
     assert table.loc["good", "forget_dice"] == pytest.approx(np.nanmean(own["dice"]))
     tests = paired_tests(chosen).set_index(["metric", "first", "second"])["units"]
     assert tests["forget_dice", "middling", "good"] == tests["forget_dice", "poor", "good"] == 8
@@ -146,7 +146,7 @@ def test_undefined_subjects_leave_mean_and_units():
 def test_paired_tests_are_scipys_on_the_same_units():
     """Swapping what belongs together, exact: 4 x 3, 3 x 3 and 2 x 3 units."""
     chosen = drawn({name: (*levels[:2], 0.55) for name, levels in EFFECTS.items()}, spread=0.1)
-    found = paired_tests(chosen.sample(frac=1, random_state=1).sort_values("strategy", kind="stable"))
+    found = paired_tests(chosen.sample(frac=1, random_state=1).sort_values("recipe", kind="stable"))
     assert list(found) == ["metric", "first", "second", "units", "difference", "p", "p_holm"]
     pairs = [("good", "middling"), ("good", "poor"), ("middling", "poor")]
     assert list(zip(found["metric"], found["first"], found["second"], strict=True)) == [
@@ -154,7 +154,7 @@ def test_paired_tests_are_scipys_on_the_same_units():
     ]
     for row in found.itertuples():
         own = chosen[chosen["set"] == row.metric.removesuffix("_dice")].sort_values(["run", "subject"])
-        first, second = (own[own["strategy"] == name]["dice"].to_numpy() for name in (row.first, row.second))
+        first, second = (own[own["recipe"] == name]["dice"].to_numpy() for name in (row.first, row.second))
         expected = stats.permutation_test(
             (first, second), lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples", n_resamples=np.inf
         )
@@ -177,13 +177,13 @@ def stepped_down(p_values):
 
 def test_only_what_both_strategies_have_is_paired():
     chosen = drawn(EFFECTS)
-    chosen = chosen[~((chosen["strategy"] == "poor") & (chosen["run"] != "1"))]  # one run
-    chosen = chosen[~((chosen["strategy"] == "good") & (chosen["run"] == "1"))]  # the other two
+    chosen = chosen[~((chosen["recipe"] == "poor") & (chosen["run"] != "1"))]  # one run
+    chosen = chosen[~((chosen["recipe"] == "good") & (chosen["run"] == "1"))]  # the other two
     found = paired_tests(chosen).set_index(["metric", "first", "second"])
     assert not any({first, second} == {"poor", "good"} for _, first, second in found.index)
     row = found.loc[("retain_dice", "middling", "poor")]
     units = chosen[(chosen["run"] == "1") & (chosen["set"] == "retain")].pivot(
-        index="subject", columns="strategy", values="dice"
+        index="subject", columns="recipe", values="dice"
     )
     assert row["units"] == 4
     assert row["difference"] == pytest.approx((units["middling"] - units["poor"]).mean())

@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from analysis.figures.suite import suite_figure
-from analysis.reports.suite import terminal_table, write_suite
+from analysis.reports.suite import terminal_suite, write_suite
+from analysis.statistics.ranking import entries as ranking_entries
+from analysis.statistics.ranking import ranking
 from analysis.statistics.suite import suite_table, suite_tests
 
 METRICS = (
@@ -101,7 +103,7 @@ def test_the_files_have_the_documented_columns(suite_study, tmp_path, values):
     table, tests = pd.read_csv(tmp_path / "paper_table.csv"), pd.read_csv(tmp_path / "paper_tests.csv")
     bounded = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
     published = ["published_retain_dice", "published_forget_dice", "published_dice_gap"]
-    assert list(table) == ["strategy", "horizon", *bounded, "seeds", "diverged", *published]
+    assert list(table) == ["recipe", "strategy", "horizon", *bounded, "seeds", "diverged", *published]
     assert list(tests) == ["horizon", "metric", "first", "second", "units", "difference", "p", "p_holm"]
     assert table.loc[1, published].tolist() == pytest.approx([0.7576, 0.0613, 0.6963])
     assert table.loc[[0, 2, 3], published].isna().all(axis=None)
@@ -231,7 +233,7 @@ def test_the_page_shows_names_as_text(suite_study, tmp_path, record):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_terminal_has_a_line_per_row(suite_study, values, width):
-    text = text_of(terminal_table(suite_study()), width)
+    text = text_of(terminal_suite(suite_study()), width)
     lines = [line.split() for line in text.splitlines() if line.strip().startswith(("noisy_label", "max_loss"))]
     assert len(lines) == 4
     for line, (key, epochs) in zip(lines, BEHIND.items(), strict=True):
@@ -240,3 +242,42 @@ def test_the_terminal_has_a_line_per_row(suite_study, values, width):
         assert line[:5] == [key[0], str(key[1]), *shown]
         assert line[-3:] == [f"{means[name]:.3f}" for name in ("retention", "heldout_dice", "retrain_gap")]
     assert all(len(line) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "labels"),
+    [
+        (
+            {"lr": 1e-3, "noise_rate": 0.9},
+            {"lr": 1e-3, "noise_rate": 0.5},
+            ["noisy_label, noise_rate 0.9", "noisy_label, noise_rate 0.5"],
+        ),
+        ({"lr": 1e-3, "noise_rate": 0.9}, {"lr": 1e-3}, ["noisy_label, noise_rate 0.9", "noisy_label"]),
+    ],
+)
+def test_two_recipes_of_one_strategy_are_apart_wherever_they_stand(
+    first, second, labels, suite_study, record, values, tmp_path
+):
+    known = {"4": {"retain_dice": 0.7, "forget_dice": 0.1}}
+    entries = [{"strategy": "noisy_label", "knobs": first, "published": {}}]
+    entries.append({"strategy": "noisy_label", "knobs": second, "published": known})
+    own = {"strategy": "noisy_label", "noise_rate": second.get("noise_rate")}
+    study = suite_study(
+        trial=lambda row: row | own if row["id"][0] == "m" else row, suite=record["suite"] | {"entries": entries}
+    )
+    table = suite_table(study)
+    assert list(zip(table["recipe"], table["horizon"], strict=True)) == list(product(labels, (2, 4)))
+    assert set(table["strategy"]) == {"noisy_label"}
+    for row, epochs in zip(table.to_dict("records"), BEHIND.values(), strict=True):
+        assert {name: row[name] for name in METRICS} == pytest.approx(by_hand(values, epochs))
+    assert table["published_retain_dice"].notna().tolist() == [False, False, False, True]
+    tests = suite_tests(study)
+    assert tests[["first", "second"]].drop_duplicates().to_numpy().tolist() == [labels]
+    assert tests["p_holm"].tolist() == suite_tests(suite_study())["p_holm"].tolist()
+    ranked = ranking(ranking_entries([study]))
+    assert dict(zip(ranked["recipe"], ranked["runs"], strict=True)) == dict(zip(labels, (3, 2), strict=True))
+    (figure, *_) = suite_figure(study, table).data
+    assert figure.x[2:] == tuple(f"{label}, {horizon}" for label, horizon in product(labels, (2, 4)))
+    write_suite(study, tmp_path)
+    assert pd.read_csv(tmp_path / "paper_table.csv")["recipe"].tolist() == table["recipe"].tolist()
+    assert all(label in text_of(terminal_suite(study), 140) for label in labels)

@@ -151,7 +151,7 @@ def test_asking_again_computes_nothing_and_asking_for_a_trial_examines_that_one_
     assert output.count("from the cache") == 4
     assert mtimes(mine) == before
     pd.testing.assert_frame_equal(found_of(mine), found)
-    pd.testing.assert_frame_equal(mine.table("requests"), done.table("sequence"))
+    pd.testing.assert_frame_equal(mine.table("requests"), done.table("requests"))
 
     code, output = mine.again("--examine", mine.other)
     assert code == 0
