@@ -11,15 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.figures.front import overlay_figure
+from analysis.figures.front import front_figure
 from analysis.reports.comparison import differences, outcomes
 from analysis.reports.page import write_page
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.reading import named_study
-
-_METRICS = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention", "retrain_gap")
-_NEVER_EQUAL = {"name", "studies", "resume"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             table.add_row(*map(escape, row))
         console.print(table)
     if settings.to is not None:
-        write_page(settings.to, f"{both[0].name} and {both[1].name}", [overlay_figure(both)])
+        write_page(settings.to, f"{both[0].name} and {both[1].name}", [front_figure(both[0], beside=[both[1]])])
         console.print(f"fronts          {escape(str(settings.to))}", highlight=False, soft_wrap=True)
     return 0
 

@@ -37,7 +37,8 @@ import analysis.ui.app
 print(a - t, time.perf_counter() - a)"""
 
 PLACES = """() => {
-  const plot = document.getElementById("front"), box = plot.getBoundingClientRect(), trials = plot.data[0];
+  const plot = document.getElementById("front"), box = plot.getBoundingClientRect();
+  const trials = plot.data.findLast((trace) => trace.customdata);
   const { xaxis, yaxis } = plot._fullLayout;
   return [0, 1, 2, 3, 4].map((i) => [
     box.x + xaxis._offset + xaxis.l2p(trials.x[i]), box.y + yaxis._offset + yaxis.l2p(trials.y[i])]);
@@ -132,7 +133,8 @@ def milliseconds(url: str) -> float:
 def page_times(address: str, studies: Path, name: str) -> None:
     """Requests of one page: as nothing has changed, and as every one finds the study changed."""
     urls = {"page": f"{address}/lethe/{name}", "its data": f"{address}/lethe/api/studies/{name}"}
-    milliseconds(urls["its data"])
+    urls["its figure"] = f"{urls['its data']}/figure"
+    milliseconds(urls["its figure"])
     for title, url in urls.items():
         warm = statistics.median(milliseconds(url) for _ in range(20))
         changed = []

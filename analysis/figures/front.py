@@ -1,160 +1,204 @@
-"""The Pareto figure of a study and the history of its search, drawn with plotly."""
+"""The figure of a front: every trial in a plane of two metrics, with the front, the landmarks and the retain floor.
+
+It is drawn here for the pages of the server, for pareto.html and for the report.
+"""
 
 import math
 from collections.abc import Sequence
 from html import escape
 from itertools import cycle
-from textwrap import wrap
 
 import plotly.graph_objects as go
 
 from analysis import numbers
 from analysis.figures.front_data import (
+    AXES,
     DIVERGED,
     FEASIBLE,
     FRONT,
     INFEASIBLE,
     Dot,
+    FrontData,
     Landmark,
-    ParetoData,
-    pareto_data,
+    front_data,
+    trial_dots,
 )
-from analysis.figures.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, blank
+from analysis.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, blank
 from study.records.reading import StudyData
-from study.records.trials import FINISHED
+from study.records.references import RETRAINED
+from study.records.trials import PRUNED, RUNNING, given
 
-DOTS = {
-    INFEASIBLE: {"symbol": "circle-open", "color": GREY, "size": 8, "line": {"width": 1.5}},
-    DIVERGED: {"symbol": "x-thin", "size": 9, "line": {"width": 2.5, "color": VERMILLION}},
-    FEASIBLE: {"symbol": "circle", "color": SKY, "size": 9, "line": {"width": 1, "color": "white"}},
-    FRONT: {"symbol": "circle", "color": BLUE, "size": 11, "line": {"width": 1, "color": "white"}},
+KIND, RETAIN = "kind", "retain_dice"
+
+MARKERS = {
+    PRUNED: {"symbol": "triangle-down-open", "color": GREY, "size": 7, "opacity": 0.4},
+    INFEASIBLE: {"symbol": "circle-open", "color": GREY, "size": 8, "opacity": 0.6},
+    DIVERGED: {"symbol": "x-thin-open", "color": VERMILLION, "size": 9, "opacity": 0.7},
+    RUNNING: {"symbol": "diamond-open", "color": ORANGE, "size": 9, "opacity": 0.8},
+    FEASIBLE: {"symbol": "circle", "color": SKY, "size": 9, "opacity": 0.9},
+    FRONT: {"symbol": "circle", "color": BLUE, "size": 11},
 }
+"""How trials look by kind, from the bottom to the top."""
+
+GOALS = {"dice_gap": "Dice gap", "retrain_gap": "Retrain gap", "unseen_gap": "Unseen gap"}
+"""What a search is for: column -> title."""
+
 _LANDMARKS = {
-    "baseline": {"symbol": "square", "color": INK, "size": 12},
+    "baseline": {"symbol": "square", "color": GREY, "size": 12},
     "retrained": {"symbol": "diamond", "color": GREEN, "size": 14},
     "published": {"symbol": "star", "color": PURPLE, "size": 16},
 }
-_LOWER = {"forget_dice": "lower = more is forgotten"}
-VALUES = {"dice_gap": "Dice gap", "retrain_gap": "Retrain gap", "unseen_gap": "Unseen gap"}
 _BEST = {"symbol": "circle-open", "color": ORANGE, "size": 20, "line": {"width": 3}}
-_LEGEND_CHARACTERS = 24
+_BELOW = {"symbol": "triangle-down", "color": GREY, "size": 10}
+_LOWER = {"forget_dice": "lower = more is forgotten"}
 
 
-def pareto_figure(study: StudyData) -> go.Figure:
-    """Forgetting against retain Dice of every finished trial, with the front, the landmarks and the retain floor."""
-    data = pareto_data(study)
-    figure = blank(f"<b>{escape(study.name)}</b><br><sup>{_summary(data)}</sup>")
-    figure.update_xaxes(
-        title=f"{study.objective.title}  ({_LOWER.get(study.objective.forgetting, 'lower = less distinguishable')})",
-        range=[-0.03, 1.02],
-        dtick=0.1,
-    )
-    figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
-    _add_floor(figure, data, study.retain_floor)
+def front_figure(
+    study: StudyData, x: str = "", y: str = "", colour: str = KIND, beside: Sequence[StudyData] = ()
+) -> go.Figure:
+    """Every trial that has a value on both axes. `customdata` of a trial is its place in the trial table.
+
+    Args:
+        study: the study's tables.
+        x: column across, of `AXES`; by default what stands for forgetting.
+        y: column up; by default the retain Dice.
+        colour: `KIND`, or a column of the trial table that colours the trials.
+        beside: studies whose fronts are laid over it as lines.
+    """
+    x, y = x or study.objective.forgetting, y or RETAIN
+    data = front_data(study, x, y, colour)
+    figure = blank(_title(study, data, beside))
+    _draw_axes(figure, study, data, x, y)
+    _draw_lines(figure, study, data, x, y)
     for landmark in data.landmarks:
-        _add_points(figure, _legend(landmark), [landmark], _LANDMARKS[landmark.name.partition("-")[0]])
-    _add_below(figure, data)
-    _add_line(figure, data)
-    for kind, marker in DOTS.items():
-        dots = [dot for dot in data.dots if dot.kind == kind]
-        _add_points(figure, f"{kind} ({len(dots)})", dots, marker)
+        _add_points(figure, landmark.name, [landmark], _LANDMARKS[landmark.name.partition("-")[0]])
+    if _is_front(study, x, y):
+        _add_below(figure, data)
+        _add_staircase(figure, data.dots, BLUE)
+        for other, line_colour in zip(beside, cycle(CYCLE[1:]), strict=False):
+            _add_staircase(figure, trial_dots(other, x, y), line_colour, f"front of {escape(other.name)}")
+    for name, marker, dots in _groups(data.dots, colour):
+        _add_points(figure, f"{name} ({len(dots)})", dots, marker, [dot.number - 1 for dot in dots])
     if data.best is not None:
-        name, signed = VALUES[study.objective.best.column], study.objective.best.sign > 0
-        _add_points(figure, f"best: {name.lower()} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
+        name, signed = GOALS[study.objective.best.column].lower(), study.objective.best.sign > 0
+        _add_points(figure, f"best: {name} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
+        figure.data[-1].update(hoverinfo="skip")  # the pointer reaches the trial under the ring
     figure.update_layout(legend_traceorder="reversed")
-    figure.add_annotation(
-        text="<b>↖ better</b>",
-        xref="paper",
-        yref="paper",
-        x=0,
-        y=1,
-        xanchor="left",
-        yanchor="bottom",
-        showarrow=False,
-    )
     return figure
 
 
-def overlay_figure(studies: Sequence[StudyData]) -> go.Figure:
-    """The finished trials and fronts of several studies in one plane of forget and retain Dice."""
-    figure = blank("<b>Fronts</b>")
-    for study, colour in zip(studies, cycle(CYCLE)):
-        trials = study.trials[study.trials["status"] == FINISHED]
-        front = trials[trials["on_front"]].sort_values("forget_dice")
-        for rows, mode, marker in (
-            (trials, "markers", {"color": colour, "size": 7, "opacity": 0.35}),
-            (front, "lines+markers", {"color": colour, "size": 10}),
-        ):
-            figure.add_scatter(
-                x=rows["forget_dice"],
-                y=rows["retain_dice"],
-                mode=mode,
-                marker=marker,
-                line={"shape": "hv", "color": colour, "width": 2},
-                text=rows["id"],
-                name=escape(study.name),
-                legendgroup=study.name,
-                showlegend=rows is front,
-            )
-    figure.update_xaxes(title="Forget Dice", range=[-0.03, 1.02])
-    figure.update_yaxes(title="Retain Dice")
-    return figure
+def _is_front(study: StudyData, x: str, y: str) -> bool:
+    """Whether the plane is that of the study's front."""
+    return x == study.objective.forgetting and y == RETAIN
 
 
-def _add_points(figure: go.Figure, name: str, points: list[Dot] | list[Landmark], marker: dict) -> None:
+def _title(study: StudyData, data: FrontData, beside: Sequence[StudyData]) -> str:
+    missing = "".join(f", {count} {status}" for status, count in data.missing.items())
+    sources = "".join(f"; {mark.name}: {escape(mark.source)}" for mark in data.landmarks if mark.source)
+    names = " and ".join(f"<b>{escape(one.name)}</b>" for one in (study, *beside))
+    return f"{names}<br><sup>{len(data.dots)} trials with a result{missing}{sources}</sup>"
+
+
+def _draw_axes(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: str) -> None:
+    if x == study.objective.forgetting:
+        hint = _LOWER.get(x, "lower = less distinguishable")
+        figure.update_xaxes(title=f"{study.objective.title}  ({hint})", range=[-0.03, 1.02], dtick=0.1)
+    else:
+        figure.update_xaxes(title=AXES[x])
+    if y == RETAIN:
+        figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
+    else:
+        figure.update_yaxes(title=AXES[y])
+    if _is_front(study, x, y):
+        corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+        figure.add_annotation(text="<b>↖ better</b>", showarrow=False, **corner)
+
+
+def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: str) -> None:
+    """The retain floor, grey below it, and the forget Dice that a network has on subjects it never saw."""
+    if y == RETAIN and math.isfinite(data.floor):
+        figure.add_hrect(y0=-1, y1=data.floor, fillcolor=GREY, opacity=0.1, line_width=0, layer="below")
+        figure.add_hline(
+            y=data.floor,
+            line={"dash": "dash", "color": GREY, "width": 1.5},
+            annotation_text=f"retain floor {data.floor:.3f} = {study.retain_floor:g} x baseline",
+            annotation_position="bottom right",
+            annotation_font_size=13,
+        )
+    heldout = study.references.get(RETRAINED, {}).get("heldout_dice", math.nan)
+    if x == "forget_dice" and math.isfinite(heldout):
+        figure.add_vline(
+            x=heldout,
+            line={"dash": "dot", "color": GREEN, "width": 1.5},
+            annotation_text="held-out Dice of the retrained",
+            annotation_position="bottom right",
+            annotation_font_size=13,
+        )
+
+
+def _groups(dots: Sequence[Dot], colour: str) -> list[tuple[str, dict, list[Dot]]]:
+    """The traces of trials: name, marker and dots; from the bottom to the top."""
+    if colour == KIND:
+        kinds = [(kind, marker, [dot for dot in dots if dot.kind == kind]) for kind, marker in MARKERS.items()]
+        return [group for group in kinds if group[2]]
+    title = colour.replace("_", " ")
+    known, unknown = [dot for dot in dots if given(dot.colour)], [dot for dot in dots if not given(dot.colour)]
+    groups = [(f"no {title}", MARKERS[INFEASIBLE], unknown)] if unknown else []
+    if any(isinstance(dot.colour, str | bool) for dot in known):
+        for value in dict.fromkeys(dot.colour for dot in known):
+            own = [dot for dot in known if dot.colour == value]
+            groups.append((f"{title} {escape(numbers.knob(value))}", {"size": 9}, own))
+    elif known:
+        groups.append((title, _scale(title, [dot.colour for dot in known]), known))
+    return groups
+
+
+def _scale(title: str, values: list[float]) -> dict:
+    """The marker of a continuous colour, in decades where values span many."""
+    if min(values) > 0 and max(values) > 50 * min(values):
+        title, values = f"log10 {title}", [math.log10(value) for value in values]
+    return {"size": 9, "color": values, "colorscale": "Viridis", "showscale": True, "colorbar": {"title": title}}
+
+
+def _add_points(
+    figure: go.Figure,
+    name: str,
+    points: Sequence[Dot | Landmark],
+    marker: dict,
+    places: Sequence[int] | None = None,
+) -> None:
     if points:
         figure.add_scatter(
-            x=[point.forgetting for point in points],
-            y=[point.retain for point in points],
+            x=[point.x for point in points],
+            y=[point.y for point in points],
             mode="markers",
             marker=marker,
             name=name,
             text=[point.hover for point in points],
             hoverinfo="text",
+            customdata=places,
         )
 
 
-def _add_line(figure: go.Figure, data: ParetoData) -> None:
-    """The retain Dice that the front reaches at each forget Dice."""
-    front = sorted((dot for dot in data.dots if dot.kind == FRONT), key=lambda dot: dot.forgetting)
+def _add_staircase(figure: go.Figure, dots: Sequence[Dot], colour: str, name: str = "") -> None:
+    """The retain Dice that a front reaches at each point across; with a name its trials too."""
+    front = sorted((dot for dot in dots if dot.kind == FRONT), key=lambda dot: (dot.x, dot.y))
     figure.add_scatter(
-        x=[dot.forgetting for dot in front],
-        y=[dot.retain for dot in front],
-        mode="lines",
-        line={"shape": "hv", "color": BLUE, "width": 2},
-        hoverinfo="skip",
-        showlegend=False,
+        x=[dot.x for dot in front],
+        y=[dot.y for dot in front],
+        mode="lines+markers" if name else "lines",
+        line={"shape": "hv", "color": colour, "width": 2},
+        marker={"color": colour, "size": 9},
+        name=name or None,
+        text=[f"{name}<br>{dot.hover}" for dot in front] if name else None,
+        hoverinfo="text" if name else "skip",
+        showlegend=bool(name),
     )
 
 
-def _add_floor(figure: go.Figure, data: ParetoData, fraction: float) -> None:
-    """Dashed line and grey region; nothing for an unknown floor."""
-    if not math.isfinite(data.floor):
-        return
-    figure.add_hrect(y0=-1, y1=data.floor, fillcolor=GREY, opacity=0.1, line_width=0, layer="below")
-    figure.add_hline(
-        y=data.floor,
-        line={"dash": "dash", "color": INK, "width": 1.5},
-        opacity=1,
-        annotation_text=f"retain floor {data.floor:.3f} = {fraction:g} x baseline",
-        annotation_position="bottom right",
-        annotation_font={"size": 13},
-    )
-
-
-def _add_below(figure: go.Figure, data: ParetoData) -> None:
+def _add_below(figure: go.Figure, data: FrontData) -> None:
     """Arrowheads at the lower edge for trials whose retain Dice lies below the window."""
     low, high = data.window
-    below = [dot for dot in data.dots if dot.retain < low]
-    edge = [dot._replace(retain=low + 0.015 * (high - low)) for dot in below]
-    marker = {"symbol": "triangle-down", "color": GREY, "size": 10}
-    _add_points(figure, f"retain Dice below {low:.2f} ({len(below)})", edge, marker)
-
-
-def _summary(data: ParetoData) -> str:
-    missing = "".join(f", {count} {status}" for status, count in data.missing.items())
-    return f"{len(data.dots)} trials with a result{missing}"
-
-
-def _legend(landmark: Landmark) -> str:
-    return "<br>".join([landmark.name, *wrap(landmark.source, _LEGEND_CHARACTERS)])
+    below = [dot for dot in data.dots if dot.y < low]
+    edge = [dot._replace(y=low + 0.015 * (high - low)) for dot in below]
+    _add_points(figure, f"retain Dice below {low:.2f} ({len(below)})", edge, _BELOW)

@@ -1,17 +1,37 @@
-"""What the Pareto figure shows, as plain data: trials by kind, landmarks, the retain floor and the window."""
+"""What the figure of a front shows, as plain data: trials by kind, landmarks, the retain floor and the window."""
 
 import math
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+import pandas as pd  # type: ignore[import-untyped]
+
 from analysis import numbers
 from study.records.front import best_feasible
 from study.records.reading import StudyData
-from study.records.trials import FINISHED, given
+from study.records.references import BASELINE, RETRAINED
+from study.records.trials import FAILED, FINISHED, given
 
 FRONT, FEASIBLE, INFEASIBLE, DIVERGED = "on the front", "other feasible", "infeasible", "diverged"
-"""The kinds of a trial that has a result."""
+"""The kinds of a finished trial; one that is still running or was pruned is of the kind that its status says."""
+
+AXES = {
+    "retain_dice": "Retain Dice",
+    "forget_dice": "Forget Dice",
+    "heldout_dice": "Held-out Dice",
+    "dice_gap": "Dice gap",
+    "retention": "Retention",
+    "retrain_gap": "Retrain gap",
+    "unseen_gap": "Unseen gap",
+    "retain_mae": "Retain MAE",
+    "forget_mae": "Forget MAE",
+    "mae_gap": "MAE gap",
+    "loss_auc": "Loss attack AUC",
+    "lira_auc": "LiRA attack AUC",
+    "seconds": "Seconds",
+}
+"""What a figure can have on its axes: column -> title."""
 
 _LEAST_SPAN = 0.1
 _HOVER = {
@@ -25,18 +45,19 @@ _HOVER = {
 
 
 class Dot(NamedTuple):
-    """A trial that has a result.
+    """A trial that has a value on both axes.
 
-    `forgetting` is the front's other axis, `value` what the search is for; `number` counts the study's trials from 1,
-    in the order in which they began.
+    `value` is what the search is for, `colour` the value of the column that colours the figure; `number` counts the
+    study's trials from 1, in the order in which they began.
     """
 
     number: int
     id: str
     kind: str
-    forgetting: float
-    retain: float
+    x: float
+    y: float
     value: float
+    colour: Any
     hover: str
 
 
@@ -45,22 +66,22 @@ class Landmark(NamedTuple):
 
     name: str
     source: str
-    forgetting: float
-    retain: float
+    x: float
+    y: float
     hover: str
 
 
-class ParetoData(NamedTuple):
-    """Everything that the figures draw.
+class FrontData(NamedTuple):
+    """Everything that the figure draws.
 
     Attributes:
-        dots: finished trials with a retain and a forget Dice.
+        dots: the trials, without the failed ones.
         missing: status -> number of trials that are not among the dots.
         best: the best feasible dot.
         landmarks: baseline, retrained and published, as far as they are known.
         floor: least feasible retain Dice; NaN without a baseline.
-        window: lowest and highest retain Dice to show. It frames the feasible trials and the landmarks, so that
-            collapsed trials, which may lie below, do not squeeze them.
+        window: lowest and highest y to show where y is the retain Dice. It frames the feasible trials and the
+            landmarks, so that collapsed trials, which may lie below, do not squeeze them.
     """
 
     dots: tuple[Dot, ...]
@@ -71,17 +92,24 @@ class ParetoData(NamedTuple):
     window: tuple[float, float]
 
 
-def pareto_data(study: StudyData) -> ParetoData:
-    """Gather what the figures of a study show."""
-    rows = study.trials.to_dict("records")
-    forgetting = study.objective.forgetting
-    shown = [row["status"] == FINISHED and _finite(row["retain_dice"], row[forgetting]) for row in rows]
-    dots = tuple(_dot(i, row, study) for i, row in enumerate(rows, 1) if shown[i - 1])
-    hidden = [row["status"] for row, drawn in zip(rows, shown, strict=True) if not drawn]
+def front_data(study: StudyData, x: str, y: str, colour: str) -> FrontData:
+    """Gather what the figure of a study shows.
+
+    Args:
+        study: the study's tables.
+        x: column of the trial table.
+        y: another.
+        colour: the column that colours the trials, or "kind".
+    """
+    dots = trial_dots(study, x, y, colour)
+    seen = {dot.number for dot in dots}
+    hidden = [status for number, status in enumerate(study.trials["status"], 1) if number not in seen]
+    goal = study.objective.best.column
+    rows = study.trials[sorted({"id", "feasible", "on_front", goal})].to_dict("records")
     best = best_feasible(rows, study.objective)
-    floor = study.retain_floor * study.references.get("baseline", {}).get("retain_dice", math.nan)
-    landmarks = _landmarks(study)
-    return ParetoData(
+    floor = study.retain_floor * study.references.get(BASELINE, {}).get("retain_dice", math.nan)
+    landmarks = _landmarks(study, x, y)
+    return FrontData(
         dots=dots,
         missing={status: hidden.count(status) for status in dict.fromkeys(hidden)},
         best=next((dot for dot in dots if best is not None and dot.id == best["id"]), None),
@@ -89,6 +117,25 @@ def pareto_data(study: StudyData) -> ParetoData:
         floor=floor,
         window=_window(dots, landmarks, floor),
     )
+
+
+def trial_dots(study: StudyData, x: str, y: str, colour: str = "kind") -> tuple[Dot, ...]:
+    """The trials that have not failed and have a finite value in both columns."""
+    trials = study.trials
+    kinds = _kinds(trials)
+    columns = (trials[name].tolist() for name in (x, y, study.objective.best.column))
+    colours = kinds if colour == "kind" else trials[colour].tolist()
+    numbered = zip(trials["id"], kinds, *columns, colours, _hovers(study, kinds), strict=True)
+    return tuple(
+        Dot(number, *row) for number, row in enumerate(numbered, 1) if row[1] != FAILED and _finite(row[2], row[3])
+    )
+
+
+def _kinds(trials: pd.DataFrame) -> list[str]:
+    kinds = trials["status"].where(trials["status"] != FINISHED, INFEASIBLE)
+    for mark, kind in (("feasible", FEASIBLE), ("on_front", FRONT), ("diverged", DIVERGED)):
+        kinds = kinds.where((trials["status"] != FINISHED) | ~trials[mark], kind)
+    return list(kinds)
 
 
 def best_so_far(dots: tuple[Dot, ...], sign: int) -> tuple[list[int], list[float]]:
@@ -99,19 +146,22 @@ def best_so_far(dots: tuple[Dot, ...], sign: int) -> tuple[list[int], list[float
     return [dot.number for dot in rises], [dot.value for dot in rises]
 
 
-def _dot(number: int, row: dict[str, Any], study: StudyData) -> Dot:
-    kind = DIVERGED if row["diverged"] else FRONT if row["on_front"] else FEASIBLE if row["feasible"] else INFEASIBLE
-    values = [f"{name} {numbers.metric(row[column])}" for name, column in _HOVER.items()]
-    settings = [f"{name} = {numbers.knob(row[name])}" for name in study.knobs if given(row[name])]
-    name = f"<b>trial {number}: {row['id']}</b>, {row['strategy']}, {kind}"
-    hover = "<br>".join([name, *values, *settings])
-    forgetting, value = row[study.objective.forgetting], row[study.objective.best.column]
-    return Dot(number, row["id"], kind, forgetting, row["retain_dice"], value, hover)
+def _hovers(study: StudyData, kinds: list[str]) -> list[str]:
+    """What each trial's label says: its metrics, and the knobs that it has."""
+    trials = study.trials
+    names = enumerate(zip(trials["id"], trials["strategy"], kinds, strict=True), 1)
+    lines = [[f"<b>trial {number}: {id}</b>, {strategy}, {kind}" for number, (id, strategy, kind) in names]]
+    for title, column in _HOVER.items():
+        lines.append([f"{title} {numbers.metric(value)}" for value in trials[column].tolist()])
+    for name in study.knobs:
+        words = (numbers.knob(value) if given(value) else "" for value in trials[name].tolist())
+        lines.append([word and f"{name.replace('_', ' ')} {word}" for word in words])
+    return ["<br>".join(filter(None, parts)) for parts in zip(*lines, strict=True)]
 
 
-def _landmarks(study: StudyData) -> tuple[Landmark, ...]:
-    """The references, and the published result where the axis is the forget Dice."""
-    retrained = study.references.get("retrained", {}).get("forget_dice", math.nan)
+def _landmarks(study: StudyData, x: str, y: str) -> tuple[Landmark, ...]:
+    """The references and the published result, where they have a value on both axes."""
+    retrained = study.references.get(RETRAINED, {}).get("forget_dice", math.nan)
     known: dict[str, Mapping[str, Any]] = {
         name: {
             **point,
@@ -122,26 +172,21 @@ def _landmarks(study: StudyData) -> tuple[Landmark, ...]:
     }
     if study.published:
         known["published"] = study.published
-    return tuple(
-        _landmark(name, point, study.objective.forgetting)
-        for name, point in known.items()
-        if _finite(point.get("retain_dice"), point.get(study.objective.forgetting))
-    )
+    return tuple(_landmark(name, point, x, y) for name, point in known.items() if _finite(point.get(x), point.get(y)))
 
 
-def _landmark(name: str, point: Mapping[str, Any], forgetting: str) -> Landmark:
-    source, retain, forget = point.get("source", ""), point["retain_dice"], point["forget_dice"]
-    lines = [f"<b>{name}</b>", *([source] if source else [])]
-    hover = "<br>".join([*lines, f"retain Dice {numbers.metric(retain)}", f"forget Dice {numbers.metric(forget)}"])
-    return Landmark(name, source, point[forgetting], retain, hover)
+def _landmark(name: str, point: Mapping[str, Any], x: str, y: str) -> Landmark:
+    source = point.get("source", "")
+    lines = [f"<b>{name}</b>", source, *(f"{AXES[axis]} {numbers.metric(point[axis])}" for axis in (x, y))]
+    return Landmark(name, source, point[x], point[y], "<br>".join(filter(None, lines)))
 
 
 def _window(dots: tuple[Dot, ...], landmarks: tuple[Landmark, ...], floor: float) -> tuple[float, float]:
     """Frame feasible trials, landmarks and floor, with room below the floor; without any feasible trial, all."""
-    feasible = [dot.retain for dot in dots if dot.kind in (FRONT, FEASIBLE)]
-    framed = [*(feasible or [dot.retain for dot in dots]), *(mark.retain for mark in landmarks)]
+    feasible = [dot.y for dot in dots if dot.kind in (FRONT, FEASIBLE)]
+    framed = [*(feasible or [dot.y for dot in dots]), *(landmark.y for landmark in landmarks)]
     framed += [floor] if math.isfinite(floor) else []
-    low, high = min(framed, default=0.0), max([*framed, *(dot.retain for dot in dots)], default=1.0)
+    low, high = min(framed, default=0.0), max([*framed, *(dot.y for dot in dots)], default=1.0)
     span = max(high - low, _LEAST_SPAN)
     return max(low - 0.4 * span, -0.03), min(high + 0.12 * span, 1.02)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.figures.front import pareto_figure
+from analysis.figures.front import front_figure
 from analysis.figures.history import history_figure
 from analysis.reports.page import write_page
 from study.records.reading import StudyData
@@ -10,5 +10,5 @@ from study.records.reading import StudyData
 
 def write_pareto(study: StudyData, path: Path) -> None:
     """Write the two figures as one HTML file that needs nothing else."""
-    figures = [pareto_figure(study).update_layout(height=640), history_figure(study).update_layout(height=360)]
+    figures = [front_figure(study).update_layout(height=640), history_figure(study).update_layout(height=360)]
     write_page(path, f"{study.name}: Pareto front", figures)

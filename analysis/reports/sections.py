@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis import numbers
 from analysis.figures.curves import curves_figure
-from analysis.figures.front import pareto_figure
+from analysis.figures.front import front_figure
 from analysis.figures.history import history_figure
 from analysis.figures.importance import importance_figure
 from analysis.figures.requests import requests_figure
@@ -97,7 +97,7 @@ def references(study: StudyData) -> list[Part]:
 def front(study: StudyData, rows: Sequence[Row], best: Row | None) -> list[Part]:
     """The figures of the front and of the search, and the front's trials with its best one and its knee."""
     figures: list[Part] = [
-        pareto_figure(study).update_layout(height=620),
+        front_figure(study).update_layout(height=620),
         history_figure(study).update_layout(height=340),
     ]
     leading = sorted((row for row in rows if row["on_front"]), key=lambda row: row[study.objective.forgetting])

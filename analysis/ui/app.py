@@ -3,21 +3,25 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
 import plotly
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from mlflow import MlflowClient
 from mlflow.server.fastapi_app import app
 
+from analysis.figures.front import KIND, front_figure
+from analysis.figures.front_data import AXES
 from analysis.ui.payload import study_payload
 from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.reading import load_study
+from study.records.reading import StudyData, load_study
 
 _STATIC = files("analysis.ui") / "static"
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -55,8 +59,8 @@ def static(name: str, request: Request) -> Response:
 @router.get("/api/studies")
 def studies() -> list[dict[str, object]]:
     """The studies, newest first, with what a list shows."""
-    found = sorted(studies_folder().glob("*/study.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [_summary(path.parent) for path in found]
+    records = sorted(studies_folder().glob("*/study.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [_summary(path.parent) for path in records]
 
 
 @router.get("/api/studies/{name}")
@@ -64,19 +68,33 @@ def study(name: str, request: Request) -> Response:
     """A study's trials, as `study_payload` has them; 304 if nothing has changed."""
     folder = _folder(name)
     state = _state(folder)
-    if request.headers.get("if-none-match") == state:
-        return Response(status_code=304, headers={"ETag": state})
-    return Response(_payload(folder, state), media_type="application/json", headers={"ETag": state})
+    return _unless_known(request, state, lambda: _payload(folder, state))
+
+
+@router.get("/api/studies/{name}/figure")
+def figure(
+    name: str,
+    request: Request,
+    x: str = "",
+    y: str = "",
+    colour: str = KIND,
+    beside: Annotated[tuple[str, ...], Query()] = (),
+) -> Response:
+    """The front as plotly draws it, as `front_figure` makes it; 304 if nothing has changed."""
+    folders = tuple(map(_folder, (name, *beside)))
+    states = tuple(map(_state, folders))
+    return _unless_known(request, _digest(states, x, y, colour), lambda: _figure(folders, states, x, y, colour))
 
 
 @router.get("/api/studies/{name}/trials.{kind}")
 def table(name: str, kind: str) -> Response:
     """The trial table as CSV or Parquet."""
-    trials = load_study(_folder(name)).trials
-    made = {"csv": lambda: trials.to_csv(index=False).encode(), "parquet": trials.to_parquet}.get(kind)
-    if made is None:
+    folder = _folder(name)
+    trials = _study(folder, _state(folder)).trials
+    write = {"csv": lambda: trials.to_csv(index=False).encode(), "parquet": trials.to_parquet}.get(kind)
+    if write is None:
         raise HTTPException(404)
-    return Response(made(), headers={"Content-Disposition": f'attachment; filename="{name}.{kind}"'})
+    return Response(write(), headers={"Content-Disposition": f'attachment; filename="{name}.{kind}"'})
 
 
 @router.get("/api/studies/{name}/importance")
@@ -91,23 +109,22 @@ def run(name: str, trial: str) -> Response:
     """To a trial's run in MLflow's own pages."""
     _folder(name)
     client = MlflowClient()
-    experiments = [found.experiment_id for found in client.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     if _QUOTED.search(name + trial):
         raise HTTPException(404)
-    chosen = f"tags.`study` = '{name}' and tags.`name` = '{trial}'"
-    (found, *_) = client.search_runs(experiments, chosen, max_results=1) or [None]
-    if found is None:
+    runs = client.search_runs(experiments, f"tags.`study` = '{name}' and tags.`name` = '{trial}'", max_results=1)
+    if not runs:
         raise HTTPException(404, f"MLflow has no run of trial {trial!r}; python -m study.sync {name} sends it")
-    return RedirectResponse(f"/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}?{_TRAINING}")
+    return RedirectResponse(f"/#/experiments/{runs[0].info.experiment_id}/runs/{runs[0].info.run_id}?{_TRAINING}")
 
 
 @router.get("/api/studies/{name}/pictures/{trial}/{file}")
 def picture(name: str, trial: str, file: str) -> Response:
     """A file that study.pictures has written."""
-    found = _folder(name) / "pictures" / trial / file
-    if ".." in (trial, file) or not found.is_file():
+    path = _folder(name) / "pictures" / trial / file
+    if ".." in (trial, file) or not path.is_file():
         raise HTTPException(404)
-    return FileResponse(found)
+    return FileResponse(path)
 
 
 @router.get("/{name}", response_class=HTMLResponse)
@@ -118,29 +135,53 @@ def front_page(name: str) -> Response:
 
 
 @lru_cache(8)
+def _study(folder: Path, state: str) -> StudyData:
+    try:
+        return load_study(folder, ("trials", "references"))
+    except StudyError as error:
+        raise HTTPException(500, str(error)) from error
+
+
+@lru_cache(8)
 def _payload(folder: Path, state: str) -> bytes:
-    return json.dumps(study_payload(load_study(folder, ("trials", "references")), folder)).encode()
+    return json.dumps(study_payload(_study(folder, state), folder)).encode()
+
+
+@lru_cache(32)
+def _figure(folders: tuple[Path, ...], states: tuple[str, ...], x: str, y: str, colour: str) -> bytes:
+    study, *beside = map(_study, folders, states)
+    if {x, y} - {"", *AXES} or colour not in (KIND, "strategy", *study.knobs):
+        raise HTTPException(404, f"no such axis or colour: {escape(f'{x!r}, {y!r}, {colour!r}')}")
+    return front_figure(study, x, y, colour, beside).to_json(validate=False).encode()
 
 
 @lru_cache(8)
 def _importance(folder: Path, state: str) -> bytes:
     from analysis.statistics.importance import PED_ANOVA, importance  # Optuna takes a moment to import
 
-    return json.dumps(importance(load_study(folder, ("trials",)), PED_ANOVA)).encode()
+    return json.dumps(importance(_study(folder, state), PED_ANOVA)).encode()
+
+
+def _unless_known(request: Request, state: str, content: Callable[[], bytes]) -> Response:
+    """JSON with its state as the ETag; without the content if the browser has that state."""
+    headers = {"ETag": state, "Cache-Control": "no-cache"}  # a browser asks whether what it has is the newest
+    if request.headers.get("if-none-match") == state:
+        return Response(status_code=304, headers=headers)
+    return Response(content(), media_type="application/json", headers=headers)
 
 
 def _summary(folder: Path) -> dict[str, object]:
     """A study's row in the list; a damaged one says so."""
     try:
-        found = load_study(folder, ("trials",))
+        study = load_study(folder, ("trials",))
     except StudyError as error:
         return {"name": folder.name, "problem": str(error)}
-    trials = found.trials
+    trials = study.trials
     best = trials[trials["feasible"]]["dice_gap"].max() if len(trials) else None
     return {
         "name": folder.name,
-        "space": found.space,
-        "cohort": found.record["settings"]["cohort"].partition(":")[0],
+        "space": study.space,
+        "cohort": study.record["settings"]["cohort"].partition(":")[0],
         "trials": len(trials),
         "running": int((trials["status"] == "running").sum()),
         "front": int(trials["on_front"].sum()),
@@ -161,11 +202,13 @@ def _folder(name: str) -> Path:
 
 def _state(folder: Path) -> str:
     """Changes whenever what the page shows of a study does."""
-    tables = ("trials", "references")
-    found = [folder / "study.json", *(file for table in tables for file in sorted((folder / table).glob("*")))]
-    found += sorted(folder.glob("pictures/*/index.html"))
-    marks = [(file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in found if file.exists()]
-    return f'"{hashlib.sha256(repr(marks).encode()).hexdigest()[:16]}"'
+    tables = [file for table in ("trials", "references") for file in sorted((folder / table).glob("*"))]
+    files = [folder / "study.json", *tables, *sorted(folder.glob("pictures/*/index.html"))]
+    return _digest(*((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files if file.exists()))
+
+
+def _digest(*parts: object) -> str:
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"'
 
 
 app.router.routes[0:0] = router.routes

@@ -1,4 +1,4 @@
-"""What the pages are told of a study: plain columns, as JSON has them."""
+"""What the pages know of a study: plain columns, as JSON has them."""
 
 import math
 from pathlib import Path
@@ -6,52 +6,34 @@ from typing import Any
 
 import numpy as np
 
+from analysis.figures.front_data import AXES
 from analysis.statistics.hypervolume import hypervolume
 from study.records.evidence import EVIDENCE
 from study.records.front import best_feasible
 from study.records.metrics import METRICS
 from study.records.reading import StudyData
 
-AXES = {
-    "retain_dice": "Retain Dice",
-    "forget_dice": "Forget Dice",
-    "heldout_dice": "Held-out Dice",
-    "dice_gap": "Dice gap",
-    "retention": "Retention",
-    "retrain_gap": "Retrain gap",
-    "unseen_gap": "Unseen gap",
-    "retain_mae": "Retain MAE",
-    "forget_mae": "Forget MAE",
-    "mae_gap": "MAE gap",
-    "loss_auc": "Loss attack AUC",
-    "lira_auc": "LiRA attack AUC",
-    "seconds": "Seconds",
-}
-"""What a plot can have on its axes: column -> title."""
-
 
 def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
-    """Everything that the front's page shows.
+    """Everything that the front's page shows, but for the figures that the server draws.
 
     Args:
         study: the study's tables.
         folder: of the study.
     """
     trials = study.trials
-    shown = [*study.knobs, *METRICS, *(name for name in EVIDENCE if name in AXES)]
-    columns = ["id", "strategy", "status", "feasible", "on_front", "diverged", "epochs_done", "seconds", *shown]
+    measured = [*study.knobs, *METRICS, *(name for name in EVIDENCE if name in AXES)]
+    columns = ["id", "strategy", "status", "feasible", "on_front", "epochs_done", "seconds", *measured]
     needed = {"id", "feasible", "on_front", "retain_dice", "forget_dice", study.objective.best.column}
     rows = trials[sorted(needed)].to_dict("records")
     best = best_feasible(rows, study.objective)
     volumes = running_hypervolume(rows)
-    floor = study.retain_floor * study.references.get("baseline", {}).get("retain_dice", math.nan)
     return {
         "name": study.name,
         "space": study.space,
         "objective": study.objective.told,
         "forgetting": study.objective.forgetting,
         "constraints": [str(constraint) for constraint in study.constraints],
-        "floor": _plain(floor),
         "knobs": list(study.knobs),
         "axes": AXES,
         "columns": {name: list(map(_plain, trials[name].tolist())) for name in columns},
@@ -59,10 +41,6 @@ def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
         "pictures": [page.parent.name for page in folder.glob("pictures/*/index.html")],
         "best": best["id"] if best else None,
         "hypervolume": volumes.tolist(),
-        "references": {
-            name: {key: _plain(value) for key, value in metrics.items()} for name, metrics in study.references.items()
-        },
-        "published": study.published,
     }
 
 

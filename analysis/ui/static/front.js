@@ -1,5 +1,5 @@
 // The page of one study: its figures and its table, kept up to date.
-import { address, by, fetchStudy, kind, link, name, number, places, recipe, words } from "./study.js";
+import { address, by, fetchFigure, fetchStudy, link, name, number, recipe, words } from "./study.js";
 import { drawFront, drawImportance, drawRecipes, drawVolume, ring, save } from "./plots.js";
 import { drawRows } from "./table.js";
 
@@ -17,16 +17,24 @@ const coming = new IntersectionObserver((entries) => {
   }
 });
 
-let study = null, etag = null, selected = [], others = [];
+let study = null, etag = null, selected = [], others = [], turn = 0;
+const first = fetchFigure(name, []);  // beside the study itself
+first.catch(() => {});  // whoever awaits it hears of it
 
 const below = () => seen.forEach((id) => BELOW[id]());
 const axes = () => [by("x").value, by("y").value];
-const front = () => drawFront(study, others, ...axes(), by("colour").value);
 const rows = () => drawRows(study, by("choice").value, selected, (i) => ring(study, i, ...axes()));
 
+// Draws the front; of several that are asked for at once the last.
+async function front() {
+  const own = ++turn, choice = [["x", by("x").value], ["y", by("y").value], ["colour", by("colour").value]];
+  const figure = own === 1 ? await first : await fetchFigure(name, [...choice, ...others.map((other) => ["beside", other])]);
+  if (own === turn) await drawFront(figure, axes().join());
+}
+
 function drawHead() {
-  const c = study.columns, running = c.status.filter((one) => one === "running").length;
-  by("told").textContent = `${study.space}: ${study.objective} where ${study.constraints.join(" and ")}`;
+  const c = study.columns, running = c.status.filter((status) => status === "running").length;
+  by("question").textContent = `${study.space}: ${study.objective} where ${study.constraints.join(" and ")}`;
   by("live").textContent = `${c.id.length} trials` + (running ? `, ${running} running` : "");
   const i = c.id.indexOf(study.best);
   by("best").hidden = i < 0;
@@ -35,7 +43,7 @@ function drawHead() {
   by("trial").textContent = study.best;
   by("trial").href = link(name, study.best);
   by("recipe").textContent = `${c.strategy[i]}, ${recipe(study, i).join(", ")}`;
-  by("metrics").textContent = ["dice_gap", "retain_dice", "forget_dice", "retention"].map((one) => `${study.axes[one]} ${number(c[one][i])}`).join(" · ");
+  by("metrics").textContent = ["dice_gap", "retain_dice", "forget_dice", "retention"].map((metric) => `${study.axes[metric]} ${number(c[metric][i])}`).join(" · ");
   by("weights").textContent = `${study.folder}/front/${study.best}/weights.safetensors`;
   const studies = `--studies ${study.folder.slice(0, study.folder.lastIndexOf("/"))}`;
   by("export").textContent = `python -m study.export --study ${name} ${studies} --to unlearned`;
@@ -47,11 +55,10 @@ function drawHead() {
 
 async function beside() {
   const listed = await (await fetch("api/studies")).json();
-  by("other").append(...listed.map((one) => one.name).filter((one) => one !== name).map((one) => new Option(one, one)));
-  by("other").onchange = async () => {
-    const chosen = by("other").value;
-    if (!chosen) others = [];
-    else if (others.every((one) => one.name !== chosen)) others.push((await fetchStudy(chosen)).study);
+  by("other").append(...listed.map((other) => other.name).filter((other) => other !== name).map((other) => new Option(other, other)));
+  by("other").onchange = () => {
+    const other = by("other").value;
+    others = other ? [...new Set([...others, other])] : [];
     by("other").value = "";
     front();
   };
@@ -65,7 +72,7 @@ function setUp() {
     by(id).replaceChildren(...known.map(([column, title]) => new Option(title, column, false, column === start)));
     by(id).onchange = front;
   }
-  by("colour").replaceChildren(...["kind", "strategy", ...study.knobs].map((one) => new Option(words(one), one)));
+  by("colour").replaceChildren(...["kind", "strategy", ...study.knobs].map((column) => new Option(words(column), column)));
   by("colour").onchange = front;
   by("choice").onchange = rows;
   for (const format of ["svg", "png"]) by(format).onclick = () => save(format, name);
@@ -91,14 +98,14 @@ function listen() {
 async function refresh() {
   const newest = await fetchStudy(name, etag);
   if (newest === null) return;
-  const first = study === null;
+  const begins = study === null;
   await plotly;
   ({ study, etag } = newest);
-  if (first) setUp();
+  if (begins) setUp();
   drawHead();
   await front();
   rows();
-  if (first) {
+  if (begins) {
     listen();
     Object.keys(BELOW).forEach((id) => coming.observe(by(id)));
   }
@@ -112,7 +119,7 @@ async function live() {
     by("problem").hidden = true;
   } catch (error) {
     by("problem").hidden = false;
-    by("problem").textContent = `The server does not answer: ${error.message}`;
+    by("problem").textContent = error instanceof TypeError ? `The server does not answer: ${error.message}` : error.message;
   }
   setTimeout(live, PAUSE);
 }

@@ -13,21 +13,21 @@ function row(study) {
   const made = document.createElement("tr");
   if (study.problem) {
     made.append(cell("td", study.name));
-    const told = cell("td", study.problem);
-    told.colSpan = Object.keys(COLUMNS).length - 1;
-    told.className = "problem";
-    made.append(told);
+    const problem = cell("td", study.problem);
+    problem.colSpan = Object.keys(COLUMNS).length - 1;
+    problem.className = "problem";
+    made.append(problem);
     return made;
   }
   for (const name of Object.keys(COLUMNS)) {
-    const one = cell("td", name === "name" ? "" : study[name]);
+    const value = cell("td", name === "name" ? "" : study[name]);
     if (name === "name") {
       const link = document.createElement("a");
       link.href = encodeURIComponent(study.name);
       link.textContent = study.name;
-      one.append(link);
+      value.append(link);
     }
-    made.append(one);
+    made.append(value);
   }
   return made;
 }

@@ -12,18 +12,18 @@ const CHOICES = {
   all: places,
 };
 
-// Fills the table; `selected` are the places that were chosen in the figure, `look` hears which row has the focus.
+// Fills the table; `selected` are the places selected in the figure, `look` hears which row has the focus.
 export function drawRows(study, choice, selected, look) {
-  const c = study.columns, chosen = choice === "selection" ? selected.slice() : CHOICES[choice](study);
+  const c = study.columns, shown = choice === "selection" ? selected.slice() : CHOICES[choice](study);
   const [key, sign] = order, value = (i) => c[key][i] ?? -Infinity;
-  chosen.sort((a, b) => sign * (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0));
-  const knobs = study.knobs.filter((knob) => chosen.some((i) => c[knob][i] !== null));
+  shown.sort((a, b) => sign * (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0));
+  const knobs = study.knobs.filter((knob) => shown.some((i) => c[knob][i] !== null));
   const columns = ["id", "strategy", ...knobs, ...SHOWN];
   const again = () => drawRows(study, choice, selected, look);
   by("head").replaceChildren(...columns.map((name) => header(name, key, sign, again)));
-  by("body").replaceChildren(...chosen.slice(0, MOST).map((i) => row(study, i, columns, look)));
-  const more = chosen.length > MOST ? `, the first ${MOST} of them` : "";
-  by("count").textContent = `${chosen.length} of ${c.id.length} trials${more}, by ${words(key)}`;
+  by("body").replaceChildren(...shown.slice(0, MOST).map((i) => row(study, i, columns, look)));
+  const more = shown.length > MOST ? `, the first ${MOST} of them` : "";
+  by("count").textContent = `${shown.length} of ${c.id.length} trials${more}, by ${words(key)}`;
 }
 
 function header(name, key, sign, again) {
@@ -35,7 +35,7 @@ function header(name, key, sign, again) {
   button.onclick = () => {
     order = [name, name === key ? -sign : -1];
     again();
-    [...by("head").querySelectorAll("button")].find((one) => one.textContent.startsWith(words(name))).focus();
+    [...by("head").querySelectorAll("button")].find((button) => button.textContent.startsWith(words(name))).focus();
   };
   cell.append(button);
   return cell;

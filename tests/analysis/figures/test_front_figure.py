@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.figures.front import pareto_figure
+from analysis.figures.front import front_figure
 from analysis.figures.history import history_figure
 from analysis.reports.front_page import write_pareto
 
@@ -55,9 +55,8 @@ def page(tmp_path):
     return write
 
 
-def test_the_pareto_figure_draws_every_kind_and_landmark(study, rows):
-    drawn = traces(pareto_figure(study(*rows)))
-    published = "published<br>arXiv 2606.16180, Noisy<br>Label, 50 epochs"
+def test_the_front_figure_draws_every_kind_and_landmark(study, rows):
+    drawn = traces(front_figure(study(*rows)))
     assert {
         name: points(trace) for name, trace in drawn.items() if trace.mode == "markers" and "below" not in name
     } == {
@@ -68,7 +67,7 @@ def test_the_pareto_figure_draws_every_kind_and_landmark(study, rows):
         "best: dice gap +0.650": [(0.09, 0.74)],
         "baseline": [(0.78, 0.8)],
         "retrained": [(0.65, 0.79)],
-        published: [(0.0613, 0.7576)],
+        "published": [(0.0613, 0.7576)],
     }
     assert (
         len({(trace.marker.symbol, trace.marker.color) for trace in drawn.values() if trace.mode == "markers"}) == 9
@@ -77,13 +76,13 @@ def test_the_pareto_figure_draws_every_kind_and_landmark(study, rows):
 
 
 def test_the_front_is_a_staircase_of_the_retain_dice_reached_at_each_forget_dice(study, rows):
-    line = traces(pareto_figure(study(*rows)))[None]
+    line = traces(front_figure(study(*rows)))[None]
     assert points(line) == [(0.09, 0.74), (0.25, 0.75), (0.6, 0.77)]
     assert (line.mode, line.line.shape) == ("lines", "hv")
 
 
 def test_a_trial_below_the_window_is_an_arrowhead_at_its_edge(study, rows):
-    figure = pareto_figure(study(*rows))
+    figure = front_figure(study(*rows))
     low, high = figure.layout.yaxis.range
     (below,) = (trace for trace in figure.data if "below" in (trace.name or ""))
     assert below.name == f"retain Dice below {low:.2f} (1)"
@@ -93,20 +92,20 @@ def test_a_trial_below_the_window_is_an_arrowhead_at_its_edge(study, rows):
 
 
 def test_the_floor_is_a_dashed_line_where_the_baseline_is_known(study, rows):
-    figure = pareto_figure(study(*rows))
+    figure = front_figure(study(*rows))
     region, line = figure.layout.shapes
     assert (line.y0, line.y1, line.line.dash) == (pytest.approx(0.72), pytest.approx(0.72), "dash")
     assert region.y1 == pytest.approx(0.72)
     assert "retain floor 0.720 = 0.9 x baseline" in [note.text for note in figure.layout.annotations]
-    unknown = pareto_figure(study(*rows, references={}))
+    unknown = front_figure(study(*rows, references={}))
     assert unknown.layout.shapes == ()
     assert not any("floor" in note.text for note in unknown.layout.annotations)
 
 
 def test_the_title_counts_the_trials_without_a_result(study, rows):
-    title = pareto_figure(study(*rows)).layout.title.text
+    title = front_figure(study(*rows)).layout.title.text
     assert title.startswith("<b>hippocampus</b>")
-    assert "6 trials with a result, 1 running, 1 failed" in title
+    assert "6 trials with a result, 1 running, 1 failed; published: arXiv 2606.16180, Noisy Label, 50 epochs" in title
 
 
 def test_the_history_shows_gaps_in_order_and_the_best_so_far(study, rows):
@@ -123,8 +122,8 @@ def test_the_history_shows_gaps_in_order_and_the_best_so_far(study, rows):
 
 def test_a_study_without_trials_is_drawn(study, page):
     empty = study(references={}, published={})
-    assert all(len(trace.x) == 0 for trace in [*pareto_figure(empty).data, *history_figure(empty).data])
-    assert "0 trials with a result" in pareto_figure(empty).layout.title.text
+    assert all(len(trace.x) == 0 for trace in [*front_figure(empty).data, *history_figure(empty).data])
+    assert "0 trials with a result" in front_figure(empty).layout.title.text
     assert page(empty).all("title") == ["hippocampus: Pareto front"]
 
 
@@ -170,7 +169,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(study, rows, page, name):
     assert hostile.all("title") == [f"{name}: Pareto front"]
     scripts = [script for script in hostile.all("script") if len(script) < 1_000_000]
     assert not [script for script in scripts if re.search("<!--|</?script", script, re.IGNORECASE)]
-    assert "<" not in pareto_figure(study(*rows, name=name)).layout.title.text[3:].partition("</b><br><sup>")[0]
+    assert "<" not in front_figure(study(*rows, name=name)).layout.title.text[3:].partition("</b><br><sup>")[0]
 
 
 def test_the_page_is_replaced_in_one_step(study, rows, page, tmp_path):
@@ -231,7 +230,7 @@ def test_axes_and_legend_say_what_was_searched_for(study, rows, objective, axis,
         if row["id"] in distances:
             row["retrain_gap"], row["unseen_gap"] = distances[row["id"]]
     data = study(*rows, settings={"retain_floor": 0.9, "objective": objective})
-    figure = pareto_figure(data)
+    figure = front_figure(data)
     assert figure.layout.xaxis.title.text == axis
     assert best in traces(figure)
     (line,) = (trace for trace in figure.data if trace.mode == "lines")
@@ -245,5 +244,64 @@ def test_axes_and_legend_say_what_was_searched_for(study, rows, objective, axis,
 
 def test_further_retrained_references_are_drawn_like_the_first(study, rows):
     references = {name: {"retain_dice": 0.8, "forget_dice": 0.5} for name in ("baseline", "retrained", "retrained-1")}
-    drawn = traces(pareto_figure(study(*rows, references=references)))
+    drawn = traces(front_figure(study(*rows, references=references)))
     assert drawn["retrained-1"].marker.symbol == drawn["retrained"].marker.symbol != drawn["baseline"].marker.symbol
+
+
+def test_any_two_columns_can_be_the_axes(study, rows):
+    figure = front_figure(study(*rows), "seconds", "dice_gap")
+    titles = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text
+    assert (*titles, figure.layout.shapes) == ("Seconds", "Dice gap", ())
+    assert points(traces(figure)["infeasible (1)"]) == [(1234.5, pytest.approx(0.05))]
+    assert not any("below" in (trace.name or "") or trace.line.shape == "hv" for trace in figure.data)
+
+
+def test_unfinished_trials_with_a_result_are_drawn_as_such(study, trial):
+    rows = [trial("a", 0.7, 0.2, status="running"), trial("b", 0.6, 0.1, status="pruned"), trial("c", 0.5, 0.1)]
+    drawn = traces(front_figure(study(*rows)))
+    assert points(drawn["running (1)"]) == [(0.2, 0.7)]
+    assert points(drawn["pruned (1)"]) == [(0.1, 0.6)]
+
+
+def test_a_trial_can_be_traced_back_to_its_place_in_the_table(study, rows):
+    places = {
+        place: point
+        for trace in front_figure(study(*rows)).data
+        for place, point in zip(trace.customdata or (), points(trace), strict=False)
+    }
+    assert places == {i: (row["forget_dice"], row["retain_dice"]) for i, row in enumerate(rows) if i not in (2, 6)}
+
+
+def test_colours_are_a_scale_of_numbers_in_decades_where_they_span_many(study, trial):
+    rows = [trial(str(i), 0.7, 0.2, lr=lr, epochs=5 + i) for i, lr in enumerate((1e-4, 1e-2, None))]
+    drawn = traces(front_figure(study(*rows), colour="lr"))
+    assert drawn["lr (2)"].marker.color == pytest.approx((-4, -2))
+    assert drawn["lr (2)"].marker.colorbar.title.text == "log10 lr"
+    assert drawn["no lr (1)"].customdata == (2,)
+    epochs = traces(front_figure(study(*rows), colour="epochs"))["epochs (3)"].marker
+    assert (epochs.color, epochs.colorbar.title.text) == ((5, 6, 7), "epochs")
+
+
+def test_words_have_a_colour_each(study, trial):
+    rows = [trial("a", 0.7, 0.2, resample=True), trial("b", 0.7, 0.3, resample=False), trial("c", 0.7, 0.4)]
+    drawn = traces(front_figure(study(*rows), colour="resample"))
+    assert {name: trace.x for name, trace in drawn.items() if name and "resample" in name} == {
+        "resample yes (2)": (0.2, 0.4),
+        "resample no (1)": (0.3,),
+    }
+
+
+def test_fronts_of_other_studies_are_laid_over_it(study, rows, trial):
+    others = [study(trial("x", 0.78, 0.2, feasible=True, on_front=True), name=name) for name in ("first", "<second>")]
+    figure = front_figure(study(*rows), beside=others)
+    drawn = traces(figure)
+    assert points(drawn["front of first"]) == points(drawn["front of &lt;second&gt;"]) == [(0.2, 0.78)]
+    assert drawn["front of first"].line.color != drawn["front of &lt;second&gt;"].line.color
+    assert figure.layout.title.text.startswith("<b>hippocampus</b> and <b>first</b> and <b>&lt;second&gt;</b>")
+
+
+def test_the_held_out_dice_of_the_retrained_network_is_a_line(study, rows):
+    references = {"retrained": {"retain_dice": 0.8, "forget_dice": 0.6, "heldout_dice": 0.5}}
+    (line,) = front_figure(study(*rows, references=references)).layout.shapes
+    assert (line.x0, line.x1, line.line.dash) == (0.5, 0.5, "dot")
+    assert front_figure(study(*rows, references=references), x="seconds").layout.shapes == ()

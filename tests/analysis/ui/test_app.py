@@ -1,6 +1,7 @@
 """The pages' server side, in the app that `mlflow server --app-name lethe` serves, on a real MLflow store."""
 
 import io
+import json
 from importlib.metadata import entry_points
 
 import mlflow
@@ -10,8 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 from mlflow import MlflowClient
 
+from analysis.figures.front import front_figure
 from analysis.statistics.hypervolume import hypervolume
 from analysis.ui.payload import running_hypervolume
+from study.records.reading import load_study
+from study.records.table import JOURNAL
 
 
 @pytest.fixture
@@ -31,10 +35,44 @@ def test_the_front_is_what_the_tables_say(client, folder, rows):
     for name in ("retain_dice", "forget_dice", "lr", "feasible", "on_front", "status"):
         expected = [bool(row[name]) if name in ("feasible", "on_front") else row[name] for row in rows]
         assert told["columns"][name] == expected
-    assert (told["best"], told["floor"]) == ("best", pytest.approx(0.72))
+    assert told["best"] == "best"
     assert (
         client.get("/lethe/api/studies/study", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
     )
+
+
+def test_the_figure_is_the_one_of_the_written_page(client, folder, rows):
+    path = folder(*rows)
+    answer = client.get("/lethe/api/studies/study/figure")
+    assert answer.json() == json.loads(front_figure(load_study(path)).to_json())
+    choice = {"x": "seconds", "y": "dice_gap", "colour": "lr", "beside": ["study", "study"]}
+    other = client.get("/lethe/api/studies/study/figure", params=choice)
+    assert other.json() == json.loads(
+        front_figure(load_study(path), "seconds", "dice_gap", "lr", [load_study(path)] * 2).to_json()
+    )
+    etags = [one.headers["etag"] for one in (answer, other)]
+    again = [
+        client.get("/lethe/api/studies/study/figure", params=choice, headers={"If-None-Match": etag}).status_code
+        for etag in etags
+    ]
+    assert again == [200, 304]
+    folder(rows[0] | {"id": "late"})
+    changed = client.get("/lethe/api/studies/study/figure", params=choice, headers={"If-None-Match": etags[1]})
+    assert changed.status_code == 200
+
+
+@pytest.mark.parametrize("choice", [{"x": "nothing"}, {"y": "id"}, {"colour": "nothing"}, {"beside": "nobody"}])
+def test_a_figure_of_what_is_not_there_is_not_found(choice, client, folder, rows):
+    folder(*rows)
+    assert client.get("/lethe/api/studies/study/figure", params=choice).status_code == 404
+
+
+def test_a_damaged_table_is_said_to_be_damaged(client, folder, rows):
+    path = folder(*rows)
+    (path / "trials" / JOURNAL).write_text("{\n")
+    answer = client.get("/lethe/api/studies/study")
+    assert answer.status_code == 500
+    assert "damaged in line 1" in answer.json()["detail"]
 
 
 def test_a_trial_leads_to_its_run_in_mlflow(client, folder, rows, tmp_path):

@@ -77,13 +77,13 @@ def test_from_the_list_to_the_best_recipe_and_its_weights_in_one_click(page, ser
 
 def test_the_figure_has_trials_by_kind_front_landmarks_and_floor(front):
     drawn = front.evaluate("document.getElementById('front').data.map((one) => [one.name, one.x.length])")
-    kinds = {"on the front (3)": 3, "feasible (1)": 1, "infeasible (1)": 1, "diverged (1)": 1}
+    kinds = {"on the front (3)": 3, "other feasible (1)": 1, "infeasible (1)": 1, "diverged (1)": 1}
     assert kinds.items() <= dict(drawn).items()
     assert {"baseline", "retrained", "published"} <= {name for name, _ in drawn}
     staircase = front.evaluate("document.getElementById('front').data.find((one) => one.line?.shape === 'hv')")
     assert list(zip(staircase["x"], staircase["y"], strict=True)) == [(0.09, 0.74), (0.25, 0.75), (0.6, 0.77)]
     notes = front.evaluate("document.getElementById('front').layout.annotations.map((one) => one.text)")
-    assert "retain floor 0.720" in notes
+    assert "retain floor 0.720 = 0.9 x baseline" in notes
 
 
 def test_new_trials_appear_without_a_reload(front, study, trial):
@@ -139,10 +139,12 @@ def test_axes_and_colour_can_be_chosen(front):
     front.get_by_label("across").select_option("seconds")
     front.get_by_label("up").select_option("dice_gap")
     front.get_by_label("colour").select_option("lr")
+    front.wait_for_function("document.getElementById('front').data[0].marker.showscale")
     layout, data = (front.evaluate(f"document.getElementById('front').{part}") for part in ("layout", "data"))
     assert (layout["xaxis"]["title"]["text"], layout["yaxis"]["title"]["text"]) == ("Seconds", "Dice gap")
     assert data[0]["marker"]["color"] == [pytest.approx(1.2e-4)] * len(data[0]["x"])
     assert not layout["shapes"]
+    assert layout["annotations"] == []
 
 
 def test_another_study_is_laid_over_it(front, server, trial, write_study):
@@ -185,7 +187,9 @@ def test_it_is_dark_where_the_reader_wants_it_dark(front):
 
     light = brightness()
     front.emulate_media(color_scheme="dark")
-    front.wait_for_function("document.getElementById('front').layout.paper_bgcolor !== '#fff'")
+    front.wait_for_function("document.getElementById('front').layout.paper_bgcolor === '#17191c'")
+    drawn = front.evaluate("getComputedStyle(document.querySelector('#front .g-xtitle text')).fill")
+    assert drawn == "rgb(230, 230, 230)"  # the page's ink
     assert brightness() < 150 < 700 < light
 
 
