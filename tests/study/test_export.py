@@ -155,9 +155,10 @@ def test_an_infeasible_trial_is_told_what_it_misses(done, tmp_path, capsys):
     mine = done.copied(tmp_path)
     constraints = ["retention>=0.81", "forget_dice<=0.001", "seconds<=600"]
     write_json(mine.folder / "study.json", {**mine.record, "constraints": constraints})
+    table = trials_table(mine.folder, knob_types(mine.record["knobs"]))
+    table.upsert({**row, "retention": 0.5, "forget_dice": 0.5} for row in table.rows)
     line = refused(capsys, mine, "--trial", done.other, "--to", tmp_path / "out")
     assert "infeasible (misses retention>=0.81, forget_dice<=0.001);" in line
-    table = trials_table(mine.folder, knob_types(mine.record["knobs"]))
     table.upsert({**row, "diverged": True} for row in table.rows)
     assert "infeasible (diverged);" in refused(capsys, mine, "--trial", done.other, "--to", tmp_path / "out")
 
