@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 from mlflow import MlflowClient
 
-from study.recording.recorder import tracker as tracking
+from study.recording import tracker as tracking
 from study.recording.tracker import PARENT
 from study.records.tables import trials_table
 from study.sync import main

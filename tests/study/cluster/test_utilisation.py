@@ -1,6 +1,6 @@
 import pytest
 
-from study.cluster.joining import utilisation as module
+from study.cluster import utilisation as module
 from study.cluster.utilisation import Utilisation
 
 

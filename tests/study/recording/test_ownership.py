@@ -5,8 +5,8 @@ from contextlib import contextmanager
 import pytest
 from filelock import FileLock
 
+from study.recording import ownership
 from study.recording.ownership import OwnedError, alone, owner
-from study.recording.recorder import ownership
 
 
 @contextmanager

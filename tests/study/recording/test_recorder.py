@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from study.networks.references import Reference
+from study.recording import tracker as tracking
 from study.recording.recorder import Recorder
-from study.recording.recorder import tracker as tracking
 from study.recording.tracker import PARENT, Tracker
 from study.records.constraints import Constraint
 from study.records.evidence import EVIDENCE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.recording.recorder import revision
+from study.recording import revision
 
 ROOT = Path(revision.__file__).parents[2]
 

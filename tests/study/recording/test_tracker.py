@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from study.recording.recorder import tracker as tracking
+from study.recording import tracker as tracking
 from study.recording.tracker import PARENT, Tracker
 
 FAMILY = "noisy_label-phantom"
