@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH := $(shell command -v nvidia-smi >/dev/null || $(PYTHON) -m pip config list 2>/dev/null | grep -qE 'index-url|find-links' || echo --extra-index-url $(CPU_INDEX))
 
-.PHONY: study test check
+.PHONY: study test soak check
 study: $(VENV)/installed  ## run the default study and print its front
 	$(BIN)/python -m study.run --space noisy_label
 
 test: $(VENV)/installed  ## run the tests (TESTS='-m slow' for the long ones)
-	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow" -n 2 --dist loadfile --no-loadscope-reorder)
+	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow and not soak" -n 2 --dist worksteal)
+
+soak: $(VENV)/installed  ## run what takes CI too long: hours; some of it as root, some with the real cohorts
+	$(BIN)/python -m pytest -m soak
 
 check: $(VENV)/installed  ## lint, types and import contracts
 	$(BIN)/ruff check .

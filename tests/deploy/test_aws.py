@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 ROOT = Path(__file__).parents[2]
 GATEWAY = "172.31.0.1"
 HEAD, *WORKERS = MACHINES = "172.31.0.4", "172.31.0.5", "172.31.0.6"

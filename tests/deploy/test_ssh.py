@@ -14,7 +14,7 @@ import pytest
 from study.records.metrics import METRICS
 from study.records.reading import load_study
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 ROOT = Path(__file__).parents[2]
 HEAD, *WORKERS = MACHINES = "192.168.1.10", "192.168.1.11", "192.168.1.12"
 REAL = ROOT.parent / "shared" / "data" / "Task04_Hippocampus"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import nibabel as nib
@@ -18,11 +19,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
-from mlflow import MlflowClient
-from ray.cluster_utils import Cluster
 
 from study import run
 from study.records.settings import StudySettings
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster  # imported where it is used: most tests need neither Ray nor MLflow
 
 SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
 PEOPLE = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer", "emil-wagner", "fritz-becker")
@@ -67,6 +69,8 @@ def settings(cohort_list: Path, cache: Path, tmp_path: Path) -> StudySettings:
 @pytest.fixture(scope="session")
 def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow takes seconds to make the tables of a new store, so tests copy one."""
+    from mlflow import MlflowClient
+
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
@@ -82,6 +86,8 @@ def store(_empty_store: Path, tmp_path: Path) -> str:
 def runs_in() -> Callable:
     """Reads a store back: the runs of an experiment by their `name` tag, as MLflow's own client gives them."""
 
+    from mlflow import MlflowClient
+
     def read(uri: str, experiment: str) -> dict:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
@@ -95,6 +101,8 @@ def runs_in() -> Callable:
 @pytest.fixture
 def steps_in() -> Callable:
     """The (step, value) pairs that a store holds of a run's metric, in the order of their steps."""
+
+    from mlflow import MlflowClient
 
     def read(uri: str, run, metric: str) -> list:
         history = MlflowClient(uri).get_metric_history(run.info.run_id, metric)
@@ -249,8 +257,10 @@ def bucket_keys() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cluster(bucket_keys: dict[str, str]) -> Iterator[Cluster]:
+def cluster(bucket_keys: dict[str, str]) -> Iterator["Cluster"]:
     """A head without CPUs and three nodes with one each."""
+    from ray.cluster_utils import Cluster
+
     with patch.dict(os.environ, {name.upper(): value for name, value in bucket_keys.items()}):
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for _ in range(3):

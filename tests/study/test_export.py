@@ -95,7 +95,9 @@ def test_the_report_is_strict_json_with_the_records_numbers(done, exported):
         assert report["metrics"][name]["mean"] == pytest.approx(row[name], abs=1e-6)
         assert report["metrics"][name]["low"] <= row[name] + 1e-9 <= report["metrics"][name]["high"] + 2e-9
     assert report["evidence"]["retrained_high"] == row.retrained_high
-    assert report["verdict"].partition(",")[0] == "over-forgets" if row.over_forgets else "as retrained"
+    names = {"remembers": row.remembers, "over-forgets": row.over_forgets}
+    verdict = next((name for name, holds in names.items() if holds), "as retrained")
+    assert report["verdict"].startswith(verdict)
     assert list(report["references"]) == ["baseline", "retrained", "retrained-1", "retrained-2"]
     assert report["references"]["baseline"]["evidence"]["remembers"] is True
     assert report["references"]["baseline"]["evidence"]["pooled_auc"] is None
@@ -208,6 +210,7 @@ def test_a_trial_that_was_not_kept_is_computed_again_and_is_the_recorded_one(don
     assert not list((done.folder / "front").glob(done.other))
 
 
+@pytest.mark.slow
 def test_the_command_of_the_report_runs_the_trial_again(done, exported, run_of, tmp_path):
     command = shlex.split(strict(exported / "report.json")["command"], comments=True)
     assert command[:3] == ["python", "-m", "study.run"]
@@ -220,16 +223,3 @@ def test_the_command_of_the_report_runs_the_trial_again(done, exported, run_of, 
     metrics = [f"{subset}_{metric}" for subset in ("retain", "forget", "heldout") for metric in ("dice", "mae")]
     for name in (*metrics, "dice_gap", "retention", "retrain_gap", "unseen_gap"):
         assert again[name][done.front] == pytest.approx(before[name], abs=1e-3)  # other numbers of threads
-
-
-def test_a_damaged_file_of_the_front_is_no_reason_to_fail(done, tmp_path):
-    """The weights are computed again, as they are for the evidence."""
-    mine = done.copied(tmp_path)
-    weights = mine.folder / "front" / mine.front / "weights.safetensors"
-    kept = {name: value.clone() for name, value in load_file(weights).items()}  # the file was mapped
-    weights.write_bytes(weights.read_bytes()[:1000])
-    assert export(["--study", "s", "--studies", str(mine.studies), "--to", str(tmp_path / "out")]) == 0
-    state = load_file(tmp_path / "out/model.safetensors")
-    assert all(
-        torch.equal(state[name.replace("encoder.", "").replace("decoder.", "conv_seg.")], kept[name]) for name in kept
-    )

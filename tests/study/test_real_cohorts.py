@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.cohort,
     pytest.mark.skipif(not DATA.is_dir(), reason="the real cohorts are not beside this checkout"),
 ]

@@ -32,6 +32,21 @@ def test_a_study_that_another_process_runs_is_refused_before_any_work(settings, 
     assert {path.name for path in plan.settings.studies.iterdir()} == {plan.settings.name}
 
 
+@pytest.mark.parametrize(
+    ("source", "options", "address"),
+    [("--address", ("--address", "127.0.0.1:1"), "local"), ("RAY_ADDRESS", (), "127.0.0.1:1")],
+)
+def test_a_cluster_that_does_not_answer_is_one_clear_error_before_anything_else(
+    source, options, address, settings, run_of, monkeypatch, cache
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    where = ("--space", "noisy_label", "--cohort", settings.cohort, "--studies", str(settings.studies))
+    code, output = run_of(cache, *where, *options)
+    assert (code, output.count("\n")) == (2, 1)
+    assert output.startswith(f"error: {source}: no Ray cluster answers at 127.0.0.1:1")
+    assert not settings.studies.exists()
+
+
 TABLES = {"trials", "history", "subjects", "references", "requests"}
 
 

@@ -20,11 +20,8 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-import torch
-from mlflow import MlflowClient
 
 from study import run
-from study.recording.recorder import metric_name
 from study.records.metrics import METRICS
 
 ROOT = Path(run.__file__).parents[1]
@@ -203,6 +200,8 @@ class Study:
 
     def saved(self, trial: str) -> int:
         """The epoch of a trial's newest state file that has been written to its end."""
+        import torch
+
         for state in reversed(self.states(trial)):
             with contextlib.suppress(RuntimeError):
                 return int(torch.load(state, weights_only=True)["epoch"])
@@ -212,12 +211,6 @@ class Study:
         """A table of a study that has ended, with nothing but pandas."""
         assert len(list((self.folder / name).iterdir())) == 1  # one file and no journal
         return pd.read_parquet(self.folder / name)
-
-
-@pytest.fixture
-def root() -> Path:
-    """The checkout."""
-    return ROOT
 
 
 @pytest.fixture(scope="session")
@@ -314,6 +307,8 @@ def free_port() -> int:
 
 def held_by(uri: str, name: str) -> dict[str, dict]:
     """What MLflow has of a study, by its runs' names: id, status, parameters, tags, and metrics as (step, value)."""
+    from mlflow import MlflowClient
+
     client = MlflowClient(uri)
     experiments = [found.experiment_id for found in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.study = '{name}'", max_results=1000)
@@ -459,6 +454,8 @@ def held_in_mlflow() -> Callable:
 @pytest.fixture
 def complete_in_mlflow() -> Callable:
     """Asserts that a server or store has all of a study that has ended, once; returns what it has."""
+
+    from study.recording.recorder import metric_name
 
     def check(uri: str, study: Study) -> dict:
         held, history = held_by(uri, study.name), study.final("history")
