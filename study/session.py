@@ -27,7 +27,7 @@ from study.cluster.nodes import Node
 from study.cluster.shares import Resources, problem_of
 from study.cluster.storage import storage_of
 from study.evidence.gathering import gather_evidence, unknown
-from study.networks.references import Listener, Reference, fit_digests, fit_networks, lacking, reference_fits
+from study.networks.references import Listener, Reference, fit_networks, lacking, reference_digests, reference_fits
 from study.planning.plan import Plan, PlanError
 from study.planning.steering import selection
 from study.recording.ownership import alone
@@ -35,8 +35,8 @@ from study.recording.recorder import Recorder
 from study.recording.revision import revision
 from study.recording.tracker import PARENT, Tracker
 from study.records.failure import HaltedError
-from study.records.files import write_json
-from study.records.reading import load_study
+from study.records.files import FORMAT, write_json
+from study.records.reading import load_study, read_record
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
 from study.records.tables import trials_table
@@ -76,8 +76,8 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     _check_asked(plan)
     if settings.warm_start:
         earlier_trials(plan)
-    digests = fit_digests(plan, reference_fits(plan))
-    _check_references(plan, digests)
+    record = read_record(folder) if (folder / "study.json").exists() else {"references": {}}
+    digests = reference_digests(plan, reference_fits(plan), record["references"], cache_dir())
     check_address(settings.address)
     with alone(folder):
         print_plan(plan, console)
@@ -138,7 +138,7 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
         recorder = Recorder(
             folder, plan.space.knobs, plan.objective, plan.constraints, asdict(plan.split), tracker, plan.horizons
         )
-        tracker.start(PARENT, settings.computed, tags_of(description))
+        tracker.start(PARENT, settings.lasting, tags_of(description))
         for name, reference in references.items():
             recorder.reference(name, reference)
         recorder.catch_up()
@@ -223,18 +223,6 @@ def _check_asked(plan: Plan) -> None:
         raise PlanError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
 
 
-def _check_references(plan: Plan, digests: dict[str, str]) -> None:
-    record = plan.settings.folder / "study.json"
-    if not record.exists():
-        return
-    stored = json.loads(record.read_text())["references"]
-    if {name: reference["digest"] for name, reference in stored.items()} != digests:
-        reason = "the file of --weights, or the version of torch or Lethe, has changed since"
-        raise PlanError(
-            [f"study {plan.settings.name!r} was started from another baseline: {reason}; choose another --name"]
-        )
-
-
 def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:
     """What study.json holds."""
     cohort, space = plan.cohort, plan.space
@@ -242,6 +230,7 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
     domains = space.domains if isinstance(space, Space) else {}
     suite = asdict(space) if isinstance(space, Suite) else {}
     return {
+        "format": FORMAT,
         "name": plan.settings.name,
         "space": plan.settings.space,
         "planned": min(plan.trials, space.size or plan.trials) if isinstance(space, Space) else plan.trials,

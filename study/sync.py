@@ -67,7 +67,7 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
     stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)
     with alone(folder):
         tracker = open_tracker(stored, console.print)
-        tracker.start(PARENT, stored.computed, tags_of(description), None)
+        tracker.start(PARENT, stored.lasting, tags_of(description), None)
         horizons = study.suite.get("horizons", ())
         knobs = knob_types(study.knobs)
         sets = description["split"]

@@ -93,6 +93,34 @@ def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
     }
 
 
+def reference_digests(
+    plan: Plan, fits: Mapping[str, Fit], recorded: Mapping[str, Mapping[str, Any]], cache: Path
+) -> dict[str, str]:
+    """The digests of a study's references: the recorded ones, as long as they are in the cache.
+
+    What it fitted on another processor or with another torch has another digest, but is the study's all the same.
+
+    Args:
+        plan: the study.
+        fits: what to fit, by name.
+        recorded: `references` of its study.json, empty before it has one.
+        cache: folder that keeps fitted references.
+
+    Raises:
+        PlanError: one was recorded, has left the cache and cannot be made again here.
+    """
+    digests = fit_digests(plan, fits)
+    known = {name: recorded[name]["digest"] for name in fits if name in recorded}
+    lost = [name for name in lacking(known, cache) if known[name] != digests[name]]
+    if lost:
+        reason = "the file of --weights, the version of torch or Lethe, or the kind of processor is another than then"
+        raise PlanError(
+            f"study {plan.settings.name!r} was started from another baseline: {', '.join(lost)} cannot be made again:"
+            f" {reason}; bring its LETHE_CACHE back, or choose another --name"
+        )
+    return digests | known
+
+
 def fit_networks(
     plan: Plan,
     fits: Mapping[str, Fit],

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from study.cluster.joining import cluster, trial_share
 from study.cluster.shares import Resources
-from study.networks.references import Reference, fit_digests, fit_networks, reference_fits
+from study.networks.references import Reference, fit_networks, reference_digests, reference_fits
 from study.planning.plan import Plan, PlanError, make_plan
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
@@ -74,15 +74,10 @@ def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, An
     """
     settings = StudySettings.from_plain({**record["settings"], "studies": folder.parent, "name": folder.name})
     plan = make_plan(settings)
-    if plan.cohort.digest != record["cohort"]["digest"]:
-        raise PlanError([f"study {folder.name!r} was made of other data: the cohort's files have changed since"])
     if any(list(getattr(plan.split, name)) != subjects for name, subjects in record["split"].items()):
         raise PlanError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
     fits = {BASELINE: reference_fits(plan)[BASELINE]}
-    digests = fit_digests(plan, fits)
-    if digests[BASELINE] != record["references"][BASELINE]["digest"]:
-        reason = "the file of --weights, or the version of torch or Lethe, has changed since"
-        raise PlanError([f"the baseline of study {folder.name!r} cannot be made again: {reason}"])
+    digests = reference_digests(plan, fits, record["references"], cache_dir())
     here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
     with cluster(here, lambda text: None) as there:
         resources = trial_share(here, there)

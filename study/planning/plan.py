@@ -1,38 +1,26 @@
 """What will run: the settings checked against the space and the cohort, before any compute is spent."""
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import ray
-from pyarrow.fs import FileSystem
 
-from search_spaces import space as spaces
-from search_spaces.narrowing import narrow
 from search_spaces.space import Space, Suite
+from study.planning.checks import PlanError, checked, space_of
+from study.planning.conflicts import conflict_of
 from study.planning.pseudonyms import owner_key, pseudonym
-from study.planning.requests import RequestError, read_requests
-from study.records.constraints import Constraint, ConstraintError
-from study.records.constraints import parse as parse_constraint
-from study.records.failure import StudyError
+from study.planning.requests import read_requests
+from study.records.constraints import Constraint
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.settings import StudySettings
-from study.search.samplers import problems as sampler_problems
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
 from trainables.cohorts.open_cohort import open_cohort
 from trainables.data import TrialData, trial_data
-from trainables.med3d import DEPTHS
 from trainables.presets import build
 from trainables.split import Split, split_subjects
-
-
-class PlanError(StudyError):
-    """Settings that cannot be run; carries every problem found, one line each."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +80,11 @@ def make_plan(settings: StudySettings) -> Plan:
     """Check everything that can be checked and read the cohort (from its cache, if it is there).
 
     Raises:
-        PlanError: for settings or a cohort that cannot be studied, with all problems found.
+        PlanError: for settings or a cohort that cannot be studied, with all problems found; or their folder holds
+            another study.
+        StudyError: the study.json that is there cannot be read.
     """
-    shape = check(settings)
-    space = _space(settings)
+    settings, space = check(settings)
     requests = read_requests(settings.requests) if settings.requests else []
     try:
         cohort = open_cohort(
@@ -103,7 +92,7 @@ def make_plan(settings: StudySettings) -> Plan:
             contrast=settings.contrast or None,
             label_map=_path(settings.label_map),
             groups=_path(settings.groups),
-            shape=shape,
+            shape=_shape(settings.shape),
             cache_dir=cache_dir(),
         )
         key = owner_key(cache_dir())
@@ -135,164 +124,46 @@ def make_plan(settings: StudySettings) -> Plan:
         heldout=",".join(hidden(split.heldout + split.steering)) if settings.heldout else "",
     )
     settings = replace(settings, name=settings.study_name)
+    conflict = conflict_of(settings, cohort.digest)
+    if conflict:
+        raise PlanError(conflict)
     records = Split(*(hidden(subjects) for subjects in (split.retain, split.forget, split.heldout, split.steering)))
     places = tuple(tuple(split.forget.index(name) for name in request) for request in requests)
     return Plan(settings, space, cohort, records, trial_data(cohort, split), places)
 
 
-def explained(settings: StudySettings) -> Space | Suite:
-    """What --explain prints: the space, changed as the settings say.
-
-    Raises:
-        PlanError: there is no such space, or no such change of it.
-    """
-    check(settings)
-    return _space(settings)
-
-
-def check(settings: StudySettings) -> tuple[int, int, int] | None:
-    """Check the settings by themselves and return the shape that they ask for.
+def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:
+    """The settings, each of its option's type, and the space that they name, every recipe of which is legal.
 
     Raises:
         PlanError: with all problems found.
     """
-    problems = []
-    if not settings.space:
-        problems.append(f"--space is missing: name what to search, one of {', '.join(spaces.names())}")
-    else:
-        problems += _space_problems(settings)
-    if settings.depth not in DEPTHS:
-        problems.append(f"--depth must be one of {DEPTHS}, but got {settings.depth}")
-    for name in (
-        "trials",
-        "epochs",
-        "seeds",
-        "references",
-        "baseline_epochs",
-        "concurrent",
-        "grace",
-        "cpus_per_trial",
-        "forget_count",
-        "heldout_count",
-        "retain_count",
-    ):
-        value = getattr(settings, name)
-        if value not in (None, "auto") and value < 1:
-            problems.append(f"--{name.replace('_', '-')} must be at least 1, but got {value}")
-    for name in ("shadows", "forget_draws"):
-        if getattr(settings, name) < 0:
-            problems.append(f"--{name.replace('_', '-')} must be at least 0, but got {getattr(settings, name)}")
-    if not 0 < settings.retain_floor <= 1:
-        problems.append(f"--retain-floor must be in (0, 1], but got {settings.retain_floor}")
-    for text in settings.constraint:
-        try:
-            parse_constraint(text)
-        except ConstraintError as error:
-            problems.append(f"--constraint: {error}")
-    if settings.warm_start and not (settings.studies / settings.warm_start / "study.json").is_file():
-        problems.append(f"--warm-start: no study {settings.warm_start!r} in {settings.studies}")
-    gpus = settings.gpus_per_trial
-    if isinstance(gpus, int | float) and not (0 <= gpus <= 1 or (gpus > 0 and gpus % 1 == 0)):
-        problems.append(f"--gpus-per-trial must be a part of a GPU or a whole number of them, but got {gpus}")
-    if settings.address and not re.fullmatch(r".+:\d+", settings.address):
-        problems.append(f"--address must be HOST:PORT or ray://HOST:PORT, but got {settings.address!r}")
-    if settings.storage:
-        try:
-            FileSystem.from_uri(settings.storage)
-        except (ValueError, OSError) as error:
-            problems.append(f"--storage: neither an absolute path nor an address that pyarrow knows ({error})")
-        if urlsplit(settings.storage).username:
-            problems.append("--storage holds a key, which study.json would keep: set AWS_ACCESS_KEY_ID on all nodes")
-    for option, where in [("--tracking-uri", settings.tracking_uri), ("--optuna-storage", settings.optuna_storage)]:
-        if urlsplit(where).password:
-            kept = "MLFLOW_TRACKING_PASSWORD" if where.startswith("http") else "PGPASSWORD or ~/.pgpass"
-            problems.append(f"{option} holds a password, which study.json would keep: set {kept}")
-    if not settings.baseline_lr > 0:
-        problems.append(f"--baseline-lr must be above 0, but got {settings.baseline_lr}")
-    if settings.weights not in ("", "medicalnet") and not Path(settings.weights).is_file():
-        problems.append(f"--weights: no such file {settings.weights!r} (or `medicalnet` to download)")
-    if settings.name and not re.fullmatch(r"\w[\w.-]*", settings.name):
-        problems.append(f"--name must be made of letters, digits and _ . -, but got {settings.name!r}")
-    excluding = [("forget", "forget_count"), ("heldout", "heldout_count")]
-    excluding += [("requests", "forget"), ("requests", "forget_count")]
-    for first, second in excluding:
-        if getattr(settings, first) and getattr(settings, second):
-            problems.append(f"--{first} and --{second.replace('_', '-')} exclude each other")
-    if settings.requests:
-        try:
-            read_requests(settings.requests)
-        except RequestError as error:
-            problems += [f"--requests: {problem}" for problem in error.problems]
-    shape = _shape(settings.shape, problems)
-    writable = next(
-        folder for folder in (settings.studies.absolute(), *settings.studies.absolute().parents) if folder.exists()
-    )
-    if not (writable.is_dir() and os.access(writable, os.W_OK)):
-        problems.append(f"--studies: cannot write to {settings.studies}")
+    settings, problems = checked(settings)
+    try:
+        space = space_of(settings)
+    except ValueError as error:  # one of the problems already
+        raise PlanError(problems) from error
+    problems += _recipe_problems(space) if isinstance(space, Space) else []
     if problems:
         raise PlanError(problems)
-    return shape
+    return settings, space
 
 
-def _space_problems(settings: StudySettings) -> list[str]:
-    """What is wrong with the options that change the space, or how it is searched."""
+def _recipe_problems(space: Space) -> list[str]:
+    """What the strategy itself says against the corners of the space."""
     try:
-        suite = isinstance(spaces.load(settings.space), Suite)
+        for corner in space.corners:
+            build(space.strategy, corner)
     except ValueError as error:
-        return [f"--space: {error}"]
-    defaults = StudySettings()
-    searching = ("knobs", "epochs", "sampler", "enqueue", "warm_start", "early_stopping", "grace", "optuna_storage")
-    needless = {**dict.fromkeys(searching, suite), **dict.fromkeys(("horizons", "seeds"), not suite)}
-    kind = "a suite of fixed recipes" if suite else "no suite"
-    option = {"knobs": "set"}
-    problems = [
-        f"--{option.get(name, name).replace('_', '-')} says nothing about --space {settings.space}, which is {kind}"
-        for name, wrong in needless.items()
-        if wrong and getattr(settings, name) != getattr(defaults, name)
-    ]
-    if problems:
-        return problems
-    try:
-        epochs = settings.epochs if settings.epochs is None or settings.epochs > 0 else None  # told elsewhere
-        space = _space(replace(settings, epochs=epochs))
-        if isinstance(space, Space):
-            for corner in space.corners:
-                build(space.strategy, corner)
-    except ValueError as error:
-        return [f"--{'horizons' if suite else 'set'}: {line}" for line in str(error).splitlines()]
-    if isinstance(space, Space):
-        objective = OBJECTIVES[settings.objective]
-        problems += [f"--sampler: {problem}" for problem in sampler_problems(settings.sampler, space)]
-        if settings.early_stopping and objective.multiple:
-            problems.append(f"--early-stopping compares one number, and --objective {settings.objective} has several")
-    return problems
+        return [f"--set: {line}" for line in str(error).splitlines()]
+    return []
 
 
-def _space(settings: StudySettings) -> Space | Suite:
-    """The space that the settings name, changed as they say.
-
-    Raises:
-        ValueError: for knobs or horizons that cannot be.
-    """
-    space = spaces.load(settings.space)
-    if isinstance(space, Suite):
-        given = _listed(settings.horizons)
-        if not all(part.isdecimal() and int(part) for part in given):
-            raise ValueError(f"must be numbers of epochs, as in 20,50, but got {settings.horizons!r}")
-        horizons = tuple(sorted({int(part) for part in given})) or space.horizons
-        return replace(space, horizons=horizons, seeds=settings.seeds or space.seeds)
-    space = narrow(space, settings.knobs)
-    return space if settings.epochs is None else space.up_to(settings.epochs)
-
-
-def _shape(text: str, problems: list[str]) -> tuple[int, int, int] | None:
+def _shape(text: str) -> tuple[int, int, int] | None:
     if not text:
         return None
-    sizes = [int(part) for part in text.split(",") if part.strip().isdecimal()]
-    if len(sizes) != 3 or text.count(",") != 2 or min(sizes) < 16:
-        problems.append(f"--shape must be D,H,W, three sizes of at least 16 voxels, but got {text!r}")
-        return None
-    return sizes[0], sizes[1], sizes[2]
+    depth, height, width = (int(size) for size in text.split(","))
+    return depth, height, width
 
 
 def _listed(text: str) -> list[str]:

@@ -1,17 +1,14 @@
 """The command lines that run a recorded trial again, or others around it."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from study.records.settings import StudySettings
+from study.records.options import option_of
+from study.records.settings import ClusterOptions, RecordOptions, StudySettings, option_names
 from study.records.trials import given
 
-_APART = {
-    *("name", "studies", "resume", "verbose", "explain", "tracking_uri", "optuna_storage", "examine"),
-    *("storage", "address", "cpus_per_trial", "gpus_per_trial"),
-}
+_APART = option_names(RecordOptions) | option_names(ClusterOptions) - {"concurrent"} | {"explain", "examine"}
 """Options that say where and how a study runs, not what it computes."""
 _SEARCH = {"space", "knobs", "epochs", "trials", "sampler", "enqueue", "warm_start", "early_stopping", "grace"}
 
@@ -48,22 +45,29 @@ def sweep_command(record: Mapping[str, Any], row: Mapping[str, Any], knob: str, 
     return _command(words, record["settings"], _APART | _SEARCH)
 
 
-def _command(words: Sequence[str], settings: Mapping[str, Any], apart: set[str]) -> str:
-    defaults, words = StudySettings().plain(), ["python -m study.run", *words]
-    options = {
-        field.name: settings[field.name]
-        for field in fields(StudySettings)
-        if field.name not in apart and settings[field.name] != defaults[field.name]
-    }
-    for name, value in options.items():
-        option = name.replace("_", "-")
-        if value is False:
-            words.append(f"--no-{option}")
+def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[str]:
+    """The arguments of study.run that give settings.
+
+    Args:
+        settings: as `StudySettings.plain` gives them; an option that is missing has its default.
+        apart: options to leave out.
+    """
+    words = []
+    for name, default in StudySettings().plain().items():
+        value, option = settings.get(name, default), f"--{option_of(name)}"
+        if name in apart or value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{option_of(name)}")
         else:
             words += [
-                f"--{option} {shlex.quote(str(one))}" for one in (value if isinstance(value, list) else [value])
+                word for item in (value if isinstance(value, list) else [value]) for word in (option, str(item))
             ]
-    return " ".join(words)
+    return words
+
+
+def _command(words: Sequence[str], settings: Mapping[str, Any], apart: Collection[str]) -> str:
+    return " ".join(["python -m study.run", *words, *map(shlex.quote, spelled(settings, apart))])
 
 
 def _set(knob: str, value: str) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+FORMAT = 2
+"""Of study.json. Format 1 said none, kept paths as they were typed and had every option in a study's name."""
+
 STUDIES = "LETHE_STUDIES"
 """Environment variable that names the folder of all studies."""
 
@@ -14,6 +17,18 @@ STUDIES = "LETHE_STUDIES"
 def studies_folder() -> Path:
     """Where all studies are unless told otherwise: `LETHE_STUDIES`, or `studies` here."""
     return Path(os.environ.get(STUDIES, "studies"))
+
+
+def absolute_path(path: str) -> str:
+    """A path from the root of the disk, without `~` and `..`; links are not followed. "" stays."""
+    return os.path.normpath(Path(path).expanduser().absolute()) if path else ""
+
+
+def absolute_store(address: str) -> str:
+    """The address of a database, that of an SQLite file with its absolute path."""
+    driver, mark, path = address.partition(":///")
+    is_file = mark and driver.startswith("sqlite") and path and not path.startswith(("file:", ":"))
+    return f"{driver}:///{absolute_path(path)}" if is_file else address
 
 
 def digest_of(value: Any) -> str:

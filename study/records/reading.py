@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from study.records.constraints import Constraint, parse
 from study.records.failure import StudyError
+from study.records.files import FORMAT
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.tables import (
     history_table,
@@ -84,13 +85,7 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
     Raises:
         StudyError: for a folder that holds no study, or records that are damaged or incomplete.
     """
-    record = folder / "study.json"
-    if not record.is_file():
-        raise StudyError(f"{folder} is not a study: it holds no study.json")
-    try:
-        study = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StudyError(f"{record} is damaged: {error}") from error
+    study, record = read_record(folder), folder / "study.json"
     try:
         knobs = study["knobs"]
         types = knob_types(knobs)
@@ -120,16 +115,45 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
         raise StudyError(f"{record} is not a study's record: {type(error).__name__}: {error}") from error
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """The study.json of a study.
+
+    Raises:
+        StudyError: there is none, it is damaged, or a later version of Lethe wrote it.
+    """
+    path = folder / "study.json"
+    if not path.is_file():
+        raise StudyError(f"{folder} is not a study: it holds no study.json")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged: {error}") from error
+    if not isinstance(record, dict) or not {"settings", "cohort", "references"} <= record.keys():
+        raise StudyError(f"{path} is not a study's record")
+    if record.get("format", 1) > FORMAT:
+        raise StudyError(f"{path} has format {record['format']}, and this version of Lethe reads up to {FORMAT}")
+    return record
+
+
+def named_folder(studies: Path, name: str) -> Path:
+    """The folder of a study.
+
+    Raises:
+        StudyError: there is none, with those that are there.
+    """
+    if not (studies / name / "study.json").is_file():
+        names = sorted(path.parent.name for path in studies.glob("*/study.json"))
+        raise StudyError(f"no study {name!r} in {studies}; there are {', '.join(names) or 'none'}")
+    return studies / name
+
+
 def named_study(studies: Path, name: str) -> StudyData:
     """Read the records of a study by its name.
 
     Raises:
         StudyError: there is none, with those that are there; or its records are damaged.
     """
-    if not (studies / name / "study.json").is_file():
-        there = sorted(found.parent.name for found in studies.glob("*/study.json"))
-        raise StudyError(f"no study {name!r} in {studies}; there are {', '.join(there) or 'none'}")
-    return load_study(studies / name)
+    return load_study(named_folder(studies, name))
 
 
 def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:

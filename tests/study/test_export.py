@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from study.export import main as export
+from study.planning.arguments import parse
 from study.records.files import write_json
 from study.records.reading import knob_types
-from study.records.settings import parse
 from study.records.tables import trials_table
 from trainables.evaluation import evaluate
 from trainables.med3d import load_state, load_weights, med3d

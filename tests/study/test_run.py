@@ -77,13 +77,19 @@ def test_help_mentions_every_option_and_exits_with_0(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--trials", "many"], ["--resume", "nothing"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--help"], ["--trials", "many"], ["--resume", "nothing"]),
+        *(["--space", space, "--explain"] for space in ("noisy_label", "mechanics", "paper")),
+    ],
+)
 def test_what_needs_no_study_imports_neither_torch_nor_ray(arguments, tmp_path):
     code = (
         "import sys; from study import run\n"
         "try: run.main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "print(); print([name for name in ('torch', 'ray', 'mlflow', 'monai', 'optuna') if name in sys.modules])"
+        "print(); print([name for name in ('torch', 'ray', 'mlflow', 'monai') if name in sys.modules])"
     )
     done = python("-c", code, *arguments, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -111,7 +117,7 @@ def test_wrong_settings_exit_with_2_and_one_line_each(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     lines = done.stderr.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["error:", word] for word in ("--space:", "--depth", "--trials", "--shape")
+        ["error:", word] for word in ("--space:", "--trials", "--shape", "--depth")
     ]
     assert not list(tmp_path.iterdir())
 
@@ -246,10 +252,10 @@ def test_a_resume_of_an_unknown_study_lists_those_there_are(started, capsys, pla
     code, lines = outcome(["--resume", "yours", "--studies", str(started.settings.studies)], capsys)
     assert code == 2
     (line,) = lines
-    assert line.endswith("studies there: mine")
+    assert line.endswith("there are mine")
     code, lines = outcome(["--resume", "yours", "--studies", str(started.settings.studies / "none")], capsys)
     assert code == 2
-    assert lines[0].endswith("studies there: none")
+    assert lines[0].endswith("there are none")
     assert not planned
 
 

@@ -8,8 +8,15 @@ import pytest
 
 from analysis import compare, report
 from study import export, run, status, sync
-from study.records.reading import load_study
+from study.networks.references import fit_digests, reference_digests, reference_fits
+from study.planning.plan import PlanError, make_plan
+from study.records.files import FORMAT, write_json
+from study.records.reading import load_study, read_record
+from study.records.settings import StudySettings
 from study.records.table import JOURNAL
+from study.records.trials import FINISHED
+from trainables.cache_entries import caching
+from trainables.cohorts.cache import cache_dir
 
 DATA = Path(__file__).parents[1] / "data/studies-of-0.1"
 SEARCH, SUITE = "noisy_label-phantom-01faf8", "paper-phantom-5a8ac5"
@@ -72,6 +79,40 @@ def test_they_are_sent_to_mlflow(studies, store, runs_in):
     runs = runs_in(store, "noisy_label-phantom")
     assert {"study", "baseline", "retrained", "retrained-1", "4cedd237a952", "861d9f425c64"} <= set(runs)
     assert runs["4cedd237a952"].data.metrics["gap/dice"] == pytest.approx(0.017, abs=5e-4)
+
+
+def test_one_is_resumed_and_extended(studies, capsys):
+    """Its references are fitted anew, as its cache is not here; on another processor they have other digests."""
+    folder = studies / SEARCH
+    record = read_record(folder)
+    plan = make_plan(StudySettings.from_plain({**record["settings"], "studies": studies}))
+    for name, digest in fit_digests(plan, reference_fits(plan)).items():
+        record["references"][name]["digest"] = digest
+    write_json(folder / "study.json", record)
+    before = load_study(folder).trials
+    assert run.main(["--resume", SEARCH, "--studies", str(studies), "--trials", "5"]) == 0, capsys.readouterr()
+    after = load_study(folder)
+    assert after.record["format"] == FORMAT
+    assert (len(after.trials), after.planned, after.name) == (5, 5, SEARCH)
+    unchanged = ["id", "status", "lr", "retain_dice", "forget_dice", "feasible"]
+    pd.testing.assert_frame_equal(after.trials[unchanged].head(4), before[unchanged])
+    assert after.trials["status"].eq(FINISHED).all()
+
+
+def test_references_of_another_processor_are_the_studys_as_long_as_the_cache_has_them(studies):
+    record = read_record(studies / SEARCH)
+    record["references"]["retrained"]["digest"] = "0123456789ab"
+    write_json(studies / SEARCH / "study.json", record)
+    plan = make_plan(StudySettings.from_plain({**record["settings"], "studies": studies}))
+    fits = reference_fits(plan)
+    recorded = {name: {"digest": digest} for name, digest in fit_digests(plan, fits).items()}
+    recorded["retrained"] = {"digest": "0123456789ab"}
+    with pytest.raises(PlanError, match="another baseline: retrained cannot be made again"):
+        reference_digests(plan, fits, recorded, cache_dir())
+    with caching(cache_dir() / "references/0123456789ab") as entry:
+        (entry / "reference.json").write_text("{}")
+    digests = reference_digests(plan, fits, recorded, cache_dir())
+    assert digests == {name: reference["digest"] for name, reference in recorded.items()}
 
 
 COMMANDS = {

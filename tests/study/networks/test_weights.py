@@ -7,8 +7,8 @@ from study.cluster.nodes import nodes
 from study.cluster.shares import Resources, share
 from study.networks.references import fit_digests, fit_networks, reference_fits
 from study.networks.weights import front_weights, recipe_of, trial_weights
+from study.planning.arguments import parse
 from study.planning.plan import make_plan
-from study.records.settings import parse
 from study.records.tables import trials_table
 from trainables.cohorts.cache import cache_dir
 from trainables.evidence.measurements import metrics_of

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from search_spaces.space import names
-from study.planning.plan import PlanError, check, explained, make_plan
+from study.planning.checks import PlanError, explained
+from study.planning.plan import check, make_plan
 from study.records.constraints import Constraint
 from study.records.settings import StudySettings
 
@@ -80,36 +81,6 @@ def test_a_missing_space_lists_those_there_are():
     assert listed.split(", ") == names()
 
 
-@pytest.mark.parametrize(
-    "shape", ["16", "16,16", "16,16,16,16", "16,16,", "a,b,c", "-16,16,16", "16.0,16,16", "16,16,2²"]
-)
-def test_a_wrong_shape_is_a_problem(shape):
-    (problem,) = problems_of(replace(GOOD, shape=shape))
-    assert repr(shape) in problem
-
-
-@pytest.mark.parametrize("floor", [0.0, -0.5, float("nan")])
-def test_a_floor_outside_its_interval_is_a_problem(floor):
-    assert len(problems_of(replace(GOOD, retain_floor=floor))) == 1
-
-
-@pytest.mark.parametrize("share", [-0.5, 1.01, 2.5, float("inf"), float("nan")])
-def test_a_share_of_gpus_is_a_part_of_one_or_whole_ones(share):
-    (problem,) = problems_of(replace(GOOD, gpus_per_trial=share))
-    assert problem.startswith("--gpus-per-trial")
-
-
-@pytest.mark.parametrize("share", [0, 0.25, 1, 2.0, "auto"])
-def test_parts_of_a_gpu_and_whole_ones_are_fine(share):
-    assert check(replace(GOOD, gpus_per_trial=share)) is None
-
-
-@pytest.mark.parametrize("name", ["..", ".", "/tmp", "a/", "../other", "it's"])
-def test_a_name_that_is_no_plain_folder_name_is_a_problem(name):
-    (problem,) = problems_of(replace(GOOD, name=name))
-    assert problem.startswith("--name")
-
-
 def test_a_studies_folder_that_cannot_be_made_is_a_problem(tmp_path):
     (tmp_path / "file").write_text("")
     for studies in (tmp_path / "file", tmp_path / "file/below/that"):
@@ -120,8 +91,7 @@ def test_a_studies_folder_that_cannot_be_made_is_a_problem(tmp_path):
 def test_good_settings_pass_and_nothing_is_made(tmp_path):
     given = {"shape": " 16, 24,32", "retain_floor": 1.0, "name": "x.y", "epochs": 1, "grace": 1, "shadows": 0}
     settings = replace(GOOD, studies=tmp_path / "a/b", constraint=("seconds<=60", "retain_dice >= 0.5"), **given)
-    assert check(settings) == (16, 24, 32)
-    assert check(replace(settings, shape="")) is None
+    assert check(settings)[0] == settings
     assert not list(tmp_path.iterdir())
 
 
@@ -290,10 +260,6 @@ def options(space, *knobs, **changes):
         (options("paper", sampler="random"), "--sampler", "a suite of fixed recipes"),
         (options("paper", early_stopping=True), "--early-stopping", "a suite of fixed recipes"),
         (options("paper", optuna_storage="sqlite:///x.db"), "--optuna-storage", "a suite of fixed recipes"),
-        (options("paper", horizons="twenty"), "--horizons", "twenty"),
-        (options("paper", horizons="20,1.5"), "--horizons", "1.5"),
-        (options("paper", horizons="0,20"), "--horizons", "numbers of epochs"),
-        (options("paper", horizons="-5"), "--horizons", "numbers of epochs"),
         (options("paper", seeds=0), "--seeds", "0"),
         (options("paper", seeds=-1), "--seeds", "-1"),
     ],
@@ -307,7 +273,7 @@ def test_what_a_space_or_a_suite_cannot_be_is_one_problem(settings, option, quot
 
 def test_every_wrong_knob_is_a_problem_of_its_own():
     problems = problems_of(options("noisy_label", "epochs=x", "colour=red", "lr", "lr=1..2", epochs=0))
-    assert [problem.split()[0] for problem in problems] == ["--set:"] * 3 + ["--epochs"]
+    assert [problem.split()[0] for problem in problems] == ["--epochs", *["--set:"] * 3]
 
 
 def test_a_study_to_learn_from_must_be_there(settings, tmp_path):
@@ -315,7 +281,7 @@ def test_a_study_to_learn_from_must_be_there(settings, tmp_path):
     assert problem == f"--warm-start: no study 'old' in {settings.studies}"
     (settings.studies / "old").mkdir(parents=True)
     (settings.studies / "old/study.json").write_text("{}")
-    assert check(replace(settings, warm_start="old")) is None
+    check(replace(settings, warm_start="old"))
 
 
 @pytest.mark.parametrize(
@@ -340,7 +306,7 @@ def test_a_suite_is_explained_and_what_cannot_be_is_told():
 
 @pytest.mark.parametrize("name", names())
 def test_every_space_passes_as_it_is(name):
-    assert check(options(name)) is None
+    check(options(name))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from optuna.distributions import CategoricalDistribution
 
 from search_spaces.narrowing import narrow
 from search_spaces.space import load
+from study.planning.arguments import parse
 from study.planning.plan import PlanError, check
 from study.records.command_lines import sweep_command, trial_command
-from study.records.settings import StudySettings, parse
+from study.records.settings import StudySettings
 
 KNOBS = {
     "noisy_label": {"noise_rate": 0.8125, "lr": 1.2e-05, "forget_weight": 2.0, "epochs": 13},

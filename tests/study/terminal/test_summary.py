@@ -10,7 +10,8 @@ from search_spaces.space import Space, load, names
 from study.planning.plan import make_plan
 from study.records.files import write_json
 from study.session import _description
-from study.terminal.summary import print_plan, print_result, print_space
+from study.terminal.space import print_space
+from study.terminal.summary import print_plan, print_result
 
 
 @pytest.fixture
