@@ -14,6 +14,7 @@ from rich.table import Table
 from analysis.figures.front import front_figure
 from analysis.reports.comparison import differences, outcomes
 from analysis.reports.page import write_page
+from study.records.command_lines import options
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.reading import named_study
@@ -37,9 +38,9 @@ class CompareSettings:
     """HTML file to write with both fronts in one figure."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m analysis.compare") -> int:
     """Compare two studies; returns the exit code."""
-    settings = tyro.cli(CompareSettings, prog="python -m analysis.compare", args=arguments)
+    settings = options(CompareSettings, arguments, program)
     console = Console()
     try:
         both = named_study(settings.studies, settings.first), named_study(settings.studies, settings.second)

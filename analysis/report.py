@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from analysis.reports.study_report import write_report
+from study.records.command_lines import options
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.reading import named_study
@@ -41,9 +42,9 @@ class ReportSettings:
     """Folder to write to; by default that of the first study."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m analysis.report") -> int:
     """Write one report; returns the exit code."""
-    settings = tyro.cli(ReportSettings, prog="python -m analysis.report", args=arguments)
+    settings = options(ReportSettings, arguments, program)
     try:
         found = [named_study(settings.studies, name) for name in dict.fromkeys(settings.study)]
         if not found:

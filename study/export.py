@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from analysis.figures.subjects import subjects_figure
 from analysis.reports.erasure import erasure_report, write_report
-from study.records.command_lines import trial_command
+from study.records.command_lines import options, trial_command
 from study.records.constraints import violations
 from study.records.failure import StudyError, fail
 from study.records.files import replace_file, studies_folder, write_json
@@ -53,9 +53,9 @@ class ExportSettings:
     """Export a trial whose retain Dice lies below the floor."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m study.export") -> int:
     """Export one trial; returns the exit code."""
-    settings = tyro.cli(ExportSettings, prog="python -m study.export", args=arguments)
+    settings = options(ExportSettings, arguments, program)
     try:
         export(settings, Console())
     except StudyError as error:

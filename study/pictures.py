@@ -19,6 +19,7 @@ from analysis.figures.slices import mid_slices, slice_through
 from analysis.reports.page import write_page
 from study.networks.weights import Networks, networks_again
 from study.planning.plan import Plan
+from study.records.command_lines import options
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import chosen
@@ -61,9 +62,9 @@ class PicturesSettings:
     """Folder to write, which must not exist; by default <studies>/<study>/pictures/<trial>, which is replaced."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m study.pictures") -> int:
     """Draw one trial; returns the exit code."""
-    settings = tyro.cli(PicturesSettings, prog="python -m study.pictures", args=arguments)
+    settings = options(PicturesSettings, arguments, program)
     try:
         folder = draw(settings, Console())
     except StudyError as error:

@@ -35,7 +35,7 @@ from study.recording.recorder import Recorder
 from study.recording.revision import revision
 from study.recording.tracker import PARENT, Tracker
 from study.records.failure import HaltedError
-from study.records.files import FORMAT, write_json
+from study.records.files import DISTRIBUTION, FORMAT, write_json
 from study.records.reading import load_study, read_record
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
@@ -52,7 +52,7 @@ from trainables.cohorts.cache import cache_dir
 from trainables.med3d import med3d
 from trainables.unlearning import EpochReport
 
-_PACKAGES = ("lethe", "ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
+_PACKAGES = ("ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
 
 def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
@@ -252,7 +252,11 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
             name: {"digest": ref.digest, "seed": ref.seed, **ref.metrics} for name, ref in references.items()
         },
         "published": vars(published) if published else {},
-        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": sys.version.split()[0],
+            "lethe": version(DISTRIBUTION),
+            **{name: version(name) for name in _PACKAGES},
+        },
         "commit": revision(),
     }
 

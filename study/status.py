@@ -19,6 +19,7 @@ from rich.text import Text
 from analysis import numbers
 from analysis.reports.terminal_tables import best_line, front_table
 from study.recording.ownership import owner
+from study.records.command_lines import options
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import best_feasible
@@ -45,9 +46,9 @@ class StatusSettings:
     """Show it again every two seconds, until Ctrl-C."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m study.status") -> int:
     """Show one study, or list all; returns the exit code."""
-    settings, console = tyro.cli(StatusSettings, prog="python -m study.status", args=arguments), Console()
+    settings, console = options(StatusSettings, arguments, program), Console()
     try:
         if not settings.watch:
             console.print(_shown(settings))

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from study.records.command_lines import options
 from study.records.failure import FAILED, StudyError, fail
 from study.records.files import studies_folder
 from study.records.settings import StudySettings
@@ -34,9 +35,9 @@ class SyncSettings:
     """MLflow server or store; by default the study's own."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m study.sync") -> int:
     """Send one study; returns the exit code."""
-    settings = tyro.cli(SyncSettings, prog="python -m study.sync", args=arguments)
+    settings = options(SyncSettings, arguments, program)
     try:
         problem = sync(settings, Console())
     except StudyError as error:

@@ -5,11 +5,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
+from study.records.command_lines import options
 from study.records.failure import fail
-from study.records.files import STUDIES, studies_folder
+from study.records.files import STUDIES, absolute_store, studies_folder
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class UiSettings:
     """Port to listen on."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, program: str = "python -m analysis.ui") -> None:
     """Become the server."""
-    settings = tyro.cli(UiSettings, prog="python -m analysis.ui", args=arguments)
+    settings = options(UiSettings, arguments, program)
     if not settings.studies.is_dir():
         sys.exit(fail(f"--studies: no such folder {settings.studies}"))
     if settings.tracking_uri.startswith(("http://", "https://")):
@@ -44,11 +44,12 @@ def main(arguments: list[str] | None = None) -> None:
             )
         )
     studies = settings.studies.absolute()
-    uri = settings.tracking_uri or f"sqlite:///{studies / 'mlflow.db'}"
+    uri = absolute_store(settings.tracking_uri) or f"sqlite:///{studies / 'mlflow.db'}"
     Console().print(f"front           http://{settings.host}:{settings.port}/lethe/", highlight=False)
     environment = {STUDIES: str(studies), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "lethe", "--backend-store-uri", uri]
     command += ["--host", settings.host, "--port", str(settings.port), "--workers", "1"]
+    os.chdir(studies)  # `python -m` imports what lies in the folder that it starts in, whatever that is
     os.execve(sys.executable, command, {**os.environ, **environment})
 
 

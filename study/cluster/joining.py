@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -76,9 +77,21 @@ def join(address: str = "", **options: Any) -> None:
     """
     check_address(address)
     try:
-        ray.init(address or None, **options)
+        with _at_home():
+            ray.init(address or None, **options)
     except (OSError, ValueError) as error:
         raise _nobody(address, error) from error
+
+
+@contextlib.contextmanager
+def _at_home() -> Iterator[None]:
+    """Be where Lethe is installed: workers import first what lies in the folder in which Ray was started."""
+    before = Path.cwd()
+    os.chdir(Path(__file__).parents[2])
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def check_address(address: str) -> None:

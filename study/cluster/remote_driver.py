@@ -13,6 +13,8 @@ from study.cluster.joining import join
 from study.records.files import digest_of
 
 _PAUSE = 0.5
+_START = "import sys; sys.path[:] = filter(None, sys.path); from study.run import main; sys.exit(main())"
+"""`python -m study.run`, but for what the folder that it starts in has by these names."""
 _HEAD = {"node:__internal_head__": 0.001}
 
 
@@ -20,7 +22,7 @@ class Driver:
     """The process of a study on the head; an actor that outlives whoever started it."""
 
     def __init__(self, arguments: Sequence[str]):
-        command = [sys.executable, "-u", "-m", "study.run", *arguments]
+        command = [sys.executable, "-u", "-c", _START, *arguments]
         environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "COLUMNS": "120"}
         # A pipe that nobody reads would stop the study once it is full.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115

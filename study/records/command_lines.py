@@ -1,12 +1,18 @@
-"""The command lines that run a recorded trial again, or others around it."""
+"""Command lines: how those of the commands are read, and those that run a trial again or others around it."""
 
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from inspect import cleandoc
+from typing import Any, TypeVar
+
+import tyro
 
 from study.records.options import option_of
 from study.records.settings import ClusterOptions, RecordOptions, StudySettings, option_names
 from study.records.trials import given
+
+Options = TypeVar("Options")
 
 _APART = option_names(RecordOptions) | option_names(ClusterOptions) - {"concurrent"} | {"explain", "examine"}
 """Options that say where and how a study runs, not what it computes."""
@@ -43,6 +49,18 @@ def sweep_command(record: Mapping[str, Any], row: Mapping[str, Any], knob: str, 
         elif given(row[name]):
             words.append(_set(name, str(row[name])))
     return _command(words, record["settings"], _APART | _SEARCH)
+
+
+def options(kind: type[Options], arguments: Sequence[str] | None, program: str) -> Options:
+    """The options of a command; exits with code 2 and a message on wrong ones.
+
+    Args:
+        kind: dataclass of the options, whose docstring shows how the command is called.
+        arguments: without the program's name; by default this process's.
+        program: how it was called.
+    """
+    description = re.sub(r"python -m [\w.]+", program, cleandoc(kind.__doc__ or ""))
+    return tyro.cli(kind, prog=program, description=description, args=arguments)
 
 
 def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[str]:
