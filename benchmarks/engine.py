@@ -13,7 +13,7 @@ import pstats
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from safetensors.numpy import save_file
 
 from search_spaces.space import Space, Suite
 from study.planning.plan import Plan
+from study.recording.mlflow_store import MlflowStore
 from study.recording.recorder import Recorder
-from study.recording.tracker import PARENT, Tracker
+from study.recording.run_contents import StudyRuns
+from study.recording.tracker import Tracker
 from study.records.settings import StudySettings
-from study.session import open_tracker
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
 from study.trials.engine import run_trials
@@ -85,8 +86,8 @@ class Stopwatch(StudyView):
 @contextlib.contextmanager
 def study(
     space: Space | Suite, sampler: str, trials: int, tracking: bool = True
-) -> Iterator[tuple[Plan, Recorder, Tracker]]:
-    """A study without references in a temporary folder, with its records open."""
+) -> Iterator[tuple[Plan, Recorder, Tracker | None]]:
+    """A study without references in a temporary folder, with its records open and MLflow following them."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,12 +96,9 @@ def study(
         )
         plan = Plan(settings, space, None, None, None, ())  # type: ignore[arg-type]
         settings.folder.mkdir()
-        uri = "sqlite:///" + str(Path(folder) / "mlflow.db")
-        tracker = open_tracker(replace(settings, tracking_uri=uri), print)
-        if not tracking:
-            tracker._put = lambda name, change: None  # type: ignore[method-assign]
-        tracker.start(PARENT, {}, {})
-        yield plan, Recorder(settings.folder, space.knobs, plan.objective, plan.constraints, {}, tracker), tracker
+        recorder = Recorder(settings.folder, space.knobs, plan.objective, plan.constraints, {})
+        store = partial(MlflowStore, f"sqlite:///{folder}/mlflow.db", settings.family, settings.name, None)
+        yield plan, recorder, Tracker(store, StudyRuns(recorder, {}, {}), print) if tracking else None
 
 
 def main() -> None:
@@ -122,9 +120,10 @@ def main() -> None:
             profile.enable()
         run_trials(plan, trainable, "replay", given.concurrent, recorder, view, interrupts)
         profile.disable()
-        waiting = tracker._queue.qsize()
+        waiting = len(tracker._lacking) if tracker else 0
         began = time.perf_counter()
-        tracker.close()
+        if tracker:
+            tracker.close()
         lag = time.perf_counter() - began
         began = time.perf_counter()
         recorder.close()
@@ -135,7 +134,7 @@ def main() -> None:
         each = 1000 * (view.ends[last] - view.ends[first]) / (last - first)
         print(f"trials {first + 1:6d} to {last:6d}: {each:7.1f} ms each")
     memory = psutil.Process().memory_info().rss / 2**20
-    print(f"driver {memory:.0f} MiB; {waiting} changes for MLflow waiting at the end, {lag:.1f} s to write them")
+    print(f"driver {memory:.0f} MiB; {waiting} runs waiting for MLflow at the end, {lag:.1f} s to write them")
     print(f"tables merged in {merging:.1f} s")
     if given.profile:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(45)

@@ -118,7 +118,7 @@ class Slots(StudyView):
         now = time.perf_counter()
         kind[self._slot[trial]].append(now)
         if self.began == math.inf and len(self.reports) >= self._concurrent:
-            self.began, self.waiting = now, self._tracker._queue.qsize() if self._tracker else 0
+            self.began, self.waiting = now, waiting_for(self._tracker)
         if now > self.began + self._window:
             raise Enough
 
@@ -130,6 +130,11 @@ class Slots(StudyView):
         """Mean seconds from a slot's report to its next one in the window, if any slot has two."""
         kept = [np.diff([when for when in times if when > self.began]) for times in self.reports.values()]
         return float(np.concatenate(kept).mean()) if any(map(len, kept)) else math.nan
+
+
+def waiting_for(tracker: Tracker | None) -> int:
+    """Runs of which MLflow may lack something."""
+    return len(tracker._lacking) if tracker else 0
 
 
 def on_nodes(nodes: int) -> np.ndarray:
@@ -146,6 +151,7 @@ def on_nodes(nodes: int) -> np.ndarray:
         trainable = tune.with_resources(trainable, {"cpu": 1})
         with engine.study(space, "tpe", trials) as (plan, recorder, tracker), Interrupts() as interrupts:
             run_trials(plan, trainable, "replay", concurrent, recorder, view, interrupts)
+            assert tracker is not None
             tracker.close()
             assert recorder.ended_trials == trials
     finally:
@@ -237,11 +243,12 @@ def rate(
         view = Slots(concurrent, window, tracker)
         with contextlib.suppress(Enough):
             run_trials(plan, trainable, "replay", concurrent, recorder, view, interrupts)
-        took, waiting = time.perf_counter() - view.began, tracker._queue.qsize()
+        took, waiting = time.perf_counter() - view.began, waiting_for(tracker)
         PlacementGroupResourceManager._resource_cls = PlacementGroupAcquiredResources
         ray.shutdown()
         began = time.perf_counter()
-        tracker.close()
+        if tracker:
+            tracker.close()
         behind = max(0, waiting - view.waiting) / max(1, waiting) * (time.perf_counter() - began)
     return Rate(concurrent, view.count(view.ends), view.count(view.reports), took + behind, view.interval())
 

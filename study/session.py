@@ -3,11 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from optuna.distributions import distribution_to_json
@@ -31,14 +30,13 @@ from study.networks.references import Listener, Reference, fit_networks, lacking
 from study.planning.plan import Plan, PlanError
 from study.planning.steering import selection
 from study.recording.ownership import alone
-from study.recording.recorder import Recorder
+from study.recording.recorder import Recorder, records_of
 from study.recording.revision import revision
-from study.recording.tracker import PARENT, Tracker
+from study.recording.tracker import follow, tracking_uri
 from study.records.failure import HaltedError
 from study.records.files import DISTRIBUTION, FORMAT, write_json
 from study.records.reading import load_study, read_record
 from study.records.references import BASELINE
-from study.records.settings import StudySettings
 from study.records.tables import trials_table
 from study.records.trials import RUNNING
 from study.terminal.interrupts import Interrupts
@@ -134,14 +132,12 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
         references = _references(plan, digests, resources, view)
         description = _description(plan, references)
         write_json(folder / "study.json", description)
-        tracker = open_tracker(plan.settings, view.line)
         recorder = Recorder(
-            folder, plan.space.knobs, plan.objective, plan.constraints, asdict(plan.split), tracker, plan.horizons
+            folder, plan.space.knobs, plan.objective, plan.constraints, asdict(plan.split), plan.horizons
         )
-        tracker.start(PARENT, settings.lasting, tags_of(description))
         for name, reference in references.items():
             recorder.reference(name, reference)
-        recorder.catch_up()
+        tracker = follow(settings, description, recorder, view.line)
         trainable, digest = unlearning_trainable(plan, references, resources), references[BASELINE].digest
         complete = run_trials(plan, trainable, digest, resources.concurrent, recorder, view, interrupts)
         complete = complete and not interrupts.caught
@@ -165,26 +161,10 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
     return complete
 
 
-def open_tracker(settings: StudySettings, tell: Callable[[str], None]) -> Tracker:
-    """The writer to MLflow of a study.
-
-    Args:
-        settings: of the study.
-        tell: hears when writing begins to fail, and when it works again.
-    """
-    artifacts = None if settings.tracking_uri else settings.studies.absolute() / "mlartifacts"
-    return Tracker(tracking_uri(settings), settings.family, settings.name, artifacts, tell)
-
-
 def _give_up(console: Console, reason: str) -> None:
     """End the process at once: without Ray's head its main thread may hang, and the records are complete."""
     console.print(f"[bold red]error:[/bold red] {reason}", soft_wrap=True)
     os._exit(1)
-
-
-def tracking_uri(settings: StudySettings) -> str:
-    """The MLflow store: the given one, or the database beside the studies."""
-    return settings.tracking_uri or f"sqlite:///{settings.studies.absolute() / 'mlflow.db'}"
 
 
 def _references(plan: Plan, digests: dict[str, str], resources: Resources, view: StudyView) -> dict[str, Reference]:
@@ -259,20 +239,3 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
         },
         "commit": revision(),
     }
-
-
-def tags_of(description: dict[str, Any]) -> dict[str, str]:
-    """The tags of a study's parent run."""
-    return {
-        "kind": "study",
-        "space": description["space"],
-        "cohort": description["cohort"]["digest"],
-        "mlflow.source.git.commit": description["commit"],
-        **{f"version.{name}": number for name, number in description["versions"].items()},
-    }
-
-
-def records_of(folder: Path) -> list[Path]:
-    """The study's records and pages."""
-    kinds = ("*.json", "*.html", "*.md", "*.csv", "*/*.parquet")
-    return sorted(path for kind in kinds for path in folder.glob(kind))

@@ -56,10 +56,9 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
         OwnedError: it is running.
     """
     from study.recording.ownership import alone
-    from study.recording.recorder import Recorder
-    from study.recording.tracker import PARENT
+    from study.recording.recorder import Recorder, records_of
+    from study.recording.tracker import follow, tracking_uri
     from study.records.reading import knob_types, named_study
-    from study.session import open_tracker, records_of, tags_of, tracking_uri
 
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
@@ -67,19 +66,17 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
     stored = StudySettings.from_plain({**description["settings"], "studies": settings.studies})
     stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)
     with alone(folder):
-        tracker = open_tracker(stored, console.print)
-        tracker.start(PARENT, stored.lasting, tags_of(description), None)
-        horizons = study.suite.get("horizons", ())
-        knobs = knob_types(study.knobs)
-        sets = description["split"]
-        recorder = Recorder(folder, knobs, study.objective, study.constraints, sets, tracker, horizons)
-        recorder.catch_up()
-        rows = recorder.rows
+        knobs, sets = knob_types(study.knobs), description["split"]
+        recorder = Recorder(folder, knobs, study.objective, study.constraints, sets)
+        recorder.close()
         recorder.result(records_of(folder), recorder.ended_trials >= study.planned)
+        tracker = follow(stored, description, recorder, console.print)
         tracker.close()
     if tracker.problem is None:
         where = escape(tracking_uri(stored))
-        console.print(f"{len(rows)} trials of {settings.study} are in {where}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{len(recorder.rows)} trials of {settings.study} are in {where}", highlight=False, soft_wrap=True
+        )
     return tracker.problem
 
 

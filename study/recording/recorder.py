@@ -1,27 +1,55 @@
-"""What a study writes down: tables on disk first, then MLflow."""
+"""What a study writes down: its tables on disk, and which of its runs have changed since MLflow heard of them."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from analysis import numbers
 from study.networks.references import Reference
-from study.recording.tracker import DESCRIPTION, PARENT, RUN_NAME, Tracker
 from study.records.constraints import Constraint
 from study.records.evidence import EVIDENCE
 from study.records.front import best_feasible, mark
 from study.records.metrics import METRICS, SUBJECT_METRICS
 from study.records.objectives import Objective
 from study.records.tables import Table, history_table, references_table, subjects_table, trials_table
-from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
+from study.records.trials import RUNNING
+
+PARENT = "study"
+"""Name of a study's parent run; the runs of its trials and references are named by id."""
 
 _MARKS = ("feasible", "on_front")
-_MLFLOW_STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED", RUNNING: "KILLED"}
+
+_RECENT = 50
+"""Ended trials whose epochs stay in memory, so that to log them needs no reading of the history table."""
+
+Rows = dict[str, dict[str, Any]]
+
+
+class Outcome(NamedTuple):
+    """How a session ended.
+
+    Attributes:
+        complete: whether the study has all its trials.
+        files: its records and pages.
+    """
+
+    complete: bool
+    files: tuple[Path, ...]
 
 
 class Recorder:
-    """Keeps the study's tables and MLflow up to date; knows which trials are on the front."""
+    """Keeps the study's tables; knows which trials are on the front, and which runs MLflow may lack something of.
+
+    One thread writes. Another may read at any time: rows are replaced and never altered, and what holds them is
+    copied in one step.
+
+    Attributes:
+        folder: of the study.
+        knobs: those of any trial.
+        outcome: of the session, once it has a result.
+    """
 
     def __init__(
         self,
@@ -30,7 +58,6 @@ class Recorder:
         objective: Objective,
         constraints: Sequence[Constraint],
         subjects: Mapping[str, Sequence[str]],
-        tracker: Tracker,
         horizons: Sequence[int] = (),
     ):
         """Open the tables of a study's folder.
@@ -41,17 +68,20 @@ class Recorder:
             objective: decides the front.
             constraints: what a feasible trial meets.
             subjects: set -> pseudonyms of its subjects, in the order of the reported values.
-            tracker: takes everything to MLflow.
             horizons: epochs after which single subjects are recorded, beside the last one.
         """
+        self.folder, self.knobs = folder, tuple(knobs)
+        self.outcome: Outcome | None = None
         self._trials, self._history = trials_table(folder, knobs), history_table(folder)
         self._subjects, self._references = subjects_table(folder), references_table(folder)
-        self._knobs, self._objective, self._constraints = tuple(knobs), objective, constraints
-        self._sets, self._tracker, self._horizons = subjects, tracker, horizons
-        self._trial_rows = {row["id"]: row for row in self._trials.rows}
-        self._reference_rows = {row["id"]: row for row in self._references.rows}
+        self._objective, self._constraints = objective, constraints
+        self._sets, self._horizons = subjects, horizons
+        self._trial_rows: Rows = {row["id"]: row for row in self._trials.rows}
+        self._reference_rows: Rows = {row["id"]: row for row in self._references.rows}
         self._epochs: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._latest: dict[str, Mapping[str, Any]] = {}
+        self._recent: deque[str] = deque()
+        self._changed = {*self._reference_rows, *self._trial_rows, PARENT}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -61,7 +91,7 @@ class Recorder:
     @property
     def best(self) -> Mapping[str, Any] | None:
         """The best feasible trial so far; it is always on the front."""
-        return best_feasible((row for row in self._trial_rows.values() if row["on_front"]), self._objective)
+        return best_feasible((row for row in self.rows if row["on_front"]), self._objective)
 
     @property
     def references(self) -> list[dict[str, Any]]:
@@ -71,34 +101,53 @@ class Recorder:
     @property
     def ended_trials(self) -> int:
         """Trials that nothing is left to do for."""
-        return sum(row["status"] != RUNNING for row in self._trial_rows.values())
+        return sum(row["status"] != RUNNING for row in self.rows)
 
-    def row(self, trial: str) -> dict[str, Any]:
-        """A trial's row."""
-        return self._trial_rows[trial]
+    def row(self, name: str) -> dict[str, Any]:
+        """The row of a trial or a reference."""
+        return self._trial_rows[name] if name in self._trial_rows else self._reference_rows[name]
 
     def epochs(self, trial: str) -> list[dict[str, Any]]:
         """A trial's rows of the history table, by epoch."""
         rows: list[dict[str, Any]] = self._history.read(id=trial).sort_by("epoch").to_pylist()
         return rows
 
-    def catch_up(self) -> None:
-        """Log to MLflow what it lacks of the records."""
-        history = self._history.read()
-        last = history.group_by("id").aggregate([("epoch", "max")]).to_pydict()
-        epochs = dict(zip(last["id"], last["epoch_max"], strict=True))
-        for row in self.references:
-            params = {"reference": row["id"], "digest": row["digest"]}
-            self._tracker.start(row["id"], params, {"kind": "reference", "status": FINISHED}, "FINISHED")
-        for row in self.rows:
-            self._tell_run(row, _MLFLOW_STATUS[row["status"]])
-        for row in (*self.references, *self.rows):
-            self._tracker.log_lacking(row["id"], epochs.get(row["id"], 0), partial(self._all_metrics, row["id"]))
-            if row["evidence"]:
-                self._tracker.measure(row["id"], _evidence(row))
+    def epochs_after(self, reached: Mapping[str, int]) -> Iterator[list[Mapping[str, Any]]]:
+        """The epochs of some runs that come after those reached, by epoch.
 
-    def _all_metrics(self, trial: str) -> list[dict[str, Any]]:
-        return [_metrics(epoch) for epoch in self.epochs(trial)]
+        Running trials have theirs in memory; for all others together the history table is read once, if need be.
+
+        Args:
+            reached: id of a trial or a reference -> an epoch.
+        """
+        held = {name: self._epochs.get(name) for name in reached}
+        absent = [name for name, epoch in reached.items() if held[name] is None and not self._has_ended(name, epoch)]
+        history = self._history.read().combine_chunks() if absent else self._history.schema.empty_table()
+        ids = history["id"].to_pandas()
+        places = ids.groupby(ids).indices
+        for name, epoch in reached.items():
+            epochs = held[name]
+            if epochs is not None:
+                rows = list(epochs.copy().values())
+            else:
+                rows = history.take(places[name]).to_pylist() if name in places else []
+            yield sorted((row for row in rows if row["epoch"] > epoch), key=itemgetter("epoch"))
+
+    def _has_ended(self, name: str, epoch: int) -> bool:
+        """Whether a trial has no epoch after this one, as its row says."""
+        row = self._trial_rows.get(name, {"status": RUNNING})
+        return row["status"] != RUNNING and epoch >= row["epochs_done"]
+
+    def changes(self) -> set[str]:
+        """Names of the runs that may have changed since the last call; at the first one, of all."""
+        names = set()
+        while self._changed:
+            names.add(self._changed.pop())  # one by one: another thread may add some meanwhile
+        return names
+
+    def changed(self, *names: str) -> None:
+        """Have MLflow look at some runs, and at the study's own, once more."""
+        self._changed.update((*names, PARENT))
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference, its single subjects and its history."""
@@ -115,11 +164,10 @@ class Recorder:
         return row.get("evidence")
 
     def gathered(self, name: str, found: Mapping[str, Any]) -> None:
-        """Record and log the evidence on a trial or a reference."""
+        """Record the evidence on a trial or a reference."""
         for table, rows in ((self._trials, self._trial_rows), (self._references, self._reference_rows)):
             if name in rows:
                 self._write(table, rows, [{**rows[name], **dict.fromkeys(EVIDENCE), **found}])
-        self._tracker.measure(name, _evidence(found))
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues.
@@ -127,7 +175,7 @@ class Recorder:
         Args:
             config: `id`, `strategy`, `seed` and `knobs`.
         """
-        trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self._knobs}
+        trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.knobs}
         empty = dict.fromkeys((*METRICS, *_MARKS, "diverged", "problem", *EVIDENCE))
         continued = trial in self._trial_rows
         known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
@@ -136,7 +184,6 @@ class Recorder:
         self._write(self._trials, self._trial_rows, [row])
         if trial not in self._epochs:
             self._epochs[trial] = {epoch["epoch"]: epoch for epoch in self.epochs(trial)} if continued else {}
-        self._tell_run(row, "RUNNING")
 
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
@@ -147,7 +194,7 @@ class Recorder:
         self._latest[trial] = result
         if result["epoch"] in self._horizons:
             self._record_subjects(trial, result["epoch"], result["subjects"])
-        self._tracker.log(trial, [_metrics(row)])
+        self.changed(trial)
 
     def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> None:
         """A trial is finished, pruned or failed: its last epoch's metrics are its result, and the front may change.
@@ -158,7 +205,7 @@ class Recorder:
             diverged: whether its last loss was not finite.
             problem: what went wrong with it.
         """
-        reports = [report for _, report in sorted(self._epochs.pop(trial).items())]
+        reports = [report for _, report in sorted(self._epochs[trial].items())]
         last = {name: reports[-1][name] for name in METRICS} if reports else {}
         seconds = sum(report["seconds"] for report in reports)
         if trial in self._latest:
@@ -168,36 +215,28 @@ class Recorder:
         row |= {"seconds": seconds, "status": status, "problem": problem}
         leading = [other for other in self._trial_rows.values() if other["on_front"] and other["id"] != trial]
         marked = mark([*leading, row], self._constraints, self._objective)  # the others stay behind these
-        changed = [new for new in marked if new["id"] == trial or not new["on_front"]]
-        self._write(self._trials, self._trial_rows, changed)
-        for row in changed:
-            if row["id"] == trial:
-                self._tell_run(row, _MLFLOW_STATUS[status])
-            else:
-                self._tracker.tag(row["id"], {name: row[name] for name in _MARKS})
-        best = self.best
-        if best is not None and best["id"] == trial:
-            self._describe(best)
+        self._write(
+            self._trials, self._trial_rows, [new for new in marked if new["id"] == trial or not new["on_front"]]
+        )
+        self._recent.append(trial)
+        if len(self._recent) > _RECENT:
+            self._epochs.pop(self._recent.popleft(), None)
 
     def result(self, files: Sequence[Path], complete: bool) -> None:
-        """End the parent run with the best trial's metrics and the study's files."""
-        best = self.best
-        if best is not None:
-            metrics = {"epoch": self.ended_trials, **{name: best[name] for name in METRICS}}
-            self._tracker.log(PARENT, [_metrics(metrics)])
-        self._describe(best)
-        for file in files:
-            self._tracker.attach(PARENT, file)
-        self._tracker.end(PARENT, "FINISHED" if complete else "KILLED")
+        """The session is over, with these records and pages, and with all trials or not."""
+        self.outcome = Outcome(complete, tuple(files))
+        self.changed()
 
     def close(self) -> None:
-        """Merge what was appended to the tables."""
+        """Merge what was appended to the tables; one for which the disk has no room stays as it is."""
         for table in (self._trials, self._history, self._subjects, self._references):
-            table.merge()
+            with contextlib.suppress(OSError):
+                table.merge()
 
-    def _write(self, table: Table, kept: dict[str, dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
+    def _write(self, table: Table, kept: Rows, rows: Sequence[dict[str, Any]]) -> None:
         table.upsert(rows)
         kept.update({row["id"]: row for row in rows})
+        self.changed(*(row["id"] for row in rows))
 
     def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
         rows = [
@@ -208,43 +247,8 @@ class Recorder:
         ]
         self._subjects.upsert(rows)
 
-    def _tell_run(self, row: Mapping[str, Any], status: str) -> None:
-        told = ("status", "diverged", *_MARKS)
-        outcome = {"id", "epochs_done", "seconds", "problem", *told, *METRICS, *EVIDENCE}
-        knobs = {name: value for name, value in row.items() if name not in outcome and value is not None}
-        tags = {name: row[name] for name in ("strategy", *told) if row[name] is not None}
-        self._tracker.start(row["id"], knobs, {"kind": "trial", RUN_NAME: self._title(row), **tags}, status)
 
-    def _title(self, row: Mapping[str, Any]) -> str:
-        """A trial's name in MLflow: its strategy and knobs."""
-        knobs = [f"{name}={numbers.knob(row[name])}" for name in self._knobs if row[name] is not None]
-        return " ".join([row["strategy"], *knobs])
-
-    def _describe(self, best: Mapping[str, Any] | None) -> None:
-        """Say in the parent run which trial is best."""
-        if best is None:
-            self._tracker.tag(PARENT, {DESCRIPTION: "No trial is feasible so far."})
-            return
-        metrics = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention")
-        lines = [f"| {name.replace('_', ' ')} | {numbers.metric(best[name])} |" for name in metrics]
-        text = f"Best feasible trial: **{self._title(best)}** (`{best['id']}`)\n\n| metric | |\n|---|---|\n"
-        where = f"\n\nIts weights are in the study's folder under `front/{best['id']}/`."
-        self._tracker.tag(PARENT, {"best_trial": best["id"], DESCRIPTION: text + "\n".join(lines) + where})
-
-
-def metric_name(column: str) -> str:
-    """A column's name in MLflow, which groups its charts by what stands before the slash."""
-    subset, _, metric = column.partition("_")
-    if subset in ("retain", "forget", "heldout"):
-        return f"{subset}/{metric}"
-    if column in METRICS and column.endswith("_gap"):
-        return f"gap/{column.removesuffix('_gap')}"
-    return f"training/{column}" if column in ("loss", "seconds") else column
-
-
-def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {metric_name(name): value for name, value in row.items() if name not in ("id", "node")}
-
-
-def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"evidence/{name}": row[name] for name in EVIDENCE if name in row}
+def records_of(folder: Path) -> list[Path]:
+    """A study's records and pages."""
+    kinds = ("*.json", "*.html", "*.md", "*.csv", "*/*.parquet")
+    return sorted(path for kind in kinds for path in folder.glob(kind))

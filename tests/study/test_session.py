@@ -7,8 +7,9 @@ from rich.console import Console
 from analysis.report import main as report
 from study.planning.plan import PlanError, make_plan
 from study.recording.ownership import OwnedError
+from study.recording.recorder import records_of
 from study.records.files import write_json
-from study.session import records_of, run_study
+from study.session import run_study
 from study.terminal.interrupts import Interrupts
 
 
