@@ -91,7 +91,7 @@ def runs_in() -> Callable:
     def read(uri: str, experiment: str) -> dict:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
-        runs = client.search_runs([found.experiment_id])
+        runs = client.search_runs([found.experiment_id]) if found else []
         assert len({run.data.tags["name"] for run in runs}) == len(runs), "a run was made twice"
         return {run.data.tags["name"]: run for run in runs}
 
