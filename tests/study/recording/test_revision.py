@@ -30,8 +30,8 @@ def copied(tmp_path):
     """The module in a folder within a checkout of something else."""
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "theirs")
-    (tmp_path / "packages/study").mkdir(parents=True)
-    shutil.copy(revision.__file__, tmp_path / "packages/study")
+    (tmp_path / "packages/study/recording").mkdir(parents=True)
+    shutil.copy(revision.__file__, tmp_path / "packages/study/recording")
     return tmp_path / "packages"
 
 
