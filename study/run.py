@@ -1,9 +1,6 @@
 """`python -m study.run`: read the settings, check them, run or continue the study, print its result."""
 
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +12,7 @@ from study.records.failure import StudyError, fail
 from study.records.reading import named_folder, read_record
 from study.records.settings import StudySettings
 from study.terminal.interrupts import Interrupts
+from study.terminal.quiet import quiet
 
 
 def main(arguments: list[str] | None = None, program: str = PROGRAM) -> int:
@@ -68,21 +66,6 @@ def _resumed(settings: StudySettings, arguments: Sequence[str], program: str) ->
     here = {"studies": settings.studies, "resume": "", "verbose": False}
     before = StudySettings.from_plain({**stored, **here})
     return replace(parse(arguments, before, program), resume="", name=before.name)
-
-
-def quiet(verbose: bool) -> None:
-    """Hide the chatter of the libraries; most of them ask for this before they are imported."""
-    if not verbose:
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", "All-NaN slice")  # halving, where no trial has a score yet
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the view tells of trials that fail
-        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # and of a store that cannot be written
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from analysis import numbers
 from analysis.reports.terminal_tables import best_line, front_table
 from study.recording.ownership import owner
 from study.records.command_lines import options
+from study.records.config import config_of
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, load_study, named_study
+from study.records.reading import StudyData, load_study, named_folder, named_study, read_record
 from study.records.trials import FINISHED, RUNNING
 
 _PAUSE = 2.0
@@ -42,6 +43,8 @@ class StatusSettings:
     """Name of the study; by default all studies are listed."""
     studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
+    config: bool = False
+    """Print the options that the study was run with, as a file for study.run --config."""
     watch: Annotated[bool, tyro.conf.arg(aliases=["-w"])] = False
     """Show it again every two seconds, until Ctrl-C."""
 
@@ -50,6 +53,9 @@ def main(arguments: list[str] | None = None, program: str = "python -m study.sta
     """Show one study, or list all; returns the exit code."""
     settings, console = options(StatusSettings, arguments, program), Console()
     try:
+        if settings.config:
+            sys.stdout.write(_config(settings))
+            return 0
         if not settings.watch:
             console.print(_shown(settings))
             return 0
@@ -61,6 +67,12 @@ def main(arguments: list[str] | None = None, program: str = "python -m study.sta
         return fail(*error.problems, code=error.code)
     except KeyboardInterrupt:
         return 0
+
+
+def _config(settings: StatusSettings) -> str:
+    if not settings.study:
+        raise StudyError("--config: name a study")
+    return config_of(read_record(named_folder(settings.studies, settings.study))["settings"])
 
 
 def _shown(settings: StatusSettings) -> RenderableType:

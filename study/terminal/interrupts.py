@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the first lets trials save their state, a second one stops at once."""
 
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -25,13 +26,15 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
     def listen(self) -> None:
         """Catch signals again after a library (Ray, when it starts) has put its own handlers in."""
-        for number in _SIGNALS:
-            signal.signal(number, self._hear)
+        if threading.current_thread() is threading.main_thread():  # no other may
+            for number in _SIGNALS:
+                signal.signal(number, self._hear)
 
     @property
     def exit_code(self) -> int:

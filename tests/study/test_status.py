@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import study
+from study.planning.arguments import parse
 from study.records.files import write_json
 from study.records.metrics import METRICS
 from study.records.reading import load_study
@@ -269,3 +271,11 @@ def test_watching_shows_what_is_new_and_ends_with_0_on_ctrl_c(write, watched, tm
     view.process.send_signal(signal.SIGINT)
     assert view.ends() == 0
     assert view.process.stderr.read() == b""
+
+
+def test_the_options_of_a_study_are_printed_as_a_file_to_run_it_again(done, capsys, tmp_path):
+    assert main(["s", "--studies", str(done.studies), "--config"]) == 0
+    (tmp_path / "study.yaml").write_text(capsys.readouterr().out)
+    before = StudySettings.from_plain(done.record["settings"])
+    again = parse(["--config", str(tmp_path / "study.yaml")])
+    assert replace(again, name="s", studies=before.studies) == before

@@ -90,7 +90,9 @@ def test_one_is_resumed_and_extended(studies, capsys):
         record["references"][name]["digest"] = digest
     write_json(folder / "study.json", record)
     before = load_study(folder).trials
-    assert run.main(["--resume", SEARCH, "--studies", str(studies), "--trials", "5", "--no-evidence"]) == 0, capsys.readouterr()
+    assert run.main(["--resume", SEARCH, "--studies", str(studies), "--trials", "5", "--no-evidence"]) == 0, (
+        capsys.readouterr()
+    )
     after = load_study(folder)
     assert after.record["format"] == FORMAT
     assert (len(after.trials), after.planned, after.name) == (5, 5, SEARCH)

@@ -1,0 +1,124 @@
+"""`lethe` where the working folder holds what `python -m` would import instead of ours."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from study import __main__ as lethe
+from study.cluster.remote_driver import _START
+from study.records.files import DISTRIBUTION
+
+ROOT = Path(lethe.__file__).parents[1]
+SCRIPT = "import sys\nfrom study.__main__ import main\nsys.exit(main())\n"  # as pip writes it
+JOIN = """
+import ray
+from study.cluster.joining import join
+from study.records.files import digest_of
+join(include_dashboard=False, num_cpus=1, logging_level="ERROR", log_to_driver=False)
+print(ray.get(ray.remote(digest_of).remote("x")) == digest_of("x"))
+"""
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder whose analysis.py and packages fail when they are imported."""
+    folder = tmp_path / "work"
+    for name in ("study", "trainables", "search_spaces"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise ImportError('the folder was imported')")
+    (folder / "analysis.py").write_text("raise ImportError('the folder was imported')")
+    return folder
+
+
+def start(folder, script, *arguments, **options):
+    file = folder.parent / "bin/lethe"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(script)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LETHE_CACHE": str(folder.parent / "cache"),
+        "COLUMNS": "120",
+    }
+    pipe = subprocess.PIPE
+    command = [sys.executable, str(file), *arguments]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, **options)
+
+
+def said(folder, *arguments, script=SCRIPT):
+    process = start(folder, script, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_the_installed_command_is_this_one_and_knows_its_version():
+    points = [point for point in entry_points(group="console_scripts") if point.dist.name == DISTRIBUTION]
+    assert [(point.name, point.load()) for point in points][:1] == [("lethe", lethe.main)]
+
+
+def test_every_word_is_a_command_that_is_called_by_it(hostile, capsys):
+    for word in ("run", "status", "ui", "report", "compare", "sync"):
+        with pytest.raises(SystemExit) as exit_:
+            lethe.main([word, "--help"])
+        shown = capsys.readouterr().out
+        assert (exit_.value.code, f"usage: lethe {word} " in shown, "python -m" in shown) == (0, True, False)
+
+
+def test_without_a_command_it_lists_them(capsys):
+    assert (lethe.main(["--help"]), lethe.main(["paint"]), lethe.main([])) == (0, 2, 2)
+    shown = capsys.readouterr()
+    assert all(f"  {word}" in shown.out for word in lethe.COMMANDS)
+    assert "no command 'paint'" in shown.err
+
+
+def test_a_hostile_folder_is_not_imported(hostile):
+    assert said(hostile, "status") == (0, "no study in studies\n", "")
+    code, out, _ = said(hostile, "run", "--space", "noisy_label", "--explain")
+    assert (code, "strategy noisy_label" in out) == (0, True)
+
+
+def test_nor_by_rays_workers(hostile):
+    code, out, err = said(hostile, script=JOIN)
+    assert (code, out.split()[-1:]) == (0, ["True"]), err
+
+
+def test_nor_by_a_driver_on_a_clusters_head(hostile):
+    done = subprocess.run(
+        [sys.executable, "-c", _START, "--space", "noisy_label", "--explain"],
+        cwd=hostile,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "strategy noisy_label" in done.stdout) == (0, True), done.stderr
+
+
+def test_nor_by_mlflows_server(hostile, closed_port, store):
+    (hostile / "studies").mkdir()
+    arguments = ("ui", "--port", str(closed_port), "--tracking-uri", store)
+    server = start(hostile, SCRIPT, *arguments, start_new_session=True)
+    try:
+        for _ in range(300):
+            assert server.poll() is None, server.communicate()
+            try:
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{closed_port}/lethe/api/studies", timeout=60
+                ) as answer:
+                    assert json.loads(answer.read()) == []
+                    break
+            except urllib.error.URLError:
+                time.sleep(0.5)
+        else:
+            pytest.fail("no answer")
+    finally:
+        os.killpg(server.pid, 15)
+        server.communicate()
