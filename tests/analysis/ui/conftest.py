@@ -1,4 +1,4 @@
-"""The real server over a folder of studies, and a real Chromium."""
+"""The server's app over a folder of studies, in a process of its own, and a real Chromium."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -14,60 +15,75 @@ from mlflow import MlflowClient
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+PATIENCE = 180
+"""Seconds that a server may take to start on a busy machine."""
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """`python -m analysis.ui` on a free port: its address and its folder of studies."""
-    studies = tmp_path_factory.mktemp("studies")
+@contextmanager
+def served(command, environment):
+    """Run a server that takes a port as its last argument; yields its address once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "analysis.ui", "--studies", str(studies), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
-    address = f"http://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, *command, str(port)], env=os.environ | environment, **quiet)
+    address, latest = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
     try:
-        for _ in range(240):
+        while True:
             try:
                 urllib.request.urlopen(f"{address}/health")
                 break
             except OSError:
                 assert process.poll() is None, "the server has ended"
-                time.sleep(0.25)
-        store = MlflowClient(f"sqlite:///{studies}/mlflow.db")
-        yield SimpleNamespace(address=address, studies=studies, store=store, process=process)
+                assert time.monotonic() < latest, "the server does not answer"
+                time.sleep(0.1)
+        yield address
     finally:
         process.terminate()
         process.wait(20)
 
 
 @pytest.fixture(scope="session")
-def browser():
+def start_server():
+    return served
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The app that `python -m analysis.ui` serves: its address, its folder of studies and the store of MLflow."""
+    studies = tmp_path_factory.mktemp("studies")
+    store = f"sqlite:///{studies}/mlflow.db"
+    environment = {"LETHE_STUDIES": str(studies), "MLFLOW_BACKEND_STORE_URI": store}
+    with served(["-m", "uvicorn", "analysis.ui.app:app", "--port"], environment) as address:
+        yield SimpleNamespace(address=address, studies=studies, store=MlflowClient(store))
+
+
+@pytest.fixture(scope="session")
+def context(server):
+    """A browser that keeps the plotting library from test to test, and all that it asks of other servers."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
+        context, foreign = browser.new_context(accept_downloads=True), []
+        own = (server.address, "data:", "blob:")
+        context.on("request", lambda request: None if request.url.startswith(own) else foreign.append(request.url))
+        yield SimpleNamespace(new_page=context.new_page, foreign=foreign)
         browser.close()
 
 
 @pytest.fixture
-def page(browser, server):
-    """A page that refuses what is not from the server, and fails the test on an error in its scripts."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+def page(context):
+    """A page that may load nothing but what is from the server, and whose scripts may not fail."""
     page, problems = context.new_page(), []
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    context.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith((server.address, "data:", "blob:"))
-            else problems.append(f"loads {request.url}")
-        ),
-    )
     page.on("console", lambda line: problems.append(f"console: {line.text}") if line.type == "error" else None)
     yield page
-    context.close()
+    page.context.set_offline(False)
+    page.close()
     assert [problem for problem in problems if "ERR_INTERNET_DISCONNECTED" not in problem] == []
+    assert context.foreign == []
