@@ -1,11 +1,10 @@
-"""`python -m analysis.report`: what studies found, as one HTML page and as Markdown."""
+"""`python -m analysis.report`: what studies came to, as one HTML page and as Markdown."""
 
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-import plotly.graph_objects as go
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -16,15 +15,10 @@ from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.reading import named_study
 
-Part: TypeAlias = str | go.Figure
-"""Markdown, or a figure."""
-
-_SHOWN = ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention", "retrain_gap")
-
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """Write what studies found as report.html, which needs nothing else, and report.md.
+    """Write what studies came to as report.html, which needs nothing else, and report.md.
 
     Question, cohort, references, front, what decides it, ranking, the paper's table, evidence, cost and how to
     reproduce it. Several studies are compared too: strategies are ranked, repetitions give attainment surfaces.
@@ -46,14 +40,14 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis.
     """Write one report; returns the exit code."""
     settings = options(ReportSettings, arguments, program)
     try:
-        found = [named_study(settings.studies, name) for name in dict.fromkeys(settings.study)]
-        if not found:
+        studies = [named_study(settings.studies, name) for name in dict.fromkeys(settings.study)]
+        if not studies:
             raise StudyError(f"name a study of {settings.studies}")
     except StudyError as error:
         return fail(*error.problems, code=error.code)
-    folder = settings.to or settings.studies / found[0].name
+    folder = settings.to or settings.studies / studies[0].name
     folder.mkdir(parents=True, exist_ok=True)
-    write_report(found, folder)
+    write_report(studies, folder)
     Console().print(f"report          {escape(str(folder / 'report'))}.{{html,md}}", highlight=False, soft_wrap=True)
     return 0
 

@@ -20,38 +20,38 @@ def bands(study: StudyData, strategy: str, metric: str) -> pd.DataFrame:
     """
     ids = study.trials.loc[study.trials["strategy"] == strategy, "id"]
     grouped = study.history[study.history["id"].isin(ids)].dropna(subset=[metric]).groupby("epoch")[metric]
-    found = {name: grouped.quantile(share) for name, share in _SHARES.items()}
-    return pd.DataFrame({**found, "trials": grouped.count()}).reset_index()
+    quantiles = {name: grouped.quantile(share) for name, share in _SHARES.items()}
+    return pd.DataFrame({**quantiles, "trials": grouped.count()}).reset_index()
 
 
 def curves_figure(study: StudyData, strategy: str, ids: Sequence[str] = ()) -> go.Figure:
     """The bands of retain and forget Dice, and single trials as lines over them."""
     figure = blank(f"<b>{strategy}</b>: median and 10-90 % of the trials" + (", and single ones" if ids else ""))
     for metric, (name, colour) in _METRICS.items():
-        found = bands(study, strategy, metric)
+        epochs = bands(study, strategy, metric)
         band = {"fill": "toself", "fillcolor": faint(colour, 0.15), "line_width": 0}
         figure.add_scatter(
-            x=[*found["epoch"], *found["epoch"][::-1]],
-            y=[*found["high"], *found["low"][::-1]],
+            x=[*epochs["epoch"], *epochs["epoch"][::-1]],
+            y=[*epochs["high"], *epochs["low"][::-1]],
             hoverinfo="skip",
             showlegend=False,
             legendgroup=metric,
             **band,
         )
         figure.add_scatter(
-            x=found["epoch"],
-            y=found["median"],
+            x=epochs["epoch"],
+            y=epochs["median"],
             mode="lines",
             name=name,
             legendgroup=metric,
             line={"color": colour, "width": 2, "dash": "dot"},
-            customdata=found["trials"],
+            customdata=epochs["trials"],
             hovertemplate="epoch %{x}: median %{y:.3f} of %{customdata} trials",
         )
         for id in ids:
-            one = study.history[study.history["id"] == id].sort_values("epoch")
+            curve = study.history[study.history["id"] == id].sort_values("epoch")
             line = {"color": colour, "width": 2.5}
-            figure.add_scatter(x=one["epoch"], y=one[metric], mode="lines", name=f"{name} of {id}", line=line)
+            figure.add_scatter(x=curve["epoch"], y=curve[metric], mode="lines", name=f"{name} of {id}", line=line)
     figure.update_xaxes(title="Epoch")
     figure.update_yaxes(title="Dice", range=[-0.02, 1.02])
     return figure

@@ -94,8 +94,8 @@ def _is_front(study: StudyData, x: str, y: str) -> bool:
 
 def _title(study: StudyData, data: FrontData, beside: Sequence[StudyData]) -> str:
     missing = "".join(f", {count} {status}" for status, count in data.missing.items())
-    sources = "".join(f"; {mark.name}: {escape(mark.source)}" for mark in data.landmarks if mark.source)
-    names = " and ".join(f"<b>{escape(one.name)}</b>" for one in (study, *beside))
+    sources = "".join(f"; {point.name}: {escape(point.source)}" for point in data.landmarks if point.source)
+    names = " and ".join(f"<b>{escape(shown.name)}</b>" for shown in (study, *beside))
     return f"{names}<br><sup>{len(data.dots)} trials with a result{missing}{sources}</sup>"
 
 

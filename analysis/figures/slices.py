@@ -79,14 +79,14 @@ def slice_through(
     _legend(figure, classes)
     head, frames = figure.suptitle("", fontsize=11), []
     for place in np.linspace(0, len(image) - 1, min(_FRAMES, len(image))).round().astype(int):
-        for one, (name, classes_of) in zip(axes, maps.items(), strict=True):
-            one.clear()
-            _draw(one, image, classes_of, 0, place, len(classes), spacing_mm, window)
-            one.set_title(name, fontsize=11)
+        for panel, (name, classes_of) in zip(axes, maps.items(), strict=True):
+            panel.clear()
+            _draw(panel, image, classes_of, 0, place, len(classes), spacing_mm, window)
+            panel.set_title(name, fontsize=11)
         _sides(axes[0], *_PLANES[0][2:])
         head.set_text(f"{title}, slice {place + 1} of {len(image)}")
         canvas.draw()
-        figure.set_layout_engine("none")  # found once, it stays
+        figure.set_layout_engine("none")  # the layout of the first frame stays
         drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         frames.append(drawn.quantize(method=Image.Quantize.MAXCOVERAGE))  # others lose rare classes among the greys
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=125, loop=0)

@@ -14,15 +14,15 @@ def subjects_figure(study: StudyData, trial: str, epoch: int) -> go.Figure:
     names = [name for name in rows["id"].unique() if name in study.references] + [trial]
     figure = blank()
     for subset, colour in _COLOURS.items():
-        chosen = rows[
+        subjects = rows[
             (rows["set"] == subset) & rows["id"].isin(names) & ((rows["id"] != trial) | (rows["epoch"] == epoch))
         ]
-        if len(chosen):
+        if len(subjects):
             figure.add_box(
-                x=chosen["id"],
-                y=chosen["dice"],
+                x=subjects["id"],
+                y=subjects["dice"],
                 name=subset.replace("heldout", "held out"),
-                text=chosen["subject"],
+                text=subjects["subject"],
                 marker={"color": colour, "size": 8},
                 boxpoints="all",
                 pointpos=0,

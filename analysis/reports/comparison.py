@@ -19,8 +19,8 @@ def differences(first: StudyData, second: StudyData) -> list[tuple[str, str, str
     """What differs in settings, space, cohort, split, references, versions and commit: name and the two values."""
     flat = dict(_flat(first.record)), dict(_flat(second.record))
     names = dict.fromkeys([*flat[0], *flat[1]])
-    told = [(name, flat[0].get(name, numbers.MISSING), flat[1].get(name, numbers.MISSING)) for name in names]
-    return [(name, mine, other) for name, mine, other in told if mine != other]
+    values = [(name, flat[0].get(name, numbers.MISSING), flat[1].get(name, numbers.MISSING)) for name in names]
+    return [(name, mine, other) for name, mine, other in values if mine != other]
 
 
 def outcomes(first: StudyData, second: StudyData) -> list[tuple[str, str, str]]:

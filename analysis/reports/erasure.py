@@ -44,11 +44,11 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = values_after(study, [row["id"]], int(row["epochs_done"]))
     references = study.evidence.to_dict("records")
-    record, chosen = study.record, study.selection
+    record, selection = study.record, study.selection
     weak = warnings(
         len(record["split"]["forget"]),
-        len(chosen["report_heldout"]),
-        len(chosen["report_references"]),
+        len(selection["report_heldout"]),
+        len(selection["report_references"]),
         record["settings"]["forget_draws"],
     )
     return {
@@ -61,12 +61,12 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
         "objective": study.objective.best.column,
         "retain_floor": study.retain_floor,
         "constraints": record["constraints"],
-        "metrics": {name: found._asdict() for name, found in metric_intervals(study, values).items()},
+        "metrics": {name: interval._asdict() for name, interval in metric_intervals(study, values).items()},
         "evidence": _evidence(row),
         "verdict": verdict(row) if row["evidence"] else "no evidence was gathered",
         "references": {r["id"]: {"forget_dice": r["forget_dice"], "evidence": _evidence(r)} for r in references},
-        "warnings": [*chosen["warnings"], *weak],
-        "selection": chosen,
+        "warnings": [*selection["warnings"], *weak],
+        "selection": selection,
         "subjects": record["split"],
         "cohort": record["cohort"],
         "versions": record["versions"],
@@ -97,15 +97,16 @@ def _above(report: Mapping[str, Any]) -> str:
 
 def _below(report: Mapping[str, Any]) -> str:
     parts = ["<h2>Metrics, with 95 % intervals over subjects</h2>"]
-    parts.append(_table([[name, _with_interval(found)] for name, found in report["metrics"].items()]))
+    parts.append(_table([[name, _with_interval(interval)] for name, interval in report["metrics"].items()]))
     for question, columns in _ASKED.items():
         parts.append(f"<h2>{escape(question)}</h2>")
         names = ["", report["trial"], *report["references"]]
-        found = [report["evidence"], *(reference["evidence"] for reference in report["references"].values())]
-        parts.append(_table([names, *([column, *(_bounded(one, column) for one in found)] for column in columns)]))
-    told = {name: report[name] for name in ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")}
+        examined = [report["evidence"], *(reference["evidence"] for reference in report["references"].values())]
+        rows = [[column, *(_bounded(evidence, column) for evidence in examined)] for column in columns]
+        parts.append(_table([names, *rows]))
+    identity = ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")
     parts.append("<h2>Identity</h2>")
-    parts.append(_table([[name, json.dumps(value)] for name, value in told.items()]))
+    parts.append(_table([[name, json.dumps(report[name])] for name in identity]))
     parts.append(f"<h2>How to reproduce it</h2><pre>{escape(report['command'])}</pre>")
     return "\n".join(parts)
 
@@ -115,16 +116,18 @@ def _table(rows: list[list[str]]) -> str:
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
-def _with_interval(found: Mapping[str, float]) -> str:
-    return f"{numbers.metric(found['mean'])} [{numbers.metric(found['low'])}, {numbers.metric(found['high'])}]"
+def _with_interval(interval: Mapping[str, float]) -> str:
+    mean, low, high = (numbers.metric(interval[name]) for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
-def _bounded(found: Mapping[str, Any], column: str) -> str:
-    value = found.get(column)
+def _bounded(evidence: Mapping[str, Any], column: str) -> str:
+    value = evidence.get(column)
     if column.startswith("relearn"):
         return numbers.steps(value)
-    if f"{column}_low" in found:
-        return _with_interval({"mean": found[column], "low": found[f"{column}_low"], "high": found[f"{column}_high"]})
+    if f"{column}_low" in evidence:
+        bounds = {end: evidence[f"{column}_{end}"] for end in ("low", "high")}
+        return _with_interval({"mean": evidence[column], **bounds})
     return numbers.metric(value)
 
 

@@ -51,11 +51,11 @@ def front_table(rows: Sequence[Mapping[str, Any]], knobs: Sequence[str], objecti
     for header in [*_METRICS, "ep.", "s"]:
         table.add_column(header, justify="right", no_wrap=True)
     for row in front:
-        given = {name: numbers.knob(row[name]) for name in knobs}
+        recipe = {name: numbers.knob(row[name]) for name in knobs}
         if len(knobs) > _MOST_COLUMNS:
-            values = [" ".join(f"{name}={value}" for name, value in given.items() if value != numbers.MISSING)]
+            values = [" ".join(f"{name}={value}" for name, value in recipe.items() if value != numbers.MISSING)]
         else:
-            values = list(given.values())
+            values = list(recipe.values())
         values += [numbers.metric(row[column]) for column in _METRICS.values()]
         style = "bold green" if best is not None and row["id"] == best["id"] else None
         names = [row["id"], row["strategy"]] if several else [row["id"]]
@@ -76,7 +76,7 @@ def best_line(row: Mapping[str, Any]) -> str:
 
 
 def evidence_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """What was found of the references and trials that have evidence.
+    """The verdict on each reference and trial that has evidence, and the measures behind it.
 
     Args:
         rows: of references and trials, with `forget_dice` and the evidence columns.
@@ -100,7 +100,7 @@ def evidence_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def verdict(row: Mapping[str, Any]) -> str:
     """What the prediction interval of the retrained references says of a network, and the Streisand test."""
     if row["remembers"] is None:
-        said = "unknown"
+        verdict = "unknown"
     else:
-        said = "remembers" if row["remembers"] else "over-forgets" if row["over_forgets"] else "as retrained"
-    return f"{said}, exposed" if row["streisand"] else said
+        verdict = "remembers" if row["remembers"] else "over-forgets" if row["over_forgets"] else "as retrained"
+    return f"{verdict}, exposed" if row["streisand"] else verdict

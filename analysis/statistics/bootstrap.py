@@ -18,7 +18,7 @@ class Interval(NamedTuple):
 class Resampling:
     """Draws of seeds and of subjects that belong together: what is computed from several tables stays paired.
 
-    An axis (a set's subjects, the seeds, the retrained references) is drawn once for all that has it.
+    An axis (a set's subjects, the seeds, the retrained references) is drawn once for all tables that have it.
     """
 
     def __init__(self, seed: int = 0, replicates: int = REPLICATES):
@@ -37,9 +37,9 @@ class Resampling:
             (1 + replicates,).
         """
         down, across = self._draw(rows, values.shape[0]), self._draw(columns, values.shape[1])
-        chosen = values[down[:, :, None], across[:, None, :]]
-        counted = np.isfinite(chosen)
-        sums, counts = np.where(counted, chosen, 0).sum((1, 2)), counted.sum((1, 2))
+        resampled = values[down[:, :, None], across[:, None, :]]
+        counted = np.isfinite(resampled)
+        sums, counts = np.where(counted, resampled, 0).sum((1, 2)), counted.sum((1, 2))
         return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
 
     def _draw(self, axis: str, size: int) -> np.ndarray:

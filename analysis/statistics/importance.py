@@ -44,8 +44,8 @@ def importance(study: StudyData, method: str) -> dict[str, float]:
     if len(rows) < LEAST_TRIALS or not shared or len(values) < 2:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    told = optuna.create_study(direction="maximize" if goal.sign > 0 else "minimize")
-    told.add_trials(
+    finished = optuna.create_study(direction="maximize" if goal.sign > 0 else "minimize")
+    finished.add_trials(
         optuna.trial.create_trial(
             params={name: row[name] for name, domain in shared.items()},
             distributions=shared,
@@ -54,8 +54,8 @@ def importance(study: StudyData, method: str) -> dict[str, float]:
         for row in rows
     )
     evaluator = FanovaImportanceEvaluator(seed=0) if method == FANOVA else PedAnovaImportanceEvaluator()
-    found = get_param_importances(told, evaluator=evaluator)
-    return {name: float(share) for name, share in found.items()}
+    shares = get_param_importances(finished, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
 
 
 def domains_of(study: StudyData) -> dict[str, BaseDistribution]:

@@ -23,14 +23,16 @@ def values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame
 
 
 def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interval]:
-    """`COLUMNS` of some trials with their intervals; what baseline and references enter is drawn again with them.
+    """`COLUMNS` of some trials with their intervals.
+
+    A draw takes the same subjects of the trials, the baseline and the references.
 
     Args:
         study: whose references are compared with.
         values: single subjects' rows of the trials, one epoch of each.
     """
     draw = Resampling()
-    found = {
+    means = {
         f"{subset}_{metric}": draw.means(_pivot(values, subset, metric), "seeds", subset)
         for subset in ("retain", "forget", "heldout")
         for metric in ("dice", "mae")
@@ -40,23 +42,23 @@ def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interv
     baseline = draw.means(_pivot(baselines, "retain", "dice"), "baselines", "retain")
     retrained = draw.means(_pivot(references, "forget", "dice"), "references", "forget")
     with np.errstate(divide="ignore", invalid="ignore"):
-        found["retention"] = found["retain_dice"] / baseline
-    found["dice_gap"] = found["retain_dice"] - found["forget_dice"]
-    found["mae_gap"] = found["forget_mae"] - found["retain_mae"]
-    found["retrain_gap"] = np.abs(found["forget_dice"] - retrained)
-    return {name: interval(found[name]) for name in COLUMNS}
+        means["retention"] = means["retain_dice"] / baseline
+    means["dice_gap"] = means["retain_dice"] - means["forget_dice"]
+    means["mae_gap"] = means["forget_mae"] - means["retain_mae"]
+    means["retrain_gap"] = np.abs(means["forget_dice"] - retrained)
+    return {name: interval(means[name]) for name in COLUMNS}
 
 
 def _pivot(rows: pd.DataFrame, subset: str, metric: str) -> np.ndarray:
     """(ids, subjects) values of a set."""
-    chosen = rows[rows["set"] == subset]
-    return chosen.pivot(index="id", columns="subject", values=metric).to_numpy(float)
+    subjects = rows[rows["set"] == subset]
+    return subjects.pivot(index="id", columns="subject", values=metric).to_numpy(float)
 
 
 def with_bounds(intervals: Mapping[str, Interval]) -> dict[str, float]:
     """`<metric>`, `<metric>_low` and `<metric>_high`."""
     return {
         f"{name}{end}": value
-        for name, found in intervals.items()
-        for end, value in zip(("", "_low", "_high"), found, strict=True)
+        for name, bounds in intervals.items()
+        for end, value in zip(("", "_low", "_high"), bounds, strict=True)
     }

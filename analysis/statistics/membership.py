@@ -105,8 +105,8 @@ def probe(members: np.ndarray, others: np.ndarray) -> np.ndarray:
             rest = np.concatenate([np.delete(members, i, 0), np.delete(others, j, 0)])
             truth = np.arange(len(rest)) < len(members) - 1
             model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rest, truth)
-            one, other = model.decision_function(np.stack([members[i], others[j]]))
-            compared[i, j] = (np.sign(one - other) + 1) / 2
+            member, other_score = model.decision_function(np.stack([members[i], others[j]]))
+            compared[i, j] = (np.sign(member - other_score) + 1) / 2
     return compared
 
 
