@@ -1,1 +1,1 @@
-"""What one trial computes: PyTorch. Imports nothing of the other rooms."""
+"""What one trial computes: PyTorch and MONAI. Imports nothing of the other rooms."""

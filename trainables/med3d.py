@@ -1,4 +1,4 @@
-"""Med3D, the study's network: MedicalNet's dilated 3D ResNet with its segmentation decoder.
+"""Med3D, the study's network: MedicalNet's dilated 3D ResNet with its segmentation decoder, on MONAI's.
 
 Source: Chen, Ma and Zheng, "Med3D: Transfer Learning for 3D Medical Image Analysis", arXiv:1904.00625.
 The encoder has MedicalNet's own parameter names, so its published weights load as they are.
@@ -7,21 +7,19 @@ The encoder has MedicalNet's own parameter names, so its published weights load 
 import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from monai.networks.nets import resnet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-_STRIDES, _DILATIONS = (1, 2, 1, 1), (1, 1, 2, 4)
-"""Of the four layers: the last two trade their stride for dilation, the same field of view on a finer grid."""
-DEPTHS = tuple(_BLOCKS)
-_BOTTLENECK, _COPYING = (50,), (18, 34)
-"""Depths whose blocks are bottlenecks, and whose shortcuts have no weights where the shape changes."""
+DEPTHS = (10, 18, 34, 50)
 
 _LEGAL = ", ".join(map(str, DEPTHS))
+_STAGES = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
 _HEAD = "decoder.6.weight"
 _LISTED = 8
 
@@ -154,8 +152,6 @@ def medicalnet_state(depth: int) -> dict[str, Tensor]:
         WeightsError: they could not be fetched; says how to do it by hand.
     """
     try:
-        from monai.networks.nets import resnet  # here: MONAI takes 6 s to import, in every process of a study
-
         return resnet.get_pretrained_resnet_medicalnet(depth)
     except Exception as error:  # network, hub and missing-package errors have no common base class
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -166,7 +162,7 @@ def medicalnet_state(depth: int) -> dict[str, Tensor]:
         ) from error
 
 
-class _DilatedConv3d(nn.Conv3d):
+class _CroppedConv3d(nn.Conv3d):
     """A dilated 3x3x3 convolution that leaves out the kernel's outer taps where they can only read padding.
 
     Along an axis no longer than the dilation the outer taps always fall outside; the result is the same, and
@@ -181,73 +177,33 @@ class _DilatedConv3d(nn.Conv3d):
         return F.conv3d(input, weight, None, 1, padding, self.dilation)
 
 
-class _Copy(nn.Module):
-    """The shortcut without weights: a strided copy, zeros in new channels and, as in MedicalNet, no gradient."""
-
-    def __init__(self, channels: int, stride: int):
-        super().__init__()
-        self._channels, self._stride = channels, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, D, H, W) to (B, channels, D, H, W), sizes over the stride."""
-        copied = x.detach()[..., :: self._stride, :: self._stride, :: self._stride]
-        return F.pad(copied, (0, 0, 0, 0, 0, 0, 0, self._channels - x.shape[1]))
-
-
-class _Block(nn.Module):
-    """Two 3x3x3 convolutions or, as a bottleneck, 1x1x1, 3x3x3 and 1x1x1, beside a shortcut."""
-
-    def __init__(self, before: int, inner: int, stride: int, dilation: int, depth: int):
-        super().__init__()
-        after = self.channels = 4 * inner if depth in _BOTTLENECK else inner
-        shortcut = _shortcut(before, after, stride, depth)  # drawn first, named last: as MedicalNet and MONAI do
-        if depth in _BOTTLENECK:
-            self.conv1, self.bn1 = nn.Conv3d(before, inner, 1, bias=False), nn.BatchNorm3d(inner)
-            self.conv2, self.bn2 = _convolution(inner, inner, stride, dilation), nn.BatchNorm3d(inner)
-            self.conv3, self.bn3 = nn.Conv3d(inner, after, 1, bias=False), nn.BatchNorm3d(after)
-        else:
-            self.conv1, self.bn1 = _convolution(before, inner, stride, dilation), nn.BatchNorm3d(inner)
-            self.conv2, self.bn2 = _convolution(inner, inner, 1, dilation), nn.BatchNorm3d(inner)
-        self.act, self.downsample = nn.ReLU(inplace=True), shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, before, D, H, W) to (B, channels, D, H, W), sizes over the stride."""
-        out = self.bn2(self.conv2(self.act(self.bn1(self.conv1(x)))))
-        if hasattr(self, "conv3"):
-            out = self.bn3(self.conv3(self.act(out)))
-        out += self.downsample(x)
-        return self.act(out)
-
-
-def _shortcut(before: int, after: int, stride: int, depth: int) -> nn.Module:
-    if before == after:
-        return nn.Identity()
-    if depth in _COPYING:
-        return _Copy(after, stride)
-    return nn.Sequential(nn.Conv3d(before, after, 1, stride, bias=False), nn.BatchNorm3d(after))
-
-
-def _convolution(before: int, after: int, stride: int, dilation: int) -> nn.Conv3d:
-    """3x3x3, as large as its input over the stride; only one of the two is more than 1."""
-    kind = nn.Conv3d if dilation == 1 else _DilatedConv3d
-    return kind(before, after, 3, stride, dilation, dilation, bias=False)
-
-
 def _encoder(depth: int) -> nn.Sequential:
-    """Drawn in the order of MONAI's ResNet, so that a seed gives what it gives there."""
-    stem = nn.Conv3d(1, 64, 7, 2, 3, bias=False), nn.BatchNorm3d(64), nn.ReLU(inplace=True), nn.MaxPool3d(3, 2, 1)
-    encoder = nn.Sequential(OrderedDict(zip(("conv1", "bn1", "act", "maxpool"), stem, strict=True)))
-    channels = 64
-    for number, (count, stride, dilation) in enumerate(zip(_BLOCKS[depth], _STRIDES, _DILATIONS, strict=True)):
-        blocks: list[_Block] = []
-        for place in range(count):
-            blocks.append(_Block(channels, 64 << number, 1 if place else stride, dilation, depth))
-            channels = blocks[-1].channels
-        encoder.add_module(f"layer{number + 1}", nn.Sequential(*blocks))
-    for module in encoder.modules():
+    _, shortcut_type = resnet.get_medicalnet_pretrained_resnet_args(depth)
+    build = getattr(resnet, f"resnet{depth}")
+    network = build(
+        spatial_dims=3,
+        n_input_channels=1,
+        conv1_t_stride=2,
+        feed_forward=False,
+        shortcut_type=shortcut_type,
+        bias_downsample=False,
+    )
+    _dilate(network.layer3, 2)
+    _dilate(network.layer4, 4)
+    return nn.Sequential(OrderedDict((stage, getattr(network, stage)) for stage in _STAGES))
+
+
+def _dilate(layer: nn.Sequential, dilation: int) -> None:
+    """Trade the layer's stride for dilation: the same field of view on a finer grid."""
+    for module in layer.modules():
         if isinstance(module, nn.Conv3d):
-            _draw_kernel(module)
-    return encoder
+            module.stride = (1, 1, 1)
+            if module.kernel_size == (3, 3, 3):
+                module.dilation = module.padding = (dilation, dilation, dilation)
+                module.__class__ = _CroppedConv3d
+    first: Any = layer[0]
+    if isinstance(first.downsample, partial):  # shortcut "A": strided copy, zero-padded channels
+        first.downsample = partial(first.downsample, stride=1)
 
 
 def _decoder(features: int, classes: int) -> nn.Sequential:

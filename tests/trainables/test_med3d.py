@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import resnet
 from torch import nn
 from torch.nn import functional as F
 
@@ -264,19 +263,6 @@ def test_initialisation_is_medicalnets_and_follows_the_seed():
             assert torch.all(part.bias == 0), name
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_a_seed_draws_what_it_draws_for_monais_resnet(depth):
-    """So that references fitted before Med3D had blocks of its own stay what they are."""
-    torch.manual_seed(5)
-    ours = med3d(depth).encoder.state_dict()
-    torch.manual_seed(5)
-    build, (_, shortcut) = getattr(resnet, f"resnet{depth}"), resnet.get_medicalnet_pretrained_resnet_args(depth)
-    options = {"spatial_dims": 3, "n_input_channels": 1, "conv1_t_stride": 2, "feed_forward": False}
-    theirs = build(**options, shortcut_type=shortcut, bias_downsample=False).state_dict()
-    assert list(ours) == list(theirs)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
 @pytest.mark.parametrize("path", ["", "encoder", "decoder", "encoder.layer4", "encoder.layer1.0", "encoder.bn1"])
 def test_a_part_is_drawn_anew_as_a_new_network_is(network, checkpoint, path):
     load_state(network, checkpoint, "checkpoint")
@@ -473,7 +459,7 @@ def test_without_a_download_the_message_says_what_to_do(monkeypatch):
     def offline(**_):
         raise ConnectionError("no route to host\nand a traceback")
 
-    monkeypatch.setattr(resnet, "hf_hub_download", offline)
+    monkeypatch.setattr(module.resnet, "hf_hub_download", offline)
 
     with pytest.raises(WeightsError) as caught:
         module.medicalnet_state(10)
@@ -489,9 +475,7 @@ def test_without_a_download_the_message_says_what_to_do(monkeypatch):
 def test_a_download_loads(monkeypatch, tmp_path, network, checkpoint):
     state = prefixed(encoder_keys(checkpoint))
     torch.save({"state_dict": state}, tmp_path / "resnet_10_23dataset.pth")
-    monkeypatch.setattr(
-        "monai.networks.nets.resnet.hf_hub_download", lambda repo_id, filename: str(tmp_path / filename)
-    )
+    monkeypatch.setattr(module.resnet, "hf_hub_download", lambda repo_id, filename: str(tmp_path / filename))
 
     result = load_state(network, module.medicalnet_state(10), "MedicalNet")
 

@@ -6,6 +6,7 @@ from math import ceil
 
 import numpy as np
 import torch
+from monai.transforms import ResizeWithPadOrCrop
 from scipy.ndimage import gaussian_filter
 
 from trainables.cohorts.cohort import Scan
@@ -65,15 +66,8 @@ def prepare_scan(scan: Scan, grid: Grid, table: ClassTable) -> tuple[np.ndarray,
     size = size_on(grid, image.shape, spacing_of(image_volume))
     if size != image.shape:
         image, labels = resample_image(image, size), resample_labels(labels, size)
-    return centred(z_score(image), grid.shape), centred(labels, grid.shape)
-
-
-def centred(volume: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The volume in the middle of another shape: cut where it is larger, between zeros where it is smaller."""
-    sizes = list(zip(volume.shape, shape, strict=True))
-    cut = tuple(slice(first := max(0, size // 2 - limit // 2), first + limit) for size, limit in sizes)
-    lacking = [max(0, limit - size) for size, limit in sizes]
-    return np.ascontiguousarray(np.pad(volume[cut], [(missing // 2, missing - missing // 2) for missing in lacking]))
+    fit = ResizeWithPadOrCrop(grid.shape)
+    return np.asarray(fit(z_score(image)[None]))[0], np.asarray(fit(np.ascontiguousarray(labels)[None]))[0]
 
 
 def size_on(grid: Grid, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> tuple[int, ...]:
