@@ -215,7 +215,7 @@ class Recorder:
         row |= {"seconds": seconds, "status": status, "problem": problem}
         leading = [other for other in self._trial_rows.values() if other["on_front"] and other["id"] != trial]
         marked = mark([*leading, row], self._constraints, self._objective)  # the others stay behind these
-        for table in (self._history, self._subjects):  # a row that says `finished` must not outlive what it is made of
+        for table in (self._history, self._subjects):  # or a power cut leaves a finished trial without them
             table.sync()
         self._write(
             self._trials, self._trial_rows, [new for new in marked if new["id"] == trial or not new["on_front"]]
