@@ -40,7 +40,7 @@ class Tracker:
         """Start following.
 
         Args:
-            connect: looks at what MLflow has; calls its argument at every answer.
+            connect: looks at what MLflow has, and calls its argument at every answer.
             records: what it should have.
             tell: hears when writing begins to fail, and when it works again, as rich has its markup.
         """
@@ -49,8 +49,7 @@ class Tracker:
         self._refused: set[str] = set()
         self._lost: str | None = None
         self._failing: str | None = None
-        self._closing, self._given_up = threading.Event(), False
-        self._answered()
+        self._closing, self._given_up, self._last_success = threading.Event(), False, time.monotonic()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
@@ -60,13 +59,13 @@ class Tracker:
         return self._lost or self._failing
 
     def close(self) -> None:
-        """End the session's runs, and wait until all is sent or nothing has been answered for a while."""
+        """End the session's runs, and wait until all is sent or nothing has succeeded for a while."""
         if self._closing.is_set():
             return
         self._records.end()
-        self._answered()
+        self._last_success = time.monotonic()
         self._closing.set()
-        while self._thread.is_alive() and time.monotonic() - self._last_answer < _PATIENCE:
+        while self._thread.is_alive() and time.monotonic() - self._last_success < _PATIENCE:
             self._thread.join(0.1)
         self._given_up = True
         if self._thread.is_alive():
@@ -106,13 +105,15 @@ class Tracker:
                     raise
                 self._refused.add(run.name)
                 self._failed(error, "this is left out")
-                self._lost = self._failing
-            self._answered()
+                self._lost = self._lost or self._failing
 
     def _answered(self) -> None:
-        self._last_answer = time.monotonic()
+        """Something has been read; that does not count for long where nothing can be written."""
+        if self._failing is None:
+            self._last_success = time.monotonic()
 
     def _succeeded(self) -> None:
+        self._last_success = time.monotonic()
         if self._failing is not None:
             self._failing = None
             self._tell("MLflow can be written again")

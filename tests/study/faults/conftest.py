@@ -455,7 +455,7 @@ def held_in_mlflow() -> Callable:
 def complete_in_mlflow() -> Callable:
     """Asserts that a server or store has all of a study that has ended, once; returns what it has."""
 
-    from study.recording.recorder import metric_name
+    from study.recording.run_contents import metric_name
 
     def check(uri: str, study: Study) -> dict:
         held, history = held_by(uri, study.name), study.final("history")

@@ -6,8 +6,6 @@ import time
 
 import pytest
 
-from study.recording.tracker import PARENT, Tracker
-
 pytestmark = pytest.mark.slow
 
 OPTIONS = ("--concurrent", 1, "--trials", 2, "--set", "epochs=40")
@@ -56,20 +54,3 @@ def test_a_server_that_is_killed_comes_back_hangs_and_dies_again_slows_nothing_a
     server.kill()
     server.start()
     sent_later(study, output, server.uri)
-
-
-def test_a_run_is_made_once_though_the_server_hangs_meanwhile(server, monkeypatch, held_in_mlflow):
-    """A request whose answer comes too late has been done all the same."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    tracker = Tracker(server.uri, "many", "many", None, lambda _: None)
-    tracker.start(PARENT, {}, {})
-    for number in range(150):
-        tracker.start(f"run-{number}", {}, {})  # one request each, that makes the run
-        time.sleep(0.05)
-        if number == 50:
-            server.signal(signal.SIGSTOP)
-            time.sleep(6)
-            server.signal(signal.SIGCONT)
-    tracker.close()
-    assert tracker.problem is None
-    assert set(held_in_mlflow(server.uri, "many")) == {PARENT, *(f"run-{number}" for number in range(150))}

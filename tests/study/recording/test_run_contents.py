@@ -26,10 +26,11 @@ LOGGED = {"evidence/remembers": 0.0, "evidence/streisand": 1.0, "evidence/loss_a
 
 
 @pytest.fixture
-def session(opened, store, tmp_path):
+def session(opened, store, tmp_path, monkeypatch):
     """Runs `work(recorder)` as a session that MLflow follows; gives the tracker's problem."""
 
     def run(work=None, result=None, uri=store, params=None, tags=None, ready=None):
+        monkeypatch.setattr(tracking, "_PATIENCE", 20 if uri == store else 0.5)
         recorder = opened()
         connect = partial(MlflowStore, uri, FAMILY, "study-1", tmp_path / "art efacts")
         late = connect if ready is None else lambda answered: ready.wait(20) and connect(answered)
@@ -46,9 +47,8 @@ def session(opened, store, tmp_path):
 
 
 @pytest.fixture
-def gone(closed_port, monkeypatch):
-    """URI of a server that is not there; sessions do not wait for it for long."""
-    monkeypatch.setattr(tracking, "_PATIENCE", 0.5)
+def gone(closed_port):
+    """URI of a server that is not there."""
     return f"http://127.0.0.1:{closed_port}"
 
 
