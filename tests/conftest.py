@@ -7,3 +7,4 @@ os.environ.setdefault("RAY_ADDRESS", "local")  # a study joins the cluster of it
 # Ray makes a token for itself on the way: what runs before that and after it must have the same
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+os.environ.setdefault("RAY_worker_niceness", "0")  # else trials wait for whatever tests run beside them
