@@ -18,7 +18,7 @@ from analysis.statistics.knee import knee
 from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, named_study
+from study.records.reading import StudyData, named_study, recorded_settings
 from study.records.settings import StudySettings
 from study.records.trials import RUNNING
 from study.terminal.interrupts import Interrupts
@@ -43,8 +43,7 @@ class StudyResult:
     @property
     def settings(self) -> StudySettings:
         """With which it was run, subjects named by pseudonym; `replace` some, and `run` continues it."""
-        here = {"studies": self.folder.parent, "name": self.folder.name}
-        return StudySettings.from_plain({**self.records.record["settings"], **here})
+        return recorded_settings(self.folder)
 
     @property
     def complete(self) -> bool:

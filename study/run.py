@@ -9,7 +9,7 @@ from rich.console import Console
 from study.planning.arguments import PROGRAM, parse
 from study.records.command_lines import spelled
 from study.records.failure import StudyError, fail
-from study.records.reading import named_folder, read_record
+from study.records.reading import named_folder, recorded_settings
 from study.records.settings import StudySettings
 from study.terminal.interrupts import Interrupts
 from study.terminal.quiet import quiet
@@ -62,9 +62,7 @@ def _resumed(settings: StudySettings, arguments: Sequence[str], program: str) ->
     Raises:
         StudyError: there is no such study, or its study.json cannot be read.
     """
-    stored = read_record(named_folder(settings.studies, settings.resume))["settings"]
-    here = {"studies": settings.studies, "resume": "", "verbose": False}
-    before = StudySettings.from_plain({**stored, **here})
+    before = replace(recorded_settings(named_folder(settings.studies, settings.resume)), resume="", verbose=False)
     return replace(parse(arguments, before, program), resume="", name=before.name)
 
 

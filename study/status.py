@@ -24,7 +24,7 @@ from study.records.config import config_of
 from study.records.failure import StudyError, fail
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, load_study, named_folder, named_study, read_record
+from study.records.reading import StudyData, load_study, named_folder, named_study, recorded_settings
 from study.records.trials import FINISHED, RUNNING
 
 _PAUSE = 2.0
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None, program: str = "python -m study.sta
 def _config(settings: StatusSettings) -> str:
     if not settings.study:
         raise StudyError("--config: name a study")
-    return config_of(read_record(named_folder(settings.studies, settings.study))["settings"])
+    return config_of(recorded_settings(named_folder(settings.studies, settings.study)))
 
 
 def _shown(settings: StatusSettings) -> RenderableType:

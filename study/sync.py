@@ -13,7 +13,6 @@ from rich.markup import escape
 from study.records.command_lines import options
 from study.records.failure import FAILED, StudyError, fail
 from study.records.files import studies_folder
-from study.records.settings import StudySettings
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,12 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
     from study.recording.ownership import alone
     from study.recording.recorder import Recorder, records_of
     from study.recording.tracker import follow, tracking_uri
-    from study.records.reading import knob_types, named_study
+    from study.records.reading import knob_types, named_study, recorded_settings
 
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
     description = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    stored = StudySettings.from_plain({**description["settings"], "studies": settings.studies})
+    stored = recorded_settings(folder)
     stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)
     with alone(folder):
         knobs, sets = knob_types(study.knobs), description["split"]

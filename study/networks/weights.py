@@ -15,8 +15,8 @@ from study.cluster.joining import cluster, trial_share
 from study.cluster.shares import Resources
 from study.networks.references import Reference, fit_networks, reference_digests, reference_fits
 from study.planning.plan import Plan, PlanError, make_plan
+from study.records.reading import recorded_settings
 from study.records.references import BASELINE
-from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets
 from trainables.evidence.measurements import RecipeOf, weights_after
@@ -72,7 +72,7 @@ def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, An
     Raises:
         PlanError: the cohort cannot be read, or is another one than the study's, or the baseline would be another.
     """
-    settings = StudySettings.from_plain({**record["settings"], "studies": folder.parent, "name": folder.name})
+    settings = recorded_settings(folder)
     plan = make_plan(settings)
     if any(list(getattr(plan.split, name)) != subjects for name, subjects in record["split"].items()):
         raise PlanError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])

@@ -42,13 +42,9 @@ def read_config(path: Path) -> StudySettings:
     return StudySettings(**values)
 
 
-def config_of(stored: Mapping[str, Any]) -> str:
-    """The file with which a study can be run again: what differs from the defaults.
-
-    Args:
-        stored: `settings` of its study.json.
-    """
-    plain, defaults = StudySettings.from_plain(stored).plain(), StudySettings().plain()
+def config_of(settings: StudySettings) -> str:
+    """The file with which a study of these settings can be run again: what differs from the defaults."""
+    plain, defaults = settings.plain(), StudySettings().plain()
     differing = {
         option_of(name): value for name, value in plain.items() if name not in _APART and value != defaults[name]
     }

@@ -12,6 +12,7 @@ from study.records.constraints import Constraint, parse
 from study.records.failure import StudyError
 from study.records.files import FORMAT
 from study.records.objectives import OBJECTIVES, Objective
+from study.records.settings import StudySettings
 from study.records.tables import (
     history_table,
     references_table,
@@ -128,11 +129,25 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudyError(f"{path} is damaged: {error}") from error
-    if not isinstance(record, dict) or not {"settings", "cohort", "references"} <= record.keys():
+    parts = ("settings", "cohort", "references")
+    if not isinstance(record, dict) or not all(isinstance(record.get(part), dict) for part in parts):
         raise StudyError(f"{path} is not a study's record")
     if record.get("format", 1) > FORMAT:
         raise StudyError(f"{path} has format {record['format']}, and this version of Lethe reads up to {FORMAT}")
     return record
+
+
+def recorded_settings(folder: Path) -> StudySettings:
+    """The settings that a study was run with; its folder is where it lies now.
+
+    Raises:
+        StudyError: its study.json cannot be read, or has options that this version does not.
+    """
+    stored = {**read_record(folder)["settings"], "studies": folder.parent, "name": folder.name}
+    try:
+        return StudySettings.from_plain(stored)
+    except StudyError as error:
+        raise StudyError([f"{folder / 'study.json'}: {problem}" for problem in error.problems]) from error
 
 
 def named_folder(studies: Path, name: str) -> Path:

@@ -2,7 +2,6 @@ import threading
 from dataclasses import replace
 
 import pytest
-import ray
 
 from study.api import StudyError, StudySettings, open_study, run
 from study.terminal.interrupts import Interrupts
@@ -36,16 +35,6 @@ def test_wrong_settings_are_one_error_with_every_problem(tmp_path):
 def test_what_only_a_terminal_can_do_is_refused(change):
     with pytest.raises(StudyError, match=next(iter(change))):
         run(replace(StudySettings(space="noisy_label"), **change))
-
-
-def test_a_ray_of_ones_own_is_left_alone():
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        with pytest.raises(StudyError, match=r"ray\.shutdown"):
-            run(StudySettings(space="noisy_label"))
-        assert ray.is_initialized()
-    finally:
-        ray.shutdown()
 
 
 def test_signals_are_left_alone_in_a_thread():

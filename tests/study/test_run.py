@@ -302,7 +302,7 @@ def test_files_that_changed_under_a_study_are_a_conflict(started, capsys, planne
 
 CORRUPT = ['{"settings": {"spa', "[]", "{}", '{"settings": null}', '{"settings": {"colour": "red"}}']
 CORRUPT += ['{"settings": {"knobs": null, "constraint": [], "studies": "x"}, "cohort": {"digest": "x"}}']
-CORRUPT += ['{"settings": {"knobs": [], "constraint": [], "studies": "x", "fix": ""}}']  # of an older version
+CORRUPT += ['{"settings": {"fix": ""}, "cohort": {"digest": "x"}, "references": {}}']  # of another version
 
 
 @pytest.mark.parametrize("content", CORRUPT)

@@ -21,7 +21,7 @@ def test_the_file_of_a_study_gives_its_settings_without_its_name(tmp_path):
         verbose=True,
     )
     file = tmp_path / "study.yaml"
-    file.write_text(config_of(settings.plain()))
+    file.write_text(config_of(settings))
     assert read_config(file) == replace(settings, name="", studies=StudySettings().studies, verbose=False)
-    file.write_text(config_of(StudySettings().plain()))
+    file.write_text(config_of(StudySettings()))
     assert read_config(file) == StudySettings()
