@@ -91,8 +91,7 @@ def main(options: Options) -> None:
         "depth": options.depth,
         "digest": "benchmark",
         "retain_floor": 0.9,
-        "baseline_retain_dice": 1.0,
-        "retrained_forget_dice": 1.0,
+        "metrics": {name: {"retain_dice": 1.0, "forget_dice": 1.0} for name in ("baseline", "retrained")},
     }
     shared = {"data": plan.data, "weights": weights_of(network)}
     trainable = tune.with_parameters(UnlearningTrial, **shared, baseline=baseline, threads=threads)

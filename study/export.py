@@ -74,7 +74,7 @@ def export(settings: ExportSettings, console: Console) -> None:
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
     record = study.record
-    row = _chosen(study, trials_table(folder, knob_types(study.knobs)).rows, settings)
+    row = _chosen(study, trials_table(folder, knob_types(study.knobs), study.metrics).rows, settings)
     if settings.to.exists():
         raise ExportError(f"--to: {settings.to} exists already")
     state = medicalnet_layout(_weights(folder, record, row))

@@ -82,7 +82,7 @@ def draw(settings: PicturesSettings, console: Console) -> Path:
     """
     study = named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study
-    row = chosen(trials_table(folder, knob_types(study.knobs)).rows, study.objective, settings.trial)
+    row = chosen(trials_table(folder, knob_types(study.knobs), study.metrics).rows, study.objective, settings.trial)
     subjects = _subjects(study.record["split"], settings)
     target = settings.to or folder / "pictures" / row["id"]
     if settings.to and settings.to.exists():

@@ -35,6 +35,7 @@ from study.recording.revision import revision
 from study.recording.tracker import follow, tracking_uri
 from study.records.failure import HaltedError
 from study.records.files import DISTRIBUTION, FORMAT, write_json
+from study.records.metrics import plain
 from study.records.reading import load_study, read_record
 from study.records.references import BASELINE
 from study.records.tables import trials_table
@@ -105,7 +106,8 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     if advice:
         console.print(f"[yellow]{advice}[/yellow]", soft_wrap=True, highlight=False)
     resources = trial_share(settings, there)
-    ended = sum(row["status"] != RUNNING for row in trials_table(settings.folder, plan.space.knobs).rows)
+    trials = trials_table(settings.folder, plan.space.knobs, plan.metrics)
+    ended = sum(row["status"] != RUNNING for row in trials.rows)
     left, fits = plan.trials - ended, len(lacking(digests, cache_dir()))
     try:
         costs = measured_costs(plan, resources) if left > 0 else []
@@ -133,7 +135,13 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
         description = _description(plan, references)
         write_json(folder / "study.json", description)
         recorder = Recorder(
-            folder, plan.space.knobs, plan.objective, plan.constraints, asdict(plan.split), plan.horizons
+            folder,
+            plan.space.knobs,
+            plan.objective,
+            plan.constraints,
+            asdict(plan.split),
+            plan.horizons,
+            plan.metrics,
         )
         for name, reference in references.items():
             recorder.reference(name, reference)
@@ -198,7 +206,7 @@ def _listener(plan: Plan, view: StudyView) -> Listener:
 
 
 def _check_asked(plan: Plan) -> None:
-    wrong = unknown(plan, trials_table(plan.settings.folder, plan.space.knobs).rows)
+    wrong = unknown(plan, trials_table(plan.settings.folder, plan.space.knobs, plan.metrics).rows)
     if wrong:
         raise PlanError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
 
@@ -217,6 +225,7 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
         "settings": {**plan.settings.plain(), "resume": ""},
         "knobs": {name: kind.__name__ for name, kind in space.knobs.items()},
         "domains": {name: json.loads(distribution_to_json(domain)) for name, domain in domains.items()},
+        "metrics": plain(plan.metrics),
         "constraints": [str(constraint) for constraint in plan.constraints],
         "suite": suite,
         "cohort": {

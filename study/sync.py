@@ -66,7 +66,7 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
     stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)
     with alone(folder):
         knobs, sets = knob_types(study.knobs), description["split"]
-        recorder = Recorder(folder, knobs, study.objective, study.constraints, sets)
+        recorder = Recorder(folder, knobs, study.objective, study.constraints, sets, (), study.metrics)
         recorder.close()
         recorder.result(records_of(folder), recorder.ended_trials >= study.planned)
         tracker = follow(stored, description, recorder, console.print)

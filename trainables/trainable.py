@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from trainables.cohorts.cache import cache_dir
 from trainables.data import TrialData
 from trainables.device import shared_tensor
-from trainables.evaluation import gaps
+from trainables.gaps import gaps
 from trainables.mechanics.scopes import plain_state
 from trainables.med3d import med3d
 from trainables.presets import build
@@ -49,8 +49,8 @@ class UnlearningTrial(Trainable):
             config: see the class.
             data: arrays that live in the object store, read without a copy.
             weights: the baseline's, name -> array, read without a copy as well.
-            baseline: the `digest` of its weights, the `depth` of the network, the two figures that gaps refer to,
-                `baseline_retain_dice` and `retrained_forget_dice`, and the study's `retain_floor`.
+            baseline: the `digest` of its weights, the `depth` of the network, the `metrics` of the `baseline` and of
+                the `retrained` reference, which gaps refer to, and the study's `retain_floor`.
             threads: of torch on the CPU; results repeat bit for bit for the same number only.
         """
         torch.set_num_threads(threads)
@@ -70,7 +70,7 @@ class UnlearningTrial(Trainable):
             recipe,
             new_config["seed"],
             shared=cache_dir() / "features" / self._baseline["digest"],
-            floor_dice=self._baseline["retain_floor"] * self._baseline["baseline_retain_dice"],
+            floor_dice=self._baseline["retain_floor"] * self._baseline["metrics"]["baseline"]["retain_dice"],
             one_by_one=new_config["one_by_one"],
         )
         self._save_seconds, self._unsaved_seconds = 0.0, 0.0
@@ -86,7 +86,7 @@ class UnlearningTrial(Trainable):
         due = self._unsaved_seconds > self._save_seconds / CHECKPOINT_SHARE
         return {
             **metrics,
-            **gaps(metrics, self._baseline["baseline_retain_dice"], self._baseline["retrained_forget_dice"]),
+            **gaps(metrics, **self._baseline["metrics"]),
             "epoch": report.epoch,
             "loss": report.loss,
             "seconds": report.seconds,

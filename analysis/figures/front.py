@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 
 from analysis import numbers
 from analysis.figures.front_data import (
-    AXES,
     DIVERGED,
     FEASIBLE,
     FRONT,
@@ -20,10 +19,12 @@ from analysis.figures.front_data import (
     Dot,
     FrontData,
     Landmark,
+    axes,
     front_data,
     trial_dots,
 )
 from analysis.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, blank
+from study.records.metrics import label
 from study.records.reading import StudyData
 from study.records.references import RETRAINED
 from study.records.trials import PRUNED, RUNNING, given
@@ -39,9 +40,6 @@ MARKERS = {
     FRONT: {"symbol": "circle", "color": BLUE, "size": 11},
 }
 """How trials look by kind, from the bottom to the top."""
-
-GOALS = {"dice_gap": "Dice gap", "retrain_gap": "Retrain gap", "unseen_gap": "Unseen gap"}
-"""What a search is for: column -> title."""
 
 _LANDMARKS = {
     "baseline": {"symbol": "square", "color": GREY, "size": 12},
@@ -60,7 +58,7 @@ def front_figure(
 
     Args:
         study: the study's tables.
-        x: column across, of `AXES`; by default what stands for forgetting.
+        x: column across, of `axes`; by default what stands for forgetting.
         y: column up; by default the retain Dice.
         colour: `KIND`, or a column of the trial table that colours the trials.
         beside: studies whose fronts are laid over it as lines.
@@ -80,7 +78,8 @@ def front_figure(
     for name, marker, dots in _groups(data.dots, colour):
         _add_points(figure, f"{name} ({len(dots)})", dots, marker, [dot.number - 1 for dot in dots])
     if data.best is not None:
-        name, signed = GOALS[study.objective.best.column].lower(), study.objective.best.sign > 0
+        goal, signed = study.objective.best.column, study.objective.best.sign > 0
+        name = label(study.metrics, goal).lower()
         _add_points(figure, f"best: {name} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
         figure.data[-1].update(hoverinfo="skip")  # the pointer reaches the trial under the ring
     figure.update_layout(legend_traceorder="reversed")
@@ -102,13 +101,15 @@ def _title(study: StudyData, data: FrontData, beside: Sequence[StudyData]) -> st
 def _draw_axes(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: str) -> None:
     if x == study.objective.forgetting:
         hint = _LOWER.get(x, "lower = less distinguishable")
-        figure.update_xaxes(title=f"{study.objective.title}  ({hint})", range=[-0.03, 1.02], dtick=0.1)
+        figure.update_xaxes(title=f"{study.objective.title}  ({hint})")
+        if (study.metrics[x].low, study.metrics[x].high) == (0, 1):
+            figure.update_xaxes(range=[-0.03, 1.02], dtick=0.1)
     else:
-        figure.update_xaxes(title=AXES[x])
+        figure.update_xaxes(title=axes(study)[x])
     if y == RETAIN:
         figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
     else:
-        figure.update_yaxes(title=AXES[y])
+        figure.update_yaxes(title=axes(study)[y])
     if _is_front(study, x, y):
         corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
         figure.add_annotation(text="<b>↖ better</b>", showarrow=False, **corner)

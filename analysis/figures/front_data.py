@@ -9,6 +9,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from analysis import numbers
 from study.records.front import best_feasible
+from study.records.metrics import METRICS
 from study.records.reading import StudyData
 from study.records.references import BASELINE, RETRAINED
 from study.records.trials import FAILED, FINISHED, given
@@ -16,22 +17,8 @@ from study.records.trials import FAILED, FINISHED, given
 FRONT, FEASIBLE, INFEASIBLE, DIVERGED = "on the front", "other feasible", "infeasible", "diverged"
 """The kinds of a finished trial; one that is still running or was pruned is of the kind that its status says."""
 
-AXES = {
-    "retain_dice": "Retain Dice",
-    "forget_dice": "Forget Dice",
-    "heldout_dice": "Held-out Dice",
-    "dice_gap": "Dice gap",
-    "retention": "Retention",
-    "retrain_gap": "Retrain gap",
-    "unseen_gap": "Unseen gap",
-    "retain_mae": "Retain MAE",
-    "forget_mae": "Forget MAE",
-    "mae_gap": "MAE gap",
-    "loss_auc": "Loss attack AUC",
-    "lira_auc": "LiRA attack AUC",
-    "seconds": "Seconds",
-}
-"""What a figure can have on its axes: column -> title."""
+_EVIDENCE = {"loss_auc": "Loss attack AUC", "lira_auc": "LiRA attack AUC"}
+"""The evidence that a figure can have on its axes."""
 
 _LEAST_SPAN = 0.1
 _HOVER = {
@@ -42,6 +29,11 @@ _HOVER = {
     "retention": "retention",
     "MAE gap": "mae_gap",
 }
+
+
+def axes(study: StudyData) -> dict[str, str]:
+    """What a figure can have on its axes: column -> title."""
+    return {**{column: metric.label for column, metric in study.metrics.items()}, **_EVIDENCE, "seconds": "Seconds"}
 
 
 class Dot(NamedTuple):
@@ -151,7 +143,8 @@ def _hovers(study: StudyData, kinds: list[str]) -> list[str]:
     trials = study.trials
     names = enumerate(zip(trials["id"], trials["strategy"], kinds, strict=True), 1)
     lines = [[f"<b>trial {number}: {id}</b>, {strategy}, {kind}" for number, (id, strategy, kind) in names]]
-    for title, column in _HOVER.items():
+    own = {metric.title: column for column, metric in study.metrics.items() if column not in METRICS}
+    for title, column in {**_HOVER, **own}.items():
         lines.append([f"{title} {numbers.metric(value)}" for value in trials[column].tolist()])
     for name in study.knobs:
         words = (numbers.knob(value) if given(value) else "" for value in trials[name].tolist())
@@ -172,12 +165,16 @@ def _landmarks(study: StudyData, x: str, y: str) -> tuple[Landmark, ...]:
     }
     if study.published:
         known["published"] = study.published
-    return tuple(_landmark(name, point, x, y) for name, point in known.items() if _finite(point.get(x), point.get(y)))
+    return tuple(
+        _landmark(name, point, x, y, axes(study))
+        for name, point in known.items()
+        if _finite(point.get(x), point.get(y))
+    )
 
 
-def _landmark(name: str, point: Mapping[str, Any], x: str, y: str) -> Landmark:
+def _landmark(name: str, point: Mapping[str, Any], x: str, y: str, titles: Mapping[str, str]) -> Landmark:
     source = point.get("source", "")
-    lines = [f"<b>{name}</b>", source, *(f"{AXES[axis]} {numbers.metric(point[axis])}" for axis in (x, y))]
+    lines = [f"<b>{name}</b>", source, *(f"{titles[axis]} {numbers.metric(point[axis])}" for axis in (x, y))]
     return Landmark(name, source, point[x], point[y], "<br>".join(filter(None, lines)))
 
 

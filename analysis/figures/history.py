@@ -2,9 +2,10 @@
 
 import plotly.graph_objects as go
 
-from analysis.figures.front import GOALS, MARKERS
+from analysis.figures.front import MARKERS
 from analysis.figures.front_data import DIVERGED, FEASIBLE, FRONT, INFEASIBLE, best_so_far, trial_dots
 from analysis.figures.style import ORANGE, blank
+from study.records.metrics import label
 from study.records.reading import StudyData
 
 _EVERY_TICK = 20
@@ -18,7 +19,7 @@ def history_figure(study: StudyData) -> go.Figure:
     count = max(len(study.trials), 1)
     figure.update_layout(margin_t=50, legend_traceorder="reversed")
     figure.update_xaxes(title="Trial", range=[0.5, count + 0.5], dtick=1 if count <= _EVERY_TICK else None)
-    figure.update_yaxes(title=GOALS[study.objective.best.column])
+    figure.update_yaxes(title=label(study.metrics, study.objective.best.column))
     for kind in (INFEASIBLE, DIVERGED, FEASIBLE, FRONT):
         dots = [dot for dot in trials if dot.kind == kind]
         figure.add_scatter(

@@ -8,10 +8,10 @@ from analysis.reports.terminal_tables import verdict
 from analysis.statistics.attainment import feasible_points
 from analysis.statistics.hypervolume import hypervolume
 from study.records.front import best_feasible
+from study.records.metrics import shown
 from study.records.reading import StudyData
 from study.records.trials import given
 
-_METRICS = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention", "retrain_gap")
 _NEVER_EQUAL = {"name", "studies", "resume"}
 
 
@@ -56,7 +56,7 @@ def _outcome(study: StudyData) -> dict[str, str]:
         "best trial": best["id"] if best else numbers.MISSING,
         "strategy": best["strategy"] if best else numbers.MISSING,
         "recipe": _recipe(study, best) if best else numbers.MISSING,
-        **{name.replace("_", " "): numbers.metric(best[name] if best else None) for name in _METRICS},
+        **{name.replace("_", " "): numbers.metric(best[name] if best else None) for name in shown(study.metrics)},
         "evidence": verdict(best) if best and given(best["evidence"]) else numbers.MISSING,
     }
 

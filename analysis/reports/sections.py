@@ -27,6 +27,7 @@ from analysis.statistics.requests import requests_frame
 from analysis.statistics.sensitivity import STEP, sensitivity, sweeps
 from analysis.statistics.suite import suite_table
 from study.records.command_lines import sweep_command, trial_command
+from study.records.metrics import shown
 from study.records.reading import StudyData
 from study.records.trials import given
 
@@ -35,9 +36,6 @@ Part: TypeAlias = str | go.Figure
 
 Row: TypeAlias = Mapping[str, Any]
 """Of the trial table."""
-
-METRICS_SHOWN = ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention", "retrain_gap")
-"""The metrics in the report's tables of trials."""
 
 
 def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
@@ -86,9 +84,10 @@ def cohort_and_split(study: StudyData) -> list[Part]:
 
 
 def references(study: StudyData) -> list[Part]:
-    """The Dice of the baseline and of the retrained networks."""
+    """What the metrics of a scan say of the baseline and of the retrained networks."""
+    columns = [name for name in shown(study.metrics) if study.metrics[name].subset]
     rows = [
-        {"reference": name, **{metric: numbers.metric(metrics.get(metric)) for metric in METRICS_SHOWN[:3]}}
+        {"reference": name, **{metric: numbers.metric(metrics.get(metric)) for metric in columns}}
         for name, metrics in study.references.items()
     ]
     return [markdown_table(pd.DataFrame(rows))]
@@ -113,7 +112,7 @@ def front(study: StudyData, rows: Sequence[Row], best: Row | None) -> list[Part]
     table = [
         {"trial": row["id"], "": marks.get(row["id"], ""), "strategy": row["strategy"]}
         | {name: numbers.knob(row[name] if given(row[name]) else None) for name in knobs}
-        | {name: numbers.metric(row[name]) for name in METRICS_SHOWN}
+        | {name: numbers.metric(row[name]) for name in shown(study.metrics)}
         for row in leading
     ]
     points = feasible_points(study)

@@ -10,11 +10,12 @@ from analysis import numbers
 from analysis.figures.attainment import attainment_figure
 from analysis.reports import sections
 from analysis.reports.page import markdown_table, plain, write_page
-from analysis.reports.sections import METRICS_SHOWN, Part
+from analysis.reports.sections import Part
 from analysis.statistics.attainment import feasible_points
 from analysis.statistics.hypervolume import hypervolume
 from study.records.files import replace_file
 from study.records.front import best_feasible
+from study.records.metrics import shown
 from study.records.reading import StudyData
 
 
@@ -68,10 +69,10 @@ def _sections(study: StudyData) -> list[Part]:
 
 def _comparison(studies: Sequence[StudyData]) -> list[Part]:
     """Several studies' best trials in one table, their attainment if they repeat one search, and their strategies."""
-    rows = []
+    rows, columns = [], dict.fromkeys(name for study in studies for name in shown(study.metrics))
     for study in studies:
-        best = best_feasible(study.trials.to_dict("records"), study.objective)
-        metrics = {name: numbers.metric(best[name] if best else None) for name in METRICS_SHOWN}
+        best = best_feasible(study.trials.to_dict("records"), study.objective) or {}
+        metrics = {name: numbers.metric(best.get(name)) for name in columns}
         points = feasible_points(study)
         volume = numbers.metric(hypervolume(points[:, 1], points[:, 0]))
         rows.append({"study": study.name, "trials": len(study.trials), **metrics, "hypervolume": volume})

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.server.fastapi_app import app
 
 from analysis.figures.front import KIND, front_figure
-from analysis.figures.front_data import AXES
+from analysis.figures.front_data import axes
 from analysis.ui.payload import study_payload
 from study.records.failure import StudyError
 from study.records.files import studies_folder
@@ -150,7 +150,7 @@ def _payload(folder: Path, state: str) -> bytes:
 @lru_cache(32)
 def _figure(folders: tuple[Path, ...], states: tuple[str, ...], x: str, y: str, colour: str) -> bytes:
     study, *beside = map(_study, folders, states)
-    if {x, y} - {"", *AXES} or colour not in (KIND, "strategy", *study.knobs):
+    if {x, y} - {"", *axes(study)} or colour not in (KIND, "strategy", *study.knobs):
         raise HTTPException(404, f"no such axis or colour: {escape(f'{x!r}, {y!r}, {colour!r}')}")
     return front_figure(study, x, y, colour, beside).to_json(validate=False).encode()
 

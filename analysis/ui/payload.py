@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.front_data import AXES
+from analysis.figures.front_data import axes
 from analysis.statistics.hypervolume import hypervolume
-from study.records.evidence import EVIDENCE
 from study.records.front import best_feasible
-from study.records.metrics import METRICS
+from study.records.metrics import shown
 from study.records.reading import StudyData
 
 
@@ -22,8 +21,7 @@ def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
         folder: of the study.
     """
     trials = study.trials
-    measured = [*study.knobs, *METRICS, *(name for name in EVIDENCE if name in AXES)]
-    columns = ["id", "strategy", "status", "feasible", "on_front", "epochs_done", "seconds", *measured]
+    columns = ["id", "strategy", "status", "feasible", "on_front", "epochs_done", *study.knobs, *axes(study)]
     needed = {"id", "feasible", "on_front", "retain_dice", "forget_dice", study.objective.best.column}
     rows = trials[sorted(needed)].to_dict("records")
     best = best_feasible(rows, study.objective)
@@ -35,7 +33,8 @@ def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
         "forgetting": study.objective.forgetting,
         "constraints": [str(constraint) for constraint in study.constraints],
         "knobs": list(study.knobs),
-        "axes": AXES,
+        "axes": axes(study),
+        "shown": shown(study.metrics),
         "columns": {name: list(map(_plain, trials[name].tolist())) for name in columns},
         "folder": str(folder),
         "pictures": [page.parent.name for page in folder.glob("pictures/*/index.html")],

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,12 @@ from study.records.files import digest_of, write_json
 from study.records.references import BASELINE, RETRAINED, retrained_names
 from trainables.cache_entries import cached, caching
 from trainables.data import Subset, TrialData
-from trainables.evaluation import Values
+from trainables.device import default_device, shared_tensor
+from trainables.evaluation import Values, evaluate, means
 from trainables.fitting import fit, initial_network, weights_of
 from trainables.med3d import WeightsError, med3d
 from trainables.recipe import Recipe
+from trainables.scan_metric import scan_metrics
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport
 
@@ -60,6 +62,14 @@ class Reference:
     def shared(self) -> ray.ObjectRef:
         """`weights` in the object store of the Ray that runs, as a plan's data."""
         return ray.put(self.weights)
+
+    def with_values(self, values: Values) -> "Reference":
+        """The same network with values of metrics beside those that it has."""
+        *epochs, last = self.history
+        metrics = {**means(values), **self.metrics}
+        return replace(
+            self, metrics=metrics, subjects={**values, **self.subjects}, history=[*epochs, {**last, **metrics}]
+        )
 
 
 Listener = Callable[[str, EpochReport], None]
@@ -163,7 +173,35 @@ def fit_networks(
         }
         for name, reports, weights in _gather(streams, listener):
             _store(folders[name], reports, weights)
-    return {name: _load(folder, digests[name], fits[name].seed) for name, folder in folders.items()}
+    references = {name: _load(folder, digests[name], fits[name].seed) for name, folder in folders.items()}
+    return _completed(plan, references, resources)
+
+
+def _completed(plan: Plan, references: Mapping[str, Reference], resources: Resources) -> dict[str, Reference]:
+    """The same, with the values of metrics that were installed after a reference was fitted."""
+    stale = {
+        name: reference
+        for name, reference in references.items()
+        if any(f"retain_{metric}" not in reference.metrics for metric in scan_metrics())
+    }
+    if not stale:
+        return dict(references)
+    task = ray.remote(_measure).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+    arguments = (plan.settings.depth, resources.cpus)
+    try:
+        values = ray.get([task.remote(plan.shared, other.shared, *arguments) for other in stale.values()])
+    except RayError as error:
+        raise FitError(f"the references cannot be measured: {problem_of(error)}") from error
+    return {**references, **{name: stale[name].with_values(found) for name, found in zip(stale, values, strict=True)}}
+
+
+def _measure(data: TrialData, weights: dict[str, np.ndarray], depth: int, threads: int) -> Values:
+    """Runs as a Ray task: every metric of every subject by a fitted network."""
+    torch.set_num_threads(threads)
+    network, device = med3d(depth, data.classes), default_device()
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    images, labels = (shared_tensor(array, device) for array in (data.images, data.labels))
+    return evaluate(network.to(device), images, labels, data.subsets)
 
 
 def lacking(digests: Mapping[str, str], cache: Path) -> list[str]:

@@ -10,9 +10,11 @@ import ray
 from search_spaces.space import Space, Suite
 from study.planning.checks import PlanError, checked, space_of
 from study.planning.conflicts import conflict_of
+from study.planning.metrics import constraint_problems, study_metrics
 from study.planning.pseudonyms import owner_key, pseudonym
 from study.planning.requests import read_requests
 from study.records.constraints import Constraint
+from study.records.metrics import Metric
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
@@ -57,6 +59,11 @@ class Plan:
     def constraints(self) -> list[Constraint]:
         """What a feasible trial meets."""
         return self.settings.constraints
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """The columns of metrics that the study's tables have."""
+        return study_metrics(self.settings.folder)
 
     @property
     def trials(self) -> int:
@@ -111,7 +118,7 @@ def make_plan(settings: StudySettings) -> Plan:
     except CohortError as error:
         option = "--requests" if requests else "--forget"  # requests are forgotten subjects by another option
         raise PlanError([problem.replace("--forget", option) for problem in error.problems]) from error
-    if settings.objective == "unseen":
+    if OBJECTIVES[settings.objective].steered_by == "heldout":
         split = split.steered(settings.seed)
 
     def hidden(subjects: Sequence[str]) -> tuple[str, ...]:
@@ -143,6 +150,7 @@ def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:
         space = space_of(settings)
     except ValueError as error:  # one of the problems already
         raise PlanError(problems) from error
+    problems += constraint_problems(settings.constraint)
     problems += _recipe_problems(space) if isinstance(space, Space) else []
     if problems:
         raise PlanError(problems)

@@ -11,7 +11,7 @@ from study.networks.references import Reference
 from study.records.constraints import Constraint
 from study.records.evidence import EVIDENCE
 from study.records.front import best_feasible, mark
-from study.records.metrics import METRICS, SUBJECT_METRICS
+from study.records.metrics import METRICS, MetricTable, names_of_scans
 from study.records.objectives import Objective
 from study.records.tables import Table, history_table, references_table, subjects_table, trials_table
 from study.records.trials import RUNNING
@@ -48,6 +48,7 @@ class Recorder:
     Attributes:
         folder: of the study.
         knobs: those of any trial.
+        metrics: those of the study's tables.
         outcome: of the session, once it has a result.
     """
 
@@ -59,6 +60,7 @@ class Recorder:
         constraints: Sequence[Constraint],
         subjects: Mapping[str, Sequence[str]],
         horizons: Sequence[int] = (),
+        metrics: MetricTable = METRICS,
     ):
         """Open the tables of a study's folder.
 
@@ -69,11 +71,12 @@ class Recorder:
             constraints: what a feasible trial meets.
             subjects: set -> pseudonyms of its subjects, in the order of the reported values.
             horizons: epochs after which single subjects are recorded, beside the last one.
+            metrics: of the study; one that a trial does not report stays empty.
         """
-        self.folder, self.knobs = folder, tuple(knobs)
+        self.folder, self.knobs, self.metrics = folder, tuple(knobs), metrics
         self.outcome: Outcome | None = None
-        self._trials, self._history = trials_table(folder, knobs), history_table(folder)
-        self._subjects, self._references = subjects_table(folder), references_table(folder)
+        self._trials, self._history = trials_table(folder, knobs, metrics), history_table(folder, metrics)
+        self._subjects, self._references = subjects_table(folder, metrics), references_table(folder, metrics)
         self._objective, self._constraints = objective, constraints
         self._sets, self._horizons = subjects, horizons
         self._trial_rows: Rows = {row["id"]: row for row in self._trials.rows}
@@ -176,7 +179,7 @@ class Recorder:
             config: `id`, `strategy`, `seed` and `knobs`.
         """
         trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.knobs}
-        empty = dict.fromkeys((*METRICS, *_MARKS, "diverged", "problem", *EVIDENCE))
+        empty = dict.fromkeys((*self.metrics, *_MARKS, "diverged", "problem", *EVIDENCE))
         continued = trial in self._trial_rows
         known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
         identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
@@ -187,7 +190,8 @@ class Recorder:
 
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
-        row = {"id": trial, **{name: result[name] for name in ("epoch", *METRICS, "loss", "seconds")}}
+        row = {"id": trial, **{name: result[name] for name in ("epoch", "loss", "seconds")}}
+        row |= {name: result.get(name) for name in self.metrics}
         row["node"] = result.get("node_ip")
         self._history.upsert([row])
         self._epochs[trial][row["epoch"]] = row
@@ -206,7 +210,7 @@ class Recorder:
             problem: what went wrong with it.
         """
         reports = [report for _, report in sorted(self._epochs[trial].items())]
-        last = {name: reports[-1][name] for name in METRICS} if reports else {}
+        last = {name: reports[-1][name] for name in self.metrics} if reports else {}
         seconds = sum(report["seconds"] for report in reports)
         if trial in self._latest:
             latest = self._latest.pop(trial)
@@ -242,9 +246,10 @@ class Recorder:
         self.changed(*(row["id"] for row in rows))
 
     def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
+        scans = names_of_scans(self.metrics)
         rows = [
             {"id": name, "epoch": epoch, "set": subset, "subject": subject}
-            | {metric: values[f"{subset}_{metric}"][place] for metric in SUBJECT_METRICS}
+            | {scan: values[f"{subset}_{scan}"][place] for scan in scans if f"{subset}_{scan}" in values}
             for subset, subjects in self._sets.items()
             for place, subject in enumerate(subjects)
         ]

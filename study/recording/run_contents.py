@@ -9,7 +9,6 @@ from typing import Any
 from analysis import numbers
 from study.recording.recorder import PARENT, Recorder
 from study.records.evidence import EVIDENCE
-from study.records.metrics import METRICS
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
 
 RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
@@ -17,7 +16,8 @@ RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
 
 _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 _OUTCOME = ("status", "diverged", "feasible", "on_front")
-_NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME, *METRICS, *EVIDENCE}
+_TEXT = {"id", "node"}
+_NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME, *EVIDENCE}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class StudyRuns:
             params = {"reference": name, "digest": row["digest"]}
             return RunContent(name, "FINISHED", params, {"kind": "reference", "status": FINISHED}, values, epochs)
         status = _STATUS.get(row["status"]) or ("KILLED" if self._over else "RUNNING")
-        params = {key: value for key, value in row.items() if key not in _NO_PARAMS and value is not None}
+        hidden = {*_NO_PARAMS, *self._recorder.metrics}
+        params = {key: value for key, value in row.items() if key not in hidden and value is not None}
         outcome = {key: row[key] for key in ("strategy", *_OUTCOME) if row[key] is not None}
         return RunContent(
             name, status, params, {"kind": "trial", RUN_NAME: self._title(row), **outcome}, values, epochs
@@ -102,7 +103,11 @@ class StudyRuns:
         if outcome is None:
             return RunContent(PARENT, "FAILED" if self._over else "RUNNING", self._params, tags)
         status = "FINISHED" if outcome.complete else "KILLED"
-        metrics = {"epoch": self._recorder.ended_trials, **{name: best[name] for name in METRICS}} if best else None
+        metrics = (
+            {"epoch": self._recorder.ended_trials, **{name: best[name] for name in self._recorder.metrics}}
+            if best
+            else None
+        )
         epochs = [_metrics(metrics)] if metrics else []
         folder = self._recorder.folder
         files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in outcome.files]
@@ -144,13 +149,13 @@ def metric_name(column: str) -> str:
     subset, _, metric = column.partition("_")
     if subset in ("retain", "forget", "heldout"):
         return f"{subset}/{metric}"
-    if column in METRICS and column.endswith("_gap"):
+    if column.endswith("_gap"):
         return f"gap/{column.removesuffix('_gap')}"
     return f"training/{column}" if column in ("loss", "seconds") else column
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {metric_name(name): value for name, value in row.items() if name not in ("id", "node")}
+    return {metric_name(name): value for name, value in row.items() if name not in _TEXT and value is not None}
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, float]:

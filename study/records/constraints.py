@@ -3,14 +3,9 @@
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from study.records.metrics import METRICS
-
-COLUMNS = (*METRICS, "seconds")
-"""What a constraint may be on."""
 
 RELATIONS = {">=": 1, "<=": -1}
 
@@ -20,7 +15,7 @@ class Constraint:
     """A bound on a column of the trial table.
 
     Attributes:
-        column: one of COLUMNS.
+        column: a metric, or `seconds`.
         relation: `>=` or `<=`.
         bound: in the column's unit.
     """
@@ -47,8 +42,12 @@ class ConstraintError(ValueError):
     """A constraint that says nothing, with the faulty part marked."""
 
 
-def parse(text: str) -> Constraint:
+def parse(text: str, metrics: Collection[str] | None = None) -> Constraint:
     """The constraint that a text like `retain_dice>=0.75` gives.
+
+    Args:
+        text: to be read.
+        metrics: the columns that it may be on beside `seconds`; without them any name will do.
 
     Raises:
         ConstraintError: what is wrong and what would be right, and a line that points at it.
@@ -56,9 +55,12 @@ def parse(text: str) -> Constraint:
     parts = re.fullmatch(r"(\s*)([^\s<>=]*)(\s*)([<>=]*)(\s*)(.*?)\s*", text, re.DOTALL)
     assert parts is not None  # every text has this form
     _, column, _, relation, _, bound = parts.groups()
-    if column not in COLUMNS:
-        near = difflib.get_close_matches(column, COLUMNS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COLUMNS)}"
+    if metrics is None and not column.isidentifier():
+        raise ConstraintError(_pointed(text, parts.span(2), f"expected the name of a metric, but got {column!r}"))
+    columns = [column] if metrics is None else [*metrics, "seconds"]
+    if column not in columns:
+        near = difflib.get_close_matches(column, columns, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(columns)}"
         raise ConstraintError(_pointed(text, parts.span(2), f"no metric {column!r}; {hint}"))
     if relation not in RELATIONS:
         raise ConstraintError(_pointed(text, parts.span(4), f"expected >= or <=, but got {relation!r}"))

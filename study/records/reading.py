@@ -11,6 +11,7 @@ import pyarrow as pa
 from study.records.constraints import Constraint, parse
 from study.records.failure import StudyError
 from study.records.files import FORMAT
+from study.records.metrics import MetricTable, recorded
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.settings import StudySettings
 from study.records.tables import (
@@ -35,6 +36,7 @@ class StudyData(NamedTuple):
         retain_floor: the least retention of a feasible trial.
         constraints: what a feasible trial meets, the retain floor included.
         knobs: the searched knobs and the names of their types.
+        metrics: column -> what it is.
         trials: one row per trial, in the order in which they began; columns as in study.records. A metric that is
             not there yet is NaN, a mark that is not there yet is False.
         history: one row per trial and epoch.
@@ -58,6 +60,7 @@ class StudyData(NamedTuple):
     retain_floor: float
     constraints: list[Constraint]
     knobs: dict[str, str]
+    metrics: dict[str, Metric]
     trials: pd.DataFrame
     history: pd.DataFrame
     subjects: pd.DataFrame
@@ -89,8 +92,8 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
     study, record = read_record(folder), folder / "study.json"
     try:
         knobs = study["knobs"]
-        types = knob_types(knobs)
-        trials, history, subjects, evidence, requests = _tables(folder, types, tables)
+        metrics = recorded(study)
+        trials, history, subjects, evidence, requests = _tables(folder, knob_types(knobs), metrics, tables)
         return StudyData(
             record=study,
             name=study["name"],
@@ -99,6 +102,7 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
             retain_floor=float(study["settings"]["retain_floor"]),
             constraints=[parse(text) for text in study["constraints"]],
             knobs=knobs,
+            metrics=metrics,
             trials=trials,
             history=history,
             references={name: _numbers(metrics) for name, metrics in study["references"].items()},
@@ -176,9 +180,12 @@ def knob_types(knobs: Mapping[str, str]) -> dict[str, type]:
     return {name: _KNOB_TYPES[kind] for name, kind in knobs.items()}
 
 
-def _tables(folder: Path, knobs: Mapping[str, type], wanted: Collection[str]) -> list[pd.DataFrame]:
-    others = (history_table, subjects_table, references_table, requests_table)
-    opened = dict(zip(TABLES, (trials_table(folder, knobs), *(one(folder) for one in others)), strict=True))
+def _tables(
+    folder: Path, knobs: Mapping[str, type], metrics: MetricTable, wanted: Collection[str]
+) -> list[pd.DataFrame]:
+    others = (history_table(folder, metrics), subjects_table(folder, metrics), references_table(folder, metrics))
+    tables = (trials_table(folder, knobs, metrics), *others, requests_table(folder))
+    opened = dict(zip(TABLES, tables, strict=True))
     read = {name: opened[name].read() for name in TABLES if name in wanted}
     return [_frame(read.get(name, table.schema.empty_table())) for name, table in opened.items()]
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -12,6 +12,7 @@ from study.records.constraints import Constraint
 from study.records.constraints import parse as parse_constraint
 from study.records.failure import StudyError
 from study.records.files import absolute_path, absolute_store, digest_of, in_file_names, studies_folder
+from study.records.objectives import OBJECTIVES
 from study.records.options import (
     Address,
     AtLeastOne,
@@ -33,6 +34,10 @@ _KIND_AND_PATH = re.compile(r"(\w+(?:\.\w+)+:\w+|[^:]*)(?::(.*))?", re.DOTALL)
 """KIND:PATH, where KIND may be `package.module:function`."""
 
 SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "grid", "qmc"]
+if TYPE_CHECKING:
+    ObjectiveName = str
+else:
+    ObjectiveName = Literal[tuple(OBJECTIVES)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class SearchOptions:
     """Hold a knob, or search it elsewhere: KNOB=VALUE, KNOB=LOW..HIGH[/STEP] or KNOB=A|B|C; once for each knob."""
     explain: bool = False
     """Print the search space and stop."""
-    objective: Literal["gap", "retrain", "unseen", "front", "front_seconds"] = "gap"
+    objective: ObjectiveName = "gap"
     """Largest Dice gap, or forget Dice closest to a retrained model's, or to unseen subjects'; or the whole front of
     retain against forget Dice, with or without seconds."""
     constraint: Annotated[

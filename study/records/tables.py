@@ -6,45 +6,46 @@ from pathlib import Path
 import pyarrow as pa
 
 from study.records.evidence import EVIDENCE
-from study.records.metrics import METRICS, SUBJECT_METRICS
+from study.records.metrics import METRICS, MetricTable, names_of_scans
 from study.records.table import Table
 
 
-def trials_table(folder: Path, knobs: Mapping[str, type]) -> Table:
+def trials_table(folder: Path, knobs: Mapping[str, type], metrics: MetricTable = METRICS) -> Table:
     """The table of a study's trials, one row per trial id.
 
     Args:
         folder: the study's folder.
         knobs: the searched knobs and the Python type of their values, one column each.
+        metrics: of the study, one column each.
     """
     arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     columns = [("id", pa.string()), ("strategy", pa.string()), ("seed", pa.int64())]
     columns += [(name, arrow[kind]) for name, kind in knobs.items()]
-    columns += [(name, pa.float64()) for name in METRICS]
+    columns += [(name, pa.float64()) for name in metrics]
     columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
     columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
     columns += [("problem", pa.string()), *EVIDENCE.items()]
     return Table(folder / "trials", pa.schema(columns), ("id",))
 
 
-def references_table(folder: Path) -> Table:
+def references_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
     """The table of a study's references, one row per name (baseline, retrained, retrained-1, ...)."""
     columns = [("id", pa.string()), ("digest", pa.string()), ("seed", pa.int64())]
-    columns += [(name, pa.float64()) for name in METRICS if not name.endswith(("_gap", "retention"))]
+    columns += [(name, pa.float64()) for name, metric in metrics.items() if metric.subset]
     return Table(folder / "references", pa.schema([*columns, *EVIDENCE.items()]), ("id",))
 
 
-def history_table(folder: Path) -> Table:
+def history_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
     """The table of a study's epochs, one row per trial id and epoch (from 1), with the address of its node."""
-    columns = [("id", pa.string()), ("epoch", pa.int64()), *((name, pa.float64()) for name in METRICS)]
+    columns = [("id", pa.string()), ("epoch", pa.int64()), *((name, pa.float64()) for name in metrics)]
     schema = pa.schema([*columns, ("loss", pa.float64()), ("seconds", pa.float64()), ("node", pa.string())])
     return Table(folder / "history", schema, ("id", "epoch"))
 
 
-def subjects_table(folder: Path) -> Table:
+def subjects_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
     """The table of single subjects: one row per trial or reference id, epoch and subject (a pseudonym)."""
     columns = [("id", pa.string()), ("epoch", pa.int64()), ("set", pa.string()), ("subject", pa.string())]
-    schema = pa.schema([*columns, *((name, pa.float64()) for name in SUBJECT_METRICS)])
+    schema = pa.schema([*columns, *((name, pa.float64()) for name in names_of_scans(metrics))])
     return Table(folder / "subjects", schema, ("id", "epoch", "subject"))
 
 

@@ -43,8 +43,7 @@ def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources
         "depth": plan.settings.depth,
         "digest": references[BASELINE].digest,
         "retain_floor": plan.settings.retain_floor,
-        "baseline_retain_dice": references[BASELINE].metrics["retain_dice"],
-        "retrained_forget_dice": references[RETRAINED].metrics["forget_dice"],
+        "metrics": {name: references[name].metrics for name in (BASELINE, RETRAINED)},
     }
     shared = {"data": plan.shared, "weights": references[BASELINE].shared}
     trainable = tune.with_parameters(UnlearningTrial, **shared, baseline=baseline, threads=resources.cpus)

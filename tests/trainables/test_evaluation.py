@@ -12,8 +12,9 @@ from torch import nn
 
 from trainables import metrics
 from trainables.cohorts.cohort import IGNORED
-from trainables.evaluation import evaluate, gaps, means, metric_functions, nanmean, probabilities
+from trainables.evaluation import evaluate, means, nanmean, probabilities
 from trainables.med3d import SegmentationNetwork
+from trainables.scan_metric import scan_metrics
 
 
 @pytest.fixture
@@ -128,42 +129,19 @@ def test_running_statistics_are_used_and_neither_moved_nor_differentiated(tiny_n
 def test_every_file_of_metrics_is_a_metric_and_so_is_a_new_one(rounding, tmp_path, monkeypatch):
     (folder,) = metrics.__path__
     files = {file.stem for file in Path(folder).glob("[!_]*.py")}
-    assert {name: function.__name__ for name, function in metric_functions().items()} == {
+    assert {name: metric.function.__name__ for name, metric in scan_metrics().items()} == {
         name: name for name in files
     }
     (tmp_path / "volume.py").write_text(
-        "def volume(probabilities, labels):\n    return (labels > 0).sum((1, 2, 3))\n"
+        "from trainables.scan_metric import ScanMetric\n"
+        "METRIC = ScanMetric(lambda p, labels: (labels > 0).sum((1, 2, 3)), 'volume', better=0, unit='voxels')\n"
     )
     monkeypatch.setattr(metrics, "__path__", [folder, str(tmp_path)])
-    metric_functions.cache_clear()
+    scan_metrics.cache_clear()
     try:
         assert evaluate(rounding, *tensors(), {"heldout": ((1,), (4, 2))})["heldout_volume"] == [100, 205]
     finally:
-        metric_functions.cache_clear()
-
-
-FOUND = {"retain_dice": 0.8, "forget_dice": 0.1, "heldout_dice": 0.65, "retain_mae": 0.05, "forget_mae": 0.3}
-
-
-def test_gaps_in_closed_form():
-    expected = {"dice_gap": 0.7, "mae_gap": 0.25, "retention": 0.8 / 0.9, "retrain_gap": 0.5, "unseen_gap": 0.55}
-    assert gaps(FOUND, 0.9, 0.6) == pytest.approx(expected)
-
-
-def test_over_and_under_forgetting_are_both_a_gap_to_the_references():
-    remembering = gaps({**FOUND, "forget_dice": 0.9}, 0.9, 0.6)
-    assert (remembering["retrain_gap"], remembering["unseen_gap"]) == pytest.approx((0.3, 0.25))
-    assert remembering["dice_gap"] == pytest.approx(-0.1)
-
-
-def test_steering_subjects_stand_for_the_held_out_ones():
-    assert gaps({**FOUND, "steering_dice": 0.4}, 0.9, 0.6)["unseen_gap"] == pytest.approx(0.3)
-
-
-def test_gaps_that_are_undefined():
-    assert math.isnan(gaps(FOUND, 0.0, 0.6)["retention"])
-    lost = gaps({**FOUND, "forget_dice": math.nan}, 0.9, 0.6)
-    assert {name for name, value in lost.items() if math.isnan(value)} == {"dice_gap", "retrain_gap", "unseen_gap"}
+        scan_metrics.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trainables.cohorts.cohort import IGNORED
+from trainables.scan_metric import ScanMetric
 
 
 def dice(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -35,3 +36,6 @@ def dice_by_class(probabilities: Tensor, labels: Tensor) -> Tensor:
     overlap = confusion.diagonal(dim1=1, dim2=2)
     size = confusion.sum(1) + confusion.sum(2)
     return (2 * overlap / size)[:, 1:]
+
+
+METRIC = ScanMetric(dice, "Dice", better=1, low=0, high=1)

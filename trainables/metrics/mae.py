@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from trainables.cohorts.cohort import IGNORED
+from trainables.scan_metric import ScanMetric
 
 
 def mae(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -22,3 +23,6 @@ def mae(probabilities: Tensor, labels: Tensor) -> Tensor:
     target = labels.long() * counts
     missed = 1 - probabilities.gather(1, target[:, None]).squeeze(1)
     return (missed * counts).sum((1, 2, 3), dtype=missed.dtype) / counts.sum((1, 2, 3))
+
+
+METRIC = ScanMetric(mae, "MAE", better=-1, low=0, high=1)

@@ -1,7 +1,6 @@
 // The table of trials: of the front, of a selection in the figure, of the feasible or of all.
 import { by, link, number, places, words } from "./study.js";
 
-const SHOWN = ["retain_dice", "forget_dice", "dice_gap", "retention", "heldout_dice", "retrain_gap", "epochs_done", "seconds", "status"];
 const MOST = 200;
 
 let order = ["dice_gap", -1];
@@ -18,7 +17,7 @@ export function drawRows(study, choice, selected, look) {
   const [key, sign] = order, value = (i) => c[key][i] ?? -Infinity;
   shown.sort((a, b) => sign * (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0));
   const knobs = study.knobs.filter((knob) => shown.some((i) => c[knob][i] !== null));
-  const columns = ["id", "strategy", ...knobs, ...SHOWN];
+  const columns = ["id", "strategy", ...knobs, ...study.shown, "epochs_done", "seconds", "status"];
   const again = () => drawRows(study, choice, selected, look);
   by("head").replaceChildren(...columns.map((name) => header(name, key, sign, again)));
   by("body").replaceChildren(...shown.slice(0, MOST).map((i) => row(study, i, columns, look)));

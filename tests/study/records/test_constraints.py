@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from study.records.constraints import COLUMNS, Constraint, ConstraintError, parse, violations
+from study.records.constraints import Constraint, ConstraintError, parse, violations
 from study.records.metrics import METRICS
 
 
@@ -18,13 +18,19 @@ from study.records.metrics import METRICS
     ],
 )
 def test_a_text_is_a_column_a_relation_and_a_bound(text, constraint):
-    assert parse(text) == constraint
+    assert parse(text, METRICS) == parse(text) == constraint
     assert parse(str(constraint)) == constraint
 
 
 def test_a_constraint_may_be_on_every_metric_and_on_seconds():
-    assert set(COLUMNS) == {*METRICS, "seconds"}
-    assert all(parse(f"{column}>=1").column == column for column in COLUMNS)
+    for column in (*METRICS, "seconds"):
+        assert parse(f"{column}>=1", METRICS).column == column
+
+
+def test_any_name_is_one_where_the_metrics_are_not_known():
+    assert parse("forget_hd95<=3").column == "forget_hd95"
+    with pytest.raises(ConstraintError, match=r"expected the name of a metric, but got '0\.75'"):
+        parse("0.75<=retain_dice")
 
 
 # The text, what it says, and where: the part of the text that the marks lie under, at its column.
@@ -53,7 +59,7 @@ WRONG = [
 @pytest.mark.parametrize(("text", "reason", "column", "marked"), WRONG, ids=[text for text, *_ in WRONG])
 def test_the_faulty_part_is_marked_below_it(text, reason, column, marked):
     with pytest.raises(ConstraintError) as caught:
-        parse(text)
+        parse(text, METRICS)
     told, quoted, marks = str(caught.value).splitlines()
     assert told.startswith(reason)
     assert quoted == f"    {text}"

@@ -1,0 +1,42 @@
+"""The derived figures of an epoch."""
+
+import math
+
+import pytest
+
+from trainables.gaps import GAPS, gaps
+
+EPOCH = {"retain_dice": 0.8, "forget_dice": 0.1, "heldout_dice": 0.65, "retain_mae": 0.05, "forget_mae": 0.3}
+BASELINE, RETRAINED = {"retain_dice": 0.9}, {"forget_dice": 0.6}
+
+
+def test_gaps_in_closed_form():
+    expected = {"dice_gap": 0.7, "mae_gap": 0.25, "retention": 0.8 / 0.9, "retrain_gap": 0.5, "unseen_gap": 0.55}
+    assert gaps(EPOCH, BASELINE, RETRAINED) == pytest.approx(expected)
+
+
+def test_over_and_under_forgetting_are_both_a_gap_to_the_references():
+    remembering = gaps({**EPOCH, "forget_dice": 0.9}, BASELINE, RETRAINED)
+    assert (remembering["retrain_gap"], remembering["unseen_gap"]) == pytest.approx((0.3, 0.25))
+    assert remembering["dice_gap"] == pytest.approx(-0.1)
+
+
+def test_steering_subjects_stand_for_the_held_out_ones():
+    assert gaps({**EPOCH, "steering_dice": 0.4}, BASELINE, RETRAINED)["unseen_gap"] == pytest.approx(0.3)
+
+
+def test_gaps_that_are_undefined():
+    assert math.isnan(gaps(EPOCH, {"retain_dice": 0.0}, RETRAINED)["retention"])
+    lost = gaps({**EPOCH, "forget_dice": math.nan}, BASELINE, RETRAINED)
+    assert {name for name, value in lost.items() if math.isnan(value)} == {"dice_gap", "retrain_gap", "unseen_gap"}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_a_gap_lies_in_its_range(name):
+    gap, dice = GAPS[name], (0.0, 0.3, 1.0)
+    for retain in dice:
+        for forget in dice:
+            epoch = {"retain_dice": retain, "forget_dice": forget, "heldout_dice": 0.2}
+            epoch |= {"retain_mae": 1 - retain, "forget_mae": 1 - forget}
+            value = gap.function(epoch, {"retain_dice": 0.5}, {"forget_dice": 0.1})
+            assert gap.low <= value <= (math.inf if gap.high is None else gap.high)

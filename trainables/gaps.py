@@ -1,0 +1,65 @@
+"""The figures that a study is about, derived from an epoch's metrics and the two references (docs/metrics.md)."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Metrics = Mapping[str, float]
+"""`<set>_<metric>` -> the mean over the set's subjects."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A derived figure.
+
+    Attributes:
+        function: of an epoch's metrics, those of the baseline and those of the retrained reference.
+        title: as axes and tables have it.
+        better: 1 where larger is better, -1 where smaller is, 0 where neither.
+        low, high: the ends of its range; None where it has none.
+        unit: of its values; empty for a share or a ratio.
+    """
+
+    function: Callable[[Metrics, Metrics, Metrics], float]
+    title: str
+    better: Literal[-1, 0, 1]
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+def _dice_gap(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
+    return epoch["retain_dice"] - epoch["forget_dice"]
+
+
+def _mae_gap(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
+    return epoch["forget_mae"] - epoch["retain_mae"]
+
+
+def _retention(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
+    return epoch["retain_dice"] / baseline["retain_dice"] if baseline["retain_dice"] else math.nan
+
+
+def _retrain_gap(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
+    return abs(epoch["forget_dice"] - retrained["forget_dice"])
+
+
+def _unseen_gap(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
+    """From the steering subjects where there are some, else from the held-out ones."""
+    return abs(epoch["forget_dice"] - epoch.get("steering_dice", epoch["heldout_dice"]))
+
+
+GAPS = {
+    "dice_gap": Gap(_dice_gap, "Dice gap", 1, -1, 1),
+    "mae_gap": Gap(_mae_gap, "MAE gap", 1, -1, 1),
+    "retention": Gap(_retention, "Retention", 1, 0),
+    "retrain_gap": Gap(_retrain_gap, "Retrain gap", -1, 0, 1),
+    "unseen_gap": Gap(_unseen_gap, "Unseen gap", -1, 0, 1),
+}
+"""The derived figures by name; a new one is one entry."""
+
+
+def gaps(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> dict[str, float]:
+    """Every derived figure of an epoch, NaN where undefined."""
+    return {name: gap.function(epoch, baseline, retrained) for name, gap in GAPS.items()}
