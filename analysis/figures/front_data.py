@@ -9,7 +9,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from analysis import numbers
 from study.records.front import best_feasible
-from study.records.metrics import METRICS
+from study.records.metrics import added
 from study.records.reading import StudyData
 from study.records.references import BASELINE, RETRAINED
 from study.records.trials import FAILED, FINISHED, given
@@ -143,7 +143,7 @@ def _hovers(study: StudyData, kinds: list[str]) -> list[str]:
     trials = study.trials
     names = enumerate(zip(trials["id"], trials["strategy"], kinds, strict=True), 1)
     lines = [[f"<b>trial {number}: {id}</b>, {strategy}, {kind}" for number, (id, strategy, kind) in names]]
-    own = {metric.title: column for column, metric in study.metrics.items() if column not in METRICS}
+    own = {study.metrics[column].title: column for column in added(study.metrics)}
     for title, column in {**_HOVER, **own}.items():
         lines.append([f"{title} {numbers.metric(value)}" for value in trials[column].tolist()])
     for name in study.knobs:

@@ -16,6 +16,7 @@ from analysis.reports.page import markdown_table, write_page
 from analysis.statistics.intervals import COLUMNS
 from analysis.statistics.suite import PUBLISHED, suite_table, suite_tests
 from study.records.files import in_file_names, replace_file
+from study.records.metrics import added
 from study.records.reading import StudyData
 from study.records.references import BASELINE, RETRAINED
 
@@ -35,7 +36,7 @@ _SHOWN = {
 def write_suite(study: StudyData, folder: Path) -> None:
     """Write `<space>_table.csv`, `.md` and `.html`, and `<space>_tests.csv`."""
     table, tests = suite_table(study), suite_tests(study)
-    shown = _readable(table)
+    shown = _readable(study, table)
     name = in_file_names(study.space)
     csv, markdown, html = (folder / f"{name}_table.{kind}" for kind in ("csv", "md", "html"))
     replace_file(csv, lambda path: table.to_csv(path, index=False))
@@ -48,7 +49,7 @@ def write_suite(study: StudyData, folder: Path) -> None:
 
 def suite_markdown(study: StudyData) -> str:
     """The table as people read it, and what stands behind it."""
-    return f"{markdown_table(_readable(suite_table(study)))}\n{_note(study)}\n"
+    return f"{markdown_table(_readable(study, suite_table(study)))}\n{_note(study)}\n"
 
 
 def terminal_suite(study: StudyData) -> Table:
@@ -72,16 +73,18 @@ def terminal_suite(study: StudyData) -> Table:
     return table
 
 
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
+def _readable(study: StudyData, table: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it: mean [low, high], and the published point."""
 
     def published(row: Mapping[str, Any]) -> str:
         values = [row[f"published_{name}"] for name in PUBLISHED]
         return " / ".join(map(numbers.metric, values)) if np.isfinite(values[0]) else numbers.MISSING
 
+    others = [study.metrics[column] for column in added(study.metrics) if study.metrics[column].subset]
+    columns = _SHOWN | {metric.title: metric.column for metric in others}
     rows = [
         {"recipe": row["recipe"], "epochs": str(row["horizon"])}
-        | {label: _cell(row, name) for label, name in _SHOWN.items()}
+        | {label: _cell(row, name) for label, name in columns.items()}
         | {"published retain / forget / gap": published(row)}
         for row in table.to_dict("records")
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from analysis.statistics.bootstrap import Interval, Resampling, interval
+from study.records.metrics import added
 from study.records.reading import StudyData
 from study.records.references import BASELINE
 
@@ -13,7 +14,7 @@ COLUMNS = (
     *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),
     *("retention", "heldout_dice", "retrain_gap"),
 )
-"""The metrics that get an interval."""
+"""The metrics that get an interval in every study."""
 
 
 def values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame:
@@ -23,7 +24,7 @@ def values_after(study: StudyData, ids: list[str], horizon: int) -> pd.DataFrame
 
 
 def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interval]:
-    """`COLUMNS` of some trials with their intervals.
+    """`COLUMNS` and the study's further metrics of scans, of some trials, with their intervals.
 
     A draw takes the same subjects of the trials, the baseline and the references.
 
@@ -33,9 +34,9 @@ def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interv
     """
     draw = Resampling()
     means = {
-        f"{subset}_{metric}": draw.means(_pivot(values, subset, metric), "seeds", subset)
-        for subset in ("retain", "forget", "heldout")
-        for metric in ("dice", "mae")
+        column: draw.means(_pivot(values, metric.subset, metric.name), "seeds", metric.subset)
+        for column, metric in study.metrics.items()
+        if metric.subset
     }
     baselines = study.subjects[study.subjects["id"] == BASELINE]
     references = study.subjects[study.subjects["id"].isin(study.selection["report_references"])]
@@ -46,7 +47,8 @@ def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interv
     means["dice_gap"] = means["retain_dice"] - means["forget_dice"]
     means["mae_gap"] = means["forget_mae"] - means["retain_mae"]
     means["retrain_gap"] = np.abs(means["forget_dice"] - retrained)
-    return {name: interval(means[name]) for name in COLUMNS}
+    others = [column for column in added(study.metrics) if column in means]
+    return {name: interval(means[name]) for name in (*COLUMNS, *others)}
 
 
 def _pivot(rows: pd.DataFrame, subset: str, metric: str) -> np.ndarray:

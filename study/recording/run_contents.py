@@ -103,12 +103,8 @@ class StudyRuns:
         if outcome is None:
             return RunContent(PARENT, "FAILED" if self._over else "RUNNING", self._params, tags)
         status = "FINISHED" if outcome.complete else "KILLED"
-        metrics = (
-            {"epoch": self._recorder.ended_trials, **{name: best[name] for name in self._recorder.metrics}}
-            if best
-            else None
-        )
-        epochs = [_metrics(metrics)] if metrics else []
+        last = {name: best[name] for name in self._recorder.metrics} if best else {}
+        epochs = [_metrics({"epoch": self._recorder.ended_trials, **last})] if last else []
         folder = self._recorder.folder
         files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in outcome.files]
         return RunContent(PARENT, status, self._params, tags, epochs=epochs, files=files)

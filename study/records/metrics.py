@@ -88,9 +88,14 @@ METRICS = metric_table(
 _MAIN = ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention", "retrain_gap")
 
 
+def added(metrics: MetricTable) -> list[str]:
+    """The columns that not every study has."""
+    return [column for column in metrics if column not in METRICS]
+
+
 def shown(metrics: MetricTable) -> list[str]:
-    """The columns of a short table: the main ones, then those that only this study has."""
-    return [*_MAIN, *(column for column in metrics if column not in METRICS)]
+    """The columns of a short table: the main ones, then those that not every study has."""
+    return [*_MAIN, *added(metrics)]
 
 
 def label(metrics: MetricTable, column: str) -> str:

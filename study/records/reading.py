@@ -11,7 +11,7 @@ import pyarrow as pa
 from study.records.constraints import Constraint, parse
 from study.records.failure import StudyError
 from study.records.files import FORMAT
-from study.records.metrics import MetricTable, recorded
+from study.records.metrics import Metric, MetricTable, recorded
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.settings import StudySettings
 from study.records.tables import (

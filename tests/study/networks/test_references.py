@@ -7,7 +7,7 @@ import ray
 import torch
 
 from study.cluster.shares import Resources
-from study.networks.references import _fit_reports, _load, _store, fit_digests, fit_networks, reference_fits
+from study.networks.references import _fit_reports, _load, _measure, _store, fit_digests, fit_networks, reference_fits
 from study.planning.plan import make_plan
 from study.records.references import BASELINE, RETRAINED
 from trainables.evaluation import nanmean
@@ -116,6 +116,15 @@ def test_a_stored_reference_comes_back_whole(tmp_path):
         assert (reference.weights[name].dtype, reference.weights[name].shape) == (value.dtype, value.shape)
 
 
+def test_values_of_a_metric_that_came_later_stand_beside_the_stored_ones(tmp_path):
+    _store(tmp_path / "abc", REPORTS, WEIGHTS)
+    before = _load(tmp_path / "abc", "abc", 7)
+    after = before.with_values({"retain_dice": [0.9, 0.9], "retain_new": [1.0, 3.0]})
+    assert after.metrics["retain_dice"] == before.metrics["retain_dice"]
+    assert (after.metrics["retain_new"], after.subjects["retain_new"]) == (2.0, [1.0, 3.0])
+    assert after.history == [before.history[0], {**before.history[1], **before.metrics, "retain_new": 2.0}]
+
+
 def test_of_two_studies_that_store_the_same_reference_the_first_wins(tmp_path):
     _store(tmp_path / "abc", REPORTS, WEIGHTS)
     _store(tmp_path / "abc", REPORTS[1:], {"other": np.zeros(3, np.float32)})
@@ -173,6 +182,8 @@ def test_a_fit_starts_from_the_given_weights_writes_to_nothing_shared_and_repeat
     for name, _ in initial_network(10, plan.data.classes, seed=0).named_parameters():
         np.testing.assert_allclose(weights[name], initial[name], rtol=0, atol=1e-29)  # such a rate moves nothing
     assert weights["encoder.bn1.num_batches_tracked"] == initial["encoder.bn1.num_batches_tracked"] + 1
+    measured = _measure(plan.data, weights, 10, 1)
+    assert measured == {name: pytest.approx(values) for name, values in reports[0].subjects.items()}
     again = list(_fit_reports(plan.data, initial, taught, 10, recipe, 0, 1, 5))
     assert (again[0].loss, again[0].metrics) == (reports[0].loss, reports[0].metrics)
     assert torch.get_num_threads() == 1

@@ -1,0 +1,1 @@
+"""What a package can add to Lethe: one thing of each kind, found by the entry points in pyproject.toml."""
