@@ -110,31 +110,36 @@ def _draw_axes(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: 
         figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
     else:
         figure.update_yaxes(title=axes(study)[y])
-    if _is_front(study, x, y):
-        corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-        figure.add_annotation(text="<b>↖ better</b>", showarrow=False, **corner)
 
 
 def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: str) -> None:
-    """The retain floor, grey below it, and the forget Dice that a network has on subjects it never saw."""
+    """The retain floor, grey below it, the forget Dice of a network that never saw the subjects, and where to go.
+
+    They are set at once, as plotly's `add_hline` takes longer than a thousand trials.
+    """
+    shapes, notes = [], []
     if y == RETAIN and math.isfinite(data.floor):
-        figure.add_hrect(y0=-1, y1=data.floor, fillcolor=GREY, opacity=0.1, line_width=0, layer="below")
-        figure.add_hline(
-            y=data.floor,
-            line={"dash": "dash", "color": GREY, "width": 1.5},
-            annotation_text=f"retain floor {data.floor:.3f} = {study.retain_floor:g} x baseline",
-            annotation_position="bottom right",
-            annotation_font_size=13,
+        across, text = (
+            {"xref": "paper", "x0": 0, "x1": 1},
+            f"retain floor {data.floor:.3f} = {study.retain_floor:g} x",
         )
+        below = {"type": "rect", "y0": -1, "y1": data.floor, "fillcolor": GREY, "opacity": 0.1, "layer": "below"}
+        shapes.append(below | across | {"line": {"width": 0}})
+        dashed = {"dash": "dash", "color": GREY, "width": 1.5}
+        shapes.append({"type": "line", "y0": data.floor, "y1": data.floor, "line": dashed} | across)
+        right = {"xref": "paper", "x": 1, "xanchor": "right", "y": data.floor, "yanchor": "top"}
+        text = f"retain floor {data.floor:.3f} = {study.retain_floor:g} x baseline"
+        notes.append(right | {"text": text, "font": {"size": 13}})
     heldout = study.references.get(RETRAINED, {}).get("heldout_dice", math.nan)
     if x == "forget_dice" and math.isfinite(heldout):
-        figure.add_vline(
-            x=heldout,
-            line={"dash": "dot", "color": GREEN, "width": 1.5},
-            annotation_text="held-out Dice of the retrained",
-            annotation_position="bottom right",
-            annotation_font_size=13,
-        )
+        up, dotted = {"yref": "paper", "y0": 0, "y1": 1}, {"dash": "dot", "color": GREEN, "width": 1.5}
+        shapes.append({"type": "line", "x0": heldout, "x1": heldout, "line": dotted} | up)
+        foot = {"yref": "paper", "y": 0, "yanchor": "bottom", "x": heldout, "xanchor": "left"}
+        notes.append(foot | {"text": "held-out Dice of the retrained", "font": {"size": 13}})
+    if _is_front(study, x, y):
+        corner = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom"}
+        notes.append(corner | {"text": "<b>↖ better</b>"})
+    figure.update_layout(shapes=shapes, annotations=[note | {"showarrow": False} for note in notes])
 
 
 def _groups(dots: Sequence[Dot], colour: str) -> list[tuple[str, dict, list[Dot]]]:

@@ -53,8 +53,10 @@ def server(tmp_path_factory):
     """The app that `python -m analysis.ui` serves: its address, its folder of studies and the store of MLflow."""
     studies = tmp_path_factory.mktemp("studies")
     store = f"sqlite:///{studies}/mlflow.db"
-    environment = {"LETHE_STUDIES": str(studies), "MLFLOW_BACKEND_STORE_URI": store}
-    with served(["-m", "uvicorn", "analysis.ui.app:app", "--port"], environment) as address:
+    mlflow = dict.fromkeys(("MLFLOW_BACKEND_STORE_URI", "MLFLOW_TRACKING_URI"), store)  # as its own command sets them
+    with served(
+        ["-m", "uvicorn", "analysis.ui.app:app", "--port"], {"LETHE_STUDIES": str(studies), **mlflow}
+    ) as address:
         yield SimpleNamespace(address=address, studies=studies, store=MlflowClient(store))
 
 
@@ -79,6 +81,7 @@ def context(server):
 def page(context):
     """A page that may load nothing but what is from the server, and whose scripts may not fail."""
     page, problems = context.new_page(), []
+    page.set_default_timeout(90_000)
     page.set_viewport_size({"width": 1280, "height": 900})
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("console", lambda line: problems.append(f"console: {line.text}") if line.type == "error" else None)
