@@ -53,10 +53,8 @@ def server(tmp_path_factory):
     """The app that `python -m analysis.ui` serves: its address, its folder of studies and the store of MLflow."""
     studies = tmp_path_factory.mktemp("studies")
     store = f"sqlite:///{studies}/mlflow.db"
-    mlflow = dict.fromkeys(("MLFLOW_BACKEND_STORE_URI", "MLFLOW_TRACKING_URI"), store)  # as its own command sets them
-    with served(
-        ["-m", "uvicorn", "analysis.ui.app:app", "--port"], {"LETHE_STUDIES": str(studies), **mlflow}
-    ) as address:
+    environment = {"LETHE_STUDIES": str(studies), "MLFLOW_TRACKING_URI": store}
+    with served(["-m", "uvicorn", "analysis.ui.app:app", "--port"], environment) as address:
         yield SimpleNamespace(address=address, studies=studies, store=MlflowClient(store))
 
 
