@@ -2,7 +2,7 @@
 
 from html import escape
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style import BLUE, GREEN, VERMILLION, blank

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from analysis.statistics.bootstrap import Interval, Resampling, interval
 from study.records.metrics import added

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from analysis.statistics.bootstrap import Resampling, interval
 from analysis.statistics.intervals import values_after, with_bounds

@@ -1,6 +1,6 @@
 """What deletion requests did to each other: the Dice of every set after every step."""
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from study.records.reading import StudyData
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from analysis.statistics.importance import domains_of

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from analysis.statistics.intervals import metric_intervals, values_after, with_bounds
 from analysis.statistics.ranking import paired_tests
