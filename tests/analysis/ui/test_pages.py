@@ -204,7 +204,7 @@ def test_importance_needs_trials_and_then_names_what_decides(page, server, study
         rows.append(row | {"epochs": int(rng.integers(5, 21))})
     write(*rows, domains={knob: domains[knob] for knob in ("noise_rate", "lr", "epochs")})
     page.goto(f"{server.address}/lethe/{name}")
-    expect(page.locator("#importance .barlayer")).to_be_attached(timeout=15_000)
+    expect(page.locator("#importance .barlayer")).to_be_attached()
     bars = page.evaluate("(({x, y}) => [x, y])(document.getElementById('importance').data[0])")
     shares = dict(zip(bars[1], bars[0], strict=True))
     assert max(shares, key=shares.get) == "noise rate"
@@ -248,4 +248,4 @@ def test_a_server_that_is_gone_is_told_of(front):
     front.context.set_offline(True)
     expect(front.get_by_role("alert")).to_contain_text("does not answer")
     front.context.set_offline(False)
-    expect(front.get_by_role("alert")).to_be_hidden(timeout=10_000)
+    expect(front.get_by_role("alert")).to_be_hidden()
