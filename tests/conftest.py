@@ -8,3 +8,5 @@ os.environ.setdefault("RAY_ADDRESS", "local")  # a study joins the cluster of it
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_worker_niceness", "0")  # else trials wait for whatever tests run beside them
+# Else those of the fits end when the trials start, and the evidence waits for Python and torch once more
+os.environ.setdefault("RAY_num_workers_soft_limit", "8")
