@@ -21,6 +21,11 @@ def steps(value: float | None) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}"
 
 
+def measured(value: float | None, unit: str) -> str:
+    """A value of the evidence: steps as whole numbers, all else as a metric."""
+    return steps(value) if unit == "steps" else metric(value)
+
+
 def knob(value: Knob | None) -> str:
     """Whole numbers and words as they are, small and large fractions as 1.2e-03, others with three decimals."""
     if isinstance(value, bool):

@@ -21,7 +21,7 @@ from study.planning.plan import Plan, make_plan
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
-from trainables.evidence.measurements import network_of
+from trainables.fitting import network_of
 from trainables.presets import build
 from trainables.unlearning import Unlearning
 

@@ -30,7 +30,7 @@ from trainables.cohorts.grid import Grid
 from trainables.cohorts.restoring import restore
 from trainables.device import default_device, shared_tensor
 from trainables.evaluation import probabilities
-from trainables.evidence.measurements import network_of
+from trainables.fitting import network_of
 
 _SHOWN = 2
 """Subjects of a set that are shown unless some are named."""

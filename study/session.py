@@ -25,6 +25,7 @@ from study.cluster.joining import ClusterError, check_address, check_storage, ch
 from study.cluster.nodes import Node
 from study.cluster.shares import Resources, problem_of
 from study.cluster.storage import storage_of
+from study.evidence.columns import all_columns, plain_columns
 from study.evidence.gathering import gather_evidence, unknown
 from study.networks.references import Listener, Reference, fit_networks, lacking, reference_digests, reference_fits
 from study.planning.plan import Plan, PlanError
@@ -66,6 +67,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
         Whether the study is complete; False after a signal.
 
     Raises:
+        StudyError: a measure of an installed package cannot be used.
         PlanError: the folder's trials started from another baseline than this session's would.
         OwnedError: another process runs the study.
         ClusterError: the cluster cannot run it.
@@ -73,6 +75,7 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     """
     settings, folder = plan.settings, plan.settings.folder
     _check_asked(plan)
+    all_columns()  # an installed measure that cannot be imported is told of before any compute
     if settings.warm_start:
         earlier_trials(plan)
     record = read_record(folder) if (folder / "study.json").exists() else {"references": {}}
@@ -240,6 +243,7 @@ def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]
         "references": {
             name: {"digest": ref.digest, "seed": ref.seed, **ref.metrics} for name, ref in references.items()
         },
+        "evidence_columns": plain_columns(plan.settings.folder),
         "published": vars(published) if published else {},
         "versions": {
             "python": sys.version.split()[0],

@@ -76,7 +76,7 @@ def _few(data: TrialData, recipe: Recipe) -> Sets:
     retain, forget = scans(data.retain)[: recipe.retain_batch], scans(data.forget)[: recipe.forget_batch]
     others = [scan for scan in range(len(data.images)) if scan not in {*retain, *forget}]
     rest = others[: max(0, _EVALUATED - len(retain) - len(forget))]
-    return Sets(*(tuple((scan,) for scan in some) for some in (retain, forget, rest)))
+    return Sets(*(tuple((scan,) for scan in subset) for subset in (retain, forget, rest)))
 
 
 def _name(device: torch.device) -> str:
@@ -84,9 +84,9 @@ def _name(device: torch.device) -> str:
 
 
 def _memory(device: torch.device) -> tuple[int, int]:
-    """Bytes taken at the peak, and there; on a GPU torch keeps what it has once taken, its own context is in it."""
+    """The device's bytes taken at the peak, and all that it has; torch on a GPU gives back none that it has taken."""
     if device.type == "cuda":
-        free, there = torch.cuda.mem_get_info(device)
-        return there - free, there
+        free, total = torch.cuda.mem_get_info(device)
+        return total - free, total
     peak = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
     return peak - psutil.Process().memory_info().shared, psutil.virtual_memory().total

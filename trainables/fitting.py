@@ -1,16 +1,20 @@
 """Fitting a network to a cohort: how the baseline and the retrained reference come about."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
 from trainables.data import Subset, TrialData
+from trainables.device import default_device
 from trainables.mechanics.strategy import Strategy
 from trainables.med3d import SegmentationNetwork, load_state, load_weights, med3d, medicalnet_state
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport, Unlearning
+
+Weights = Mapping[str, np.ndarray]
+"""Name -> parameter or buffer of a network."""
 
 
 def initial_network(depth: int, classes: int, seed: int, weights: str = "") -> SegmentationNetwork:
@@ -48,3 +52,10 @@ def fit(
 def weights_of(network: SegmentationNetwork) -> dict[str, np.ndarray]:
     """Parameters and buffers as arrays, which processes can share without copies."""
     return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+
+
+def network_of(weights: Weights, depth: int, classes: int) -> SegmentationNetwork:
+    """The network with these weights, on the process's device."""
+    network = med3d(depth, classes)
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    return network.to(default_device())

@@ -21,9 +21,9 @@ class Split:
     def steered(self, seed: int) -> "Split":
         """Half of the held-out subjects, drawn by the seed, set apart to steer; a single one stays as it is."""
         order = np.random.default_rng(seed_for(seed, "steering")).permutation(len(self.heldout))
-        chosen = {self.heldout[place] for place in order[: len(self.heldout) // 2]}
-        left = tuple(subject for subject in self.heldout if subject not in chosen)
-        return replace(self, heldout=left, steering=tuple(sorted(chosen)))
+        steering = {self.heldout[place] for place in order[: len(self.heldout) // 2]}
+        left = tuple(subject for subject in self.heldout if subject not in steering)
+        return replace(self, heldout=left, steering=tuple(sorted(steering)))
 
 
 def split_subjects(

@@ -127,10 +127,10 @@ class Unlearning(Iterator[EpochReport]):
         losses = self._train()
         self._diverged = not all(map(math.isfinite, losses))
         due = self.finished or self.epoch % self._evaluate_every == 0
-        found = self._evaluate() if due else {}
+        subjects = self._evaluate() if due else {}
         seconds = time.perf_counter() - started
         loss = float(np.mean(losses)) if losses else 0.0
-        report = EpochReport(self.epoch, found, loss, seconds, self._diverged)
+        report = EpochReport(self.epoch, subjects, loss, seconds, self._diverged)
         self._retain_dice = report.metrics.get("retain_dice", self._retain_dice)
         return report
 
@@ -223,11 +223,12 @@ class Unlearning(Iterator[EpochReport]):
         if self._strategy.alternate:
             order = self._shuffled(setting.forget, f"forget/{self.epoch}") if forget_weight else []
             forget = _chunks(order, recipe.forget_batch)
-            return [*(([], some) for some in forget), *((some, []) for some in retain)]
+            return [*(([], batch) for batch in forget), *((batch, []) for batch in retain)]
         size = recipe.forget_batch if forget_weight else 0
         first = (self.epoch - 1) * len(retain) * recipe.forget_batch
         turns = [range(first + number * size, first + (number + 1) * size) for number in range(len(retain))]
-        return [(some, [self._forget_scan(turn) for turn in its]) for some, its in zip(retain, turns, strict=True)]
+        forget = [[self._forget_scan(turn) for turn in turns_of_step] for turns_of_step in turns]
+        return list(zip(retain, forget, strict=True))
 
     def _forget_scan(self, turn: int) -> int:
         """The forget scan of a turn: every round goes through all of them in an order of its own."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import numbers
+from study.records.evidence import evidence_columns
 from study.records.front import best_feasible
 from study.records.metrics import added
 from study.records.reading import StudyData
@@ -16,9 +17,6 @@ from study.records.trials import FAILED, FINISHED, given
 
 FRONT, FEASIBLE, INFEASIBLE, DIVERGED = "on the front", "other feasible", "infeasible", "diverged"
 """The kinds of a finished trial; one that is still running or was pruned is of the kind that its status says."""
-
-_EVIDENCE = {"loss_auc": "Loss attack AUC", "lira_auc": "LiRA attack AUC"}
-"""The evidence that a figure can have on its axes."""
 
 _LEAST_SPAN = 0.1
 _HOVER = {
@@ -32,8 +30,10 @@ _HOVER = {
 
 
 def axes(study: StudyData) -> dict[str, str]:
-    """What a figure can have on its axes: column -> title."""
-    return {**{column: metric.label for column, metric in study.metrics.items()}, **_EVIDENCE, "seconds": "Seconds"}
+    """What a figure can have on its axes, of the evidence only what some trial has: column -> title."""
+    titled = {name: column.title for name, column in evidence_columns(study.record).items() if column.title}
+    evidence = {name: title for name, title in titled.items() if study.trials[name].notna().any()}
+    return {**{column: metric.label for column, metric in study.metrics.items()}, **evidence, "seconds": "Seconds"}
 
 
 class Dot(NamedTuple):

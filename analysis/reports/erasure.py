@@ -10,29 +10,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis import numbers
-from analysis.evidence import warnings
+from analysis.evidence.weaknesses import weaknesses
 from analysis.reports.page import write_page
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
-from study.records.evidence import EVIDENCE
+from study.records.evidence import STATE, EvidenceColumn, evidence_columns
 from study.records.files import replace_file
 from study.records.reading import StudyData
 from study.records.trials import given
-
-_ASKED = {
-    "Does it treat the forgotten like a retrained network?": ("retrained_low", "retrained_high", "equivalence_p"),
-    "Can an attack tell them from subjects it never saw? (AUC, 0.5: no)": (
-        *("loss_auc", "dice_auc", "lira_auc", "rmia_auc", "pooled_auc", "probe_auc"),
-    ),
-    "Do they come back?": (
-        *("relearn_steps", "relearn_steps_retrained", "resurfaced_dice", "resurfaced_dice_retrained"),
-    ),
-    "How far is it from a retrained network?": (
-        *("subject_gap", "class_gap", "activation_distance", "activation_distance_retrained"),
-    ),
-    "Does the forgetting itself show who was erased?": ("streisand_p",),
-}
-"""The questions of the report and the evidence columns that answer them (docs/evidence.md)."""
 
 
 def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,8 +29,8 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = values_after(study, [row["id"]], int(row["epochs_done"]))
     references = study.evidence.to_dict("records")
-    record, selection = study.record, study.selection
-    weak = warnings(
+    record, selection, columns = study.record, study.selection, evidence_columns(study.record)
+    weak = weaknesses(
         len(record["split"]["forget"]),
         len(selection["report_heldout"]),
         len(selection["report_references"]),
@@ -62,9 +47,12 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
         "retain_floor": study.retain_floor,
         "constraints": record["constraints"],
         "metrics": {name: interval._asdict() for name, interval in metric_intervals(study, values).items()},
-        "evidence": _evidence(row),
+        "evidence": _evidence(row, columns),
+        "questions": _questions(columns),
         "verdict": verdict(row) if row["evidence"] else "no evidence was gathered",
-        "references": {r["id"]: {"forget_dice": r["forget_dice"], "evidence": _evidence(r)} for r in references},
+        "references": {
+            r["id"]: {"forget_dice": r["forget_dice"], "evidence": _evidence(r, columns)} for r in references
+        },
         "warnings": [*selection["warnings"], *weak],
         "selection": selection,
         "subjects": record["split"],
@@ -98,12 +86,13 @@ def _above(report: Mapping[str, Any]) -> str:
 def _below(report: Mapping[str, Any]) -> str:
     parts = ["<h2>Metrics, with 95 % intervals over subjects</h2>"]
     parts.append(_table([[name, _with_interval(interval)] for name, interval in report["metrics"].items()]))
-    for question, columns in _ASKED.items():
-        parts.append(f"<h2>{escape(question)}</h2>")
-        names = ["", report["trial"], *report["references"]]
-        examined = [report["evidence"], *(reference["evidence"] for reference in report["references"].values())]
-        rows = [[column, *(_bounded(evidence, column) for evidence in examined)] for column in columns]
-        parts.append(_table([names, *rows]))
+    networks = [report["evidence"], *(reference["evidence"] for reference in report["references"].values())]
+    for question, columns in report["questions"].items():
+        rows = [["", report["trial"], *report["references"], "a network that never saw them"]]
+        for name, column in columns.items():
+            cells = [_bounded(evidence, name, column.get("unit", "")) for evidence in networks]
+            rows.append([name, *cells, column.get("never_seen", numbers.MISSING)])
+        parts += [f"<h2>{escape(question)}</h2>", _table(rows)]
     identity = ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")
     parts.append("<h2>Identity</h2>")
     parts.append(_table([[name, json.dumps(report[name])] for name in identity]))
@@ -121,18 +110,25 @@ def _with_interval(interval: Mapping[str, float]) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _bounded(evidence: Mapping[str, Any], column: str) -> str:
-    value = evidence.get(column)
-    if column.startswith("relearn"):
-        return numbers.steps(value)
+def _bounded(evidence: Mapping[str, Any], column: str, unit: str) -> str:
+    """A value, with its interval where it has one."""
     if f"{column}_low" in evidence:
-        bounds = {end: evidence[f"{column}_{end}"] for end in ("low", "high")}
-        return _with_interval({"mean": evidence[column], **bounds})
-    return numbers.metric(value)
+        ends = {"mean": "", "low": "_low", "high": "_high"}
+        return _with_interval({end: evidence[f"{column}{suffix}"] for end, suffix in ends.items()})
+    return numbers.measured(evidence.get(column), unit)
 
 
-def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] if given(row[name]) else None for name in EVIDENCE if name != "evidence"}
+def _evidence(row: Mapping[str, Any], columns: Mapping[str, EvidenceColumn]) -> dict[str, Any]:
+    return {name: row[name] if given(row[name]) else None for name in columns if name != STATE}
+
+
+def _questions(columns: Mapping[str, EvidenceColumn]) -> dict[str, dict[str, dict[str, str]]]:
+    """Question -> the columns that answer it, each as study.json describes it."""
+    questions: dict[str, dict[str, dict[str, str]]] = {}
+    for name, column in columns.items():
+        if column.question:
+            questions.setdefault(column.question, {})[name] = column.plain()
+    return questions
 
 
 def _plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ from analysis.statistics.requests import requests_frame
 from analysis.statistics.sensitivity import STEP, sensitivity, sweeps
 from analysis.statistics.suite import suite_table
 from study.records.command_lines import sweep_command, trial_command
+from study.records.evidence import evidence_columns
 from study.records.metrics import shown
 from study.records.reading import StudyData
 from study.records.trials import given
@@ -212,11 +213,12 @@ def evidence(study: StudyData, rows: Sequence[Row]) -> list[Part]:
     examined = [row for row in [*study.evidence.to_dict("records"), *rows] if given(row["evidence"])]
     if not examined:
         return []
+    columns = {name: column for name, column in evidence_columns(study.record).items() if column.title}
+    columns = {name: column for name, column in columns.items() if any(given(row[name]) for row in examined)}
     table = [
         {"network": row["id"], "verdict": verdict(row), "forget Dice": numbers.metric(row["forget_dice"])}
         | {"retrained 95 %": f"{numbers.metric(row['retrained_low'])} to {numbers.metric(row['retrained_high'])}"}
-        | {name: numbers.metric(row[name]) for name in ("loss_auc", "lira_auc", "rmia_auc", "probe_auc")}
-        | {"relearn steps": numbers.steps(row["relearn_steps"]), "resurfaced": numbers.metric(row["resurfaced_dice"])}
+        | {column.title: numbers.measured(row[name], column.unit) for name, column in columns.items()}
         for row in examined
     ]
     explanation = "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."

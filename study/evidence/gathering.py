@@ -5,33 +5,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import ray
+from ray.exceptions import RayError
 from rich.markup import escape
 
-from analysis.evidence import Examined, conclude
-from analysis.statistics.membership import comparisons
+from analysis.evidence.conclude import conclude
+from analysis.evidence.conclusion import Examined, Findings
 from study.cluster.shares import Resources, problem_of
-from study.evidence.shadows import other_forget_set, shadow_fits, shadow_split, worlds
-from study.networks.references import Fit, FitError, Listener, Reference, fit_digests, fit_networks
-from study.networks.weights import recipe_of, trial_weights
+from study.evidence.columns import all_columns
+from study.evidence.shadows import shadow_fits
+from study.evidence.tasks import EvidenceTasks
+from study.networks.references import FitError, Listener, Reference, fit_digests, fit_networks
 from study.planning.plan import Plan
-from study.planning.steering import selection
 from study.recording.recorder import Recorder
+from study.records.evidence import EVIDENCE, STATE
 from study.records.files import digest_of, write_json
-from study.records.references import BASELINE
 from study.records.trials import FINISHED
 from study.terminal.live import StudyView
 from trainables.cohorts.cache import cache_dir
-from trainables.data import Sets, Subset
-from trainables.evidence.measurements import Examination, examine, scores_after, scores_of
-from trainables.evidence.scores import Scores
-from trainables.seeds import seed_for
-
-RELEARNED = 0.95
-"""Share of the baseline's forget Dice at which the forgotten counts as relearned."""
 
 _VERSION = 1
 """Counts changes of the measurements that make recorded evidence stale."""
+
+_INCOMPLETE = " incomplete"
+"""Ends the state of evidence that lacks what could not be measured: a later session tries again."""
 
 
 def gather_evidence(
@@ -44,7 +40,8 @@ def gather_evidence(
 ) -> None:
     """Examine what has not been examined under these settings, and record it.
 
-    A network whose measurement fails is told of and left without evidence.
+    What cannot be measured of a network leaves its own columns empty. The view and the network's file in evidence/
+    say why, and the next session tries again. Only a network that cannot be examined at all has no evidence.
 
     Args:
         plan: the study.
@@ -60,95 +57,28 @@ def gather_evidence(
     if not due:
         return
     fits = shadow_fits(plan)
-    last_only = plan.settings.baseline_epochs
+    last_only, problems = plan.settings.baseline_epochs, {}
     try:
         shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener, last_only)
     except FitError as error:
-        view.line(f"[red]no attacks with shadow networks: {escape(str(error))}[/red]")
-        fits, shadows = {}, {}
-    tasks = _Tasks(plan, resources, references, shadows, fits)
-    report = selection(plan).report_references
-    examinations = {name: tasks.examine(name, trials.get(name)) for name in dict.fromkeys([*report, *due])}
-    plain = tasks.score_shadows()
-    unlearned = {name: tasks.unlearn_shadows(trials[name]) for name in due if name in trials}
-    draws = {name: tasks.draw_others(trials[name]) for name in due if name in trials}
-
-    targets, members = plan.data.forget + plan.data.heldout, len(plan.data.forget)
+        fits, shadows, problems = {}, {}, {"shadow networks": str(error)}
+    tasks = EvidenceTasks(plan, resources, references, shadows, fits)
+    tasks.start(due, trials)
     advance = view.begin("evidence", len(due))
     for number, name in enumerate(due, 1):
         try:
-            mine = _examined(ray.get(examinations[name]))
-            compared = {other: _examined(ray.get(examinations[other])) for other in report if other != name}
-            after = ray.get(unlearned.get(name, plain))
-            world = worlds(targets, fits, ray.get(plain), after) if fits else None
-            pooled = [_loss_attack(scores, members) for scores in ray.get(draws.get(name, []))]
-            found = conclude(mine, compared, world, pooled)
-        except Exception as error:  # whatever a measurement meets, the study's results are there and must be shown
+            findings, lacking = tasks.findings(name)
+        except RayError as error:  # the study's results are there and must be shown
             view.line(f"{name}  [red]no evidence: {escape(problem_of(error))}[/red]")
         else:
-            _write_details(plan, name, mine, compared)
-            recorder.gathered(name, {**found, "evidence": state})
+            evidence = conclude(findings)
+            lacking = {**problems, **lacking, **evidence.problems}
+            for part, reason in lacking.items():
+                view.line(f"{name}  [yellow]no {escape(part)}: {escape(reason)}[/yellow]")
+            _write_details(plan, name, findings, lacking)
+            recorder.gathered(name, {**evidence.columns, STATE: state + _INCOMPLETE * bool(lacking)})
         advance(number)
     view.line(f"evidence on {len(due)} networks in {time.monotonic() - started:.0f} s")
-
-
-class _Tasks:
-    """The Ray tasks of the evidence, and what they share in the object store."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        resources: Resources,
-        references: Mapping[str, Reference],
-        shadows: Mapping[str, Reference],
-        fits: Mapping[str, Fit],
-    ):
-        self._plan, self._resources, self._references, self._fits = plan, resources, references, fits
-        self._data, self._depth = plan.shared, plan.settings.depth
-        self._weights = {name: network.shared for name, network in {**references, **shadows}.items()}
-        report = selection(plan).report_references
-        self._report = ray.put({name: references[name].weights for name in report})
-
-    def examine(self, name: str, trial: Mapping[str, Any] | None) -> ray.ObjectRef:
-        """The measurements of a reference or a trial."""
-        settings, baseline = self._plan.settings, self._references[BASELINE]
-        target, seed = RELEARNED * baseline.metrics["forget_dice"], seed_for(settings.seed, "relearning")
-        weights: Any = self._weights.get(name)
-        if trial is not None:
-            weights = trial_weights(self._plan, self._references, self._resources, trial)
-        return self._resources.task(
-            examine, self._data, weights, self._report, self._depth, target, settings.baseline_lr, seed
-        )
-
-    def score_shadows(self) -> list[ray.ObjectRef]:
-        """The scores of the forget and held-out subjects under every shadow."""
-        targets = self._plan.data.forget + self._plan.data.heldout
-        return [
-            self._resources.task(scores_of, self._data, self._weights[name], self._depth, targets)
-            for name in self._fits
-        ]
-
-    def unlearn_shadows(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
-        """The same after every shadow has unlearned those that it had by the trial's recipe."""
-        targets = self._plan.data.forget + self._plan.data.heldout
-        return [
-            self._after(name, shadow_split(self._plan.data, fit.taught), trial, targets)
-            for name, fit in self._fits.items()
-        ]
-
-    def draw_others(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
-        """The scores of other forget sets and the held-out subjects after the baseline has unlearned the former."""
-        drawn = [
-            other_forget_set(self._plan.data, seed_for(self._plan.settings.seed, f"forget draw/{number}"))
-            for number in range(self._plan.settings.forget_draws)
-        ]
-        return [self._after(BASELINE, sets, trial, sets.forget + self._plan.data.heldout) for sets in drawn]
-
-    def _after(self, network: str, sets: Sets, trial: Mapping[str, Any], subset: Subset) -> ray.ObjectRef:
-        recipe = recipe_of(self._plan, self._references, trial)
-        return self._resources.task(
-            scores_after, self._data, self._weights[network], self._depth, sets, recipe, subset
-        )
 
 
 def asked(plan: Plan) -> set[str]:
@@ -164,41 +94,48 @@ def unknown(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _state(plan: Plan, references: Mapping[str, Reference]) -> str:
     """Stands for all that evidence depends on beside the network itself."""
     settings = plan.settings
-    given = [_VERSION, settings.shadows, settings.forget_draws, settings.objective, settings.baseline_lr]
-    return digest_of([*given, *(reference.digest for reference in references.values())])
+    depends_on = [_VERSION, settings.shadows, settings.forget_draws, settings.objective, settings.baseline_lr]
+    further = sorted(all_columns().keys() - EVIDENCE.keys())
+    return digest_of([*depends_on, *(reference.digest for reference in references.values()), *further])
 
 
-def _examined(found: Examination) -> Examined:
-    return Examined(
-        vars(found.forget), vars(found.heldout), found.relearn_steps, found.resurfaced_dice, found.distances
-    )
+def _write_details(plan: Plan, name: str, findings: Findings, problems: Mapping[str, str]) -> None:
+    """Write evidence/<name>.json: every forget and held-out subject and class, beside the retrained references.
 
+    `problems` holds why something is missing.
+    """
+    classes, split = plan.cohort.class_names[1:], plan.split
 
-def _loss_attack(scores: Scores, members: int) -> np.ndarray:
-    return comparisons(-scores.cross_entropy[:members], -scores.cross_entropy[members:])
-
-
-def _write_details(plan: Plan, name: str, mine: Examined, retrained: Mapping[str, Examined]) -> None:
-    """Write evidence/<name>.json: every forget and held-out subject and class, beside the retrained references."""
-    classes = plan.cohort.class_names[1:]
-
-    def told(scores: Mapping[str, np.ndarray], subjects: Sequence[str]) -> dict[str, Any]:
-        return {
-            subject: {
-                "dice": float(scores["dice"][place]),
-                "loss": float(scores["cross_entropy"][place]),
-                "classes": dict(zip(classes, scores["class_dice"][place].tolist(), strict=True)),
-            }
-            for place, subject in enumerate(subjects)
-        }
+    def forget(network: Examined) -> dict[str, Any]:
+        measured = {measure: values for measure, values in network.measures.items() if values.ndim}
+        return _by_subject(network.forget, split.forget, classes, measured)
 
     folder = plan.settings.folder / "evidence"
     folder.mkdir(exist_ok=True)
     write_json(
         folder / f"{name}.json",
         {
-            "forget": told(mine.forget, plan.split.forget),
-            "heldout": told(mine.heldout, plan.split.heldout),
-            "retrained": {other: told(found.forget, plan.split.forget) for other, found in retrained.items()},
+            "forget": forget(findings.network),
+            "heldout": _by_subject(findings.network.heldout, split.heldout, classes, {}),
+            "retrained": {other: forget(examined) for other, examined in findings.retrained.items()},
+            "problems": problems,
         },
     )
+
+
+def _by_subject(
+    scores: Mapping[str, np.ndarray],
+    subjects: Sequence[str],
+    classes: Sequence[str],
+    measured: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """Pseudonym -> its scores, and its values of the measures that have one per subject."""
+    return {
+        subject: {
+            "dice": float(scores["dice"][place]),
+            "loss": float(scores["cross_entropy"][place]),
+            "classes": dict(zip(classes, scores["class_dice"][place].tolist(), strict=True)),
+            **{name: float(values[place]) for name, values in measured.items()},
+        }
+        for place, subject in enumerate(subjects)
+    }

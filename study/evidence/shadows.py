@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.evidence import Shadows
+from analysis.evidence.conclusion import Shadows
 from study.networks.references import Fit
 from study.planning.plan import Plan
 from trainables.data import Sets, Subset, TrialData

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from study.networks.references import Reference
 from study.records.constraints import Constraint
-from study.records.evidence import EVIDENCE
+from study.records.evidence import recorded_columns
 from study.records.front import best_feasible, mark
 from study.records.metrics import METRICS, MetricTable, names_of_scans
 from study.records.objectives import Objective
@@ -74,6 +74,7 @@ class Recorder:
             metrics: of the study; one that a trial does not report stays empty.
         """
         self.folder, self.knobs, self.metrics = folder, tuple(knobs), metrics
+        self.evidence_columns = tuple(recorded_columns(folder))
         self.outcome: Outcome | None = None
         self._trials, self._history = trials_table(folder, knobs, metrics), history_table(folder, metrics)
         self._subjects, self._references = subjects_table(folder, metrics), references_table(folder, metrics)
@@ -154,7 +155,7 @@ class Recorder:
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference, its single subjects and its history."""
-        known = self._reference_rows.get(name, dict.fromkeys(EVIDENCE))
+        known = self._reference_rows.get(name, dict.fromkeys(self.evidence_columns))
         row = {**known, "id": name, "digest": reference.digest, "seed": reference.seed, **reference.metrics}
         if name not in self._reference_rows:
             self._history.upsert({"id": name, **epoch} for epoch in reference.history)
@@ -170,7 +171,7 @@ class Recorder:
         """Record the evidence on a trial or a reference."""
         for table, rows in ((self._trials, self._trial_rows), (self._references, self._reference_rows)):
             if name in rows:
-                self._write(table, rows, [{**rows[name], **dict.fromkeys(EVIDENCE), **found}])
+                self._write(table, rows, [{**rows[name], **dict.fromkeys(self.evidence_columns), **found}])
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues.
@@ -179,7 +180,7 @@ class Recorder:
             config: `id`, `strategy`, `seed` and `knobs`.
         """
         trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.knobs}
-        empty = dict.fromkeys((*self.metrics, *_MARKS, "diverged", "problem", *EVIDENCE))
+        empty = dict.fromkeys((*self.metrics, *_MARKS, "diverged", "problem", *self.evidence_columns))
         continued = trial in self._trial_rows
         known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
         identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}

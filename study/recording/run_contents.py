@@ -8,7 +8,6 @@ from typing import Any
 
 from analysis import numbers
 from study.recording.recorder import PARENT, Recorder
-from study.records.evidence import EVIDENCE
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
 
 RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
@@ -17,7 +16,7 @@ RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
 _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 _OUTCOME = ("status", "diverged", "feasible", "on_front")
 _TEXT = {"id", "node"}
-_NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME, *EVIDENCE}
+_NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME}
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,12 @@ class StudyRuns:
 
     def _run(self, name: str, epochs: Sequence[Mapping[str, Any]]) -> RunContent:
         row = self._recorder.row(name)
-        values = _finite({f"evidence/{column}": row[column] for column in EVIDENCE})
+        values = _finite({f"evidence/{column}": row[column] for column in self._recorder.evidence_columns})
         if "strategy" not in row:
             params = {"reference": name, "digest": row["digest"]}
             return RunContent(name, "FINISHED", params, {"kind": "reference", "status": FINISHED}, values, epochs)
         status = _STATUS.get(row["status"]) or ("KILLED" if self._over else "RUNNING")
-        hidden = {*_NO_PARAMS, *self._recorder.metrics}
+        hidden = {*_NO_PARAMS, *self._recorder.metrics, *self._recorder.evidence_columns}
         params = {key: value for key, value in row.items() if key not in hidden and value is not None}
         outcome = {key: row[key] for key in ("strategy", *_OUTCOME) if row[key] is not None}
         return RunContent(

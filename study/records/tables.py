@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from study.records.evidence import EVIDENCE
+from study.records.evidence import recorded_columns
 from study.records.metrics import METRICS, MetricTable, names_of_scans
 from study.records.table import Table
 
@@ -24,7 +24,7 @@ def trials_table(folder: Path, knobs: Mapping[str, type], metrics: MetricTable =
     columns += [(name, pa.float64()) for name in metrics]
     columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
     columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
-    columns += [("problem", pa.string()), *EVIDENCE.items()]
+    columns += [("problem", pa.string()), *_evidence(folder)]
     return Table(folder / "trials", pa.schema(columns), ("id",))
 
 
@@ -32,7 +32,7 @@ def references_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
     """The table of a study's references, one row per name (baseline, retrained, retrained-1, ...)."""
     columns = [("id", pa.string()), ("digest", pa.string()), ("seed", pa.int64())]
     columns += [(name, pa.float64()) for name, metric in metrics.items() if metric.subset]
-    return Table(folder / "references", pa.schema([*columns, *EVIDENCE.items()]), ("id",))
+    return Table(folder / "references", pa.schema([*columns, *_evidence(folder)]), ("id",))
 
 
 def history_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
@@ -55,3 +55,7 @@ def requests_table(folder: Path) -> Table:
     schema = pa.schema([*columns, ("metric", pa.string()), ("value", pa.float64())])
     earlier = folder / "sequence"  # its name in version 0.1
     return Table(earlier if earlier.is_dir() else folder / "requests", schema, ("step", "method", "set", "metric"))
+
+
+def _evidence(folder: Path) -> list[tuple[str, pa.DataType]]:
+    return [(name, column.arrow) for name, column in recorded_columns(folder).items()]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.evidence import warnings
+from analysis.evidence.weaknesses import weaknesses
 from analysis.numbers import counted, duration
 from analysis.reports.requests import terminal_requests
 from analysis.reports.suite import terminal_suite
@@ -106,7 +106,7 @@ def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> 
         return
     console.print(evidence_table(rows))
     chosen, settings = selection(plan), plan.settings
-    weak = warnings(
+    weak = weaknesses(
         len(plan.split.forget), len(chosen.report_heldout), len(chosen.report_references), settings.forget_draws
     )
     for warning in (*chosen.warnings, *weak):

@@ -7,9 +7,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from analysis.evidence import Examined, Shadows, conclude, warnings
+from analysis.evidence import conclude as concluding
+from analysis.evidence.conclude import conclusions
+from analysis.evidence.conclusion import Conclusion, Examined, Findings, Shadows
+from analysis.evidence.weaknesses import weaknesses
 from analysis.statistics.membership import comparisons
-from study.records.evidence import EVIDENCE
+from study.records.evidence import EvidenceColumn
 from study.records.tables import references_table
 
 
@@ -25,8 +28,16 @@ def scores(dice, loss=None, confidence=None, features=None):
     }
 
 
-def network(forget, heldout=(0.62, 0.68, 0.65, 0.7, 0.6, 0.66), steps=7.0, resurfaced=0.6, **distances):
-    return Examined(scores(forget), scores(heldout), steps, resurfaced, distances)
+def network(forget, heldout=(0.62, 0.68, 0.65, 0.7, 0.6, 0.66), **measures):
+    taken = {"relearn_steps": 7.0, **measures}
+    return Examined(scores(forget), scores(heldout), {name: np.asarray(value) for name, value in taken.items()})
+
+
+def conclude(network, retrained, shadows=None, draws=()):
+    """The columns; nothing must have failed."""
+    evidence = concluding.conclude(Findings(network, retrained, shadows, draws))
+    assert not evidence.problems
+    return evidence.columns
 
 
 def retrained(mean, seed, count=6):
@@ -38,13 +49,13 @@ def retrained(mean, seed, count=6):
 def references():
     """Three retrained networks whose forget Dice is about 0.65."""
     return {
-        name: network(retrained(0.65, seed), steps=5.0 + seed, resurfaced=0.5 + seed / 10, other=seed / 10)
+        name: network(retrained(0.65, seed), relearn_steps=5.0 + seed, resurfaced_dice=[0.5 + seed / 10, 0.6])
         for seed, name in enumerate(("retrained", "retrained-1", "retrained-2"))
     }
 
 
 def test_a_network_with_the_baselines_scores_remembers(references):
-    found = conclude(network(np.full(6, 0.92), steps=0.0), references)
+    found = conclude(network(np.full(6, 0.92), relearn_steps=0.0), references)
     assert found["remembers"] is True
     assert found["over_forgets"] is False
     assert found["streisand"] is False
@@ -77,7 +88,7 @@ def test_a_network_far_below_over_forgets_and_gives_the_forgotten_away(reference
 
 
 def test_the_columns_by_hand(references):
-    mine = network([0.7, 0.6, 0.8, 0.5, 0.9, 0.65], steps=3.0, resurfaced=0.4, a=0.1, b=0.3)
+    mine = network([0.7, 0.6, 0.8, 0.5, 0.9, 0.65], relearn_steps=3.0, resurfaced_dice=[0.3, 0.5])
     found = conclude(mine, references)
     means = [other.forget["dice"].mean() for other in references.values()]
     half = stats.t(2).ppf(0.975) * np.std(means, ddof=1) * math.sqrt(4 / 3)
@@ -97,11 +108,9 @@ def test_the_columns_by_hand(references):
     assert found["dice_auc"] == pytest.approx(roc_auc_score(truth, dice))
     assert found["loss_auc"] == pytest.approx(roc_auc_score(truth, dice))  # the loss here is 1 - Dice
     assert found["dice_auc_low"] < found["dice_auc"] < found["dice_auc_high"]
-    assert (found["relearn_steps"], found["resurfaced_dice"]) == (3, 0.4)
+    assert (found["relearn_steps"], found["resurfaced_dice"]) == (3, 0.4)  # of subjects, the mean
     assert found["relearn_steps_retrained"] == pytest.approx(6)
     assert found["resurfaced_dice_retrained"] == pytest.approx(0.6)
-    assert found["activation_distance"] == pytest.approx(0.2)
-    assert found["activation_distance_retrained"] == pytest.approx(0.1)
 
 
 def test_the_class_gap_is_that_of_the_class_farthest_off(references):
@@ -150,7 +159,7 @@ def test_attacks_with_shadows_see_members_under_unequal_difficulty(references, s
     confidence = 1 / (1 + np.exp(-logits))
     loss = -np.log(confidence / 1e3)
     forget, heldout = (scores(np.full(6, 0.65), loss[part], confidence[part]) for part in (slice(6), slice(6, 12)))
-    found = conclude(Examined(forget, heldout, 5.0, 0.6, {}), references, worlds)
+    found = conclude(Examined(forget, heldout, {}), references, worlds)
     for name, (least, most) in (("lira_auc", lira), ("rmia_auc", rmia)):
         assert least <= found[name] <= most
         assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
@@ -160,7 +169,7 @@ def test_rmia_compares_with_the_held_out_subjects_only(references, shadows):
     worlds, _ = shadows
     loss = np.random.default_rng(4).uniform(7, 9, 12)
     forget, heldout = (scores(np.full(6, 0.65), loss[part]) for part in (slice(6), slice(6, 12)))
-    found = conclude(Examined(forget, heldout, 5.0, 0.6, {}), references, worlds)
+    found = conclude(Examined(forget, heldout, {}), references, worlds)
     ratios = np.exp(-loss) / worlds.likelihood.mean(1)
     shares = [np.mean([ratios[x] >= ratios[z] for z in range(6, 12) if z != x]) for x in range(12)]
     assert found["rmia_auc"] == pytest.approx(roc_auc_score([1] * 6 + [0] * 6, shares))
@@ -176,7 +185,7 @@ def test_further_draws_are_pooled(references):
 
 def test_too_few_references_conclude_nothing(references):
     for few in ({}, {"retrained": references["retrained"]}):
-        found = conclude(network(np.full(6, 0.92), a=0.2), few)
+        found = conclude(network(np.full(6, 0.92)), few)
         assert found["remembers"] is None
         assert found["over_forgets"] is None
         assert math.isnan(found["retrained_low"])
@@ -206,20 +215,46 @@ def test_undefined_dice_is_passed_over(references):
     assert nothing["streisand"] is False
 
 
-def test_never_relearned_is_infinite(references):
-    found = conclude(network(retrained(0.65, 3), steps=math.inf), references)
+def test_a_measure_is_the_mean_of_what_is_defined_and_infinite_if_one_never_ends(references):
+    mine = network(retrained(0.65, 3), relearn_steps=[2.0, math.inf], resurfaced_dice=[0.4, math.nan])
+    found = conclude(mine, references)
     assert found["relearn_steps"] == math.inf
-    never = {name: one._replace(relearn_steps=math.inf) for name, one in references.items()}
-    assert conclude(network(retrained(0.65, 3)), never)["relearn_steps_retrained"] == math.inf
+    assert found["resurfaced_dice"] == 0.4
+    never = {name: network(retrained(0.65, 4), relearn_steps=math.inf) for name in references}
+    found = conclude(network(retrained(0.65, 3)), never)
+    assert found["relearn_steps_retrained"] == math.inf
+    assert "resurfaced_dice" not in found  # it was not taken
+    nobody = conclude(network(retrained(0.65, 3), relearn_steps=math.nan), never)
+    assert math.isnan(nobody["relearn_steps"])
 
 
-def test_every_column_is_documented_and_stored(references, shadows, tmp_path):
+def test_a_reference_without_a_measure_leaves_the_others_average(references):
+    first, *_ = references
+    few = references | {first: references[first]._replace(measures={})}
+    assert conclude(network(retrained(0.65, 3)), few)["relearn_steps_retrained"] == pytest.approx(6.5)
+
+
+def test_a_conclusion_that_fails_leaves_its_own_columns_empty_and_says_why(references, monkeypatch):
+    broken = Conclusion(lambda findings: {"broken": 1 / 0}, {"broken": EvidenceColumn()})
+    every = {"broken": broken, **conclusions()}
+    mine = network([0.7, 0.6, 0.8, 0.5, 0.9, 0.65])
+    expected = conclude(mine, references)
+    monkeypatch.setattr(concluding, "conclusions", lambda: every)
+    evidence = concluding.conclude(Findings(mine, references))
+    assert evidence.problems == {"broken": "ZeroDivisionError: division by zero"}
+    assert evidence.columns == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_conclusions_fill_their_columns_and_the_tables_hold_them(references, shadows, tmp_path):
     draws = [comparisons(np.ones(6), np.zeros(6))]
-    found = conclude(network(retrained(0.65, 7), a=0.1), references, shadows[0], draws) | {"evidence": "0a1b2c"}
-    assert found.keys() == EVIDENCE.keys()
+    found = conclude(network(retrained(0.65, 7), resurfaced_dice=0.5), references, shadows[0], draws)
+    filled = {name for conclusion in conclusions().values() for name in conclusion.columns}
+    measured = {f"{name}{end}" for name in ("relearn_steps", "resurfaced_dice") for end in ("", "_retrained")}
+    assert found.keys() == filled | measured
     table = references_table(tmp_path)
     empty = dict.fromkeys(table.schema.names)
-    table.upsert([{**empty, "id": "full", **found}, {**empty, "id": "few", **conclude(network([0.5, 0.6]), {})}])
+    few = conclude(network([0.5, 0.6]), {})
+    table.upsert([{**empty, "id": "full", **found}, {**empty, "id": "few", **few}])
     full, few = references_table(tmp_path).rows
     assert {name: full[name] for name in found} == pytest.approx(found)
     assert few["remembers"] is None
@@ -237,12 +272,12 @@ def test_every_column_is_documented_and_stored(references, shadows, tmp_path):
     ],
 )
 def test_weak_evidence_is_warned_of(numbers, told):
-    found = warnings(*numbers)
+    found = weaknesses(*numbers)
     assert len(found) == len(told)
     assert all(words in line for words, line in zip(told, found, strict=True))
 
 
 def test_further_draws_are_recommended_unless_given():
-    (without,), (given,) = warnings(3, 3, 5, 0), warnings(3, 3, 5, 8)
+    (without,), (given,) = weaknesses(3, 3, 5, 0), weaknesses(3, 3, 5, 8)
     assert "--forget-draws" in without
     assert "--forget-draws" not in given

@@ -12,9 +12,8 @@ from trainables import strategies
 from trainables.cost import trial_cost
 from trainables.data import Sets
 from trainables.evaluation import gaps
-from trainables.evidence.distance import activation_distance
-from trainables.evidence.measurements import RecipeOf, scores_after, weights_after
-from trainables.evidence.relearning import resurfaced_dice, steps_to_relearn
+from trainables.evidence.measure import Context
+from trainables.evidence.measurements import MEASURES, RecipeOf, scores_after, weights_after
 from trainables.evidence.scores import score
 from trainables.fitting import fit, weights_of
 from trainables.mechanics.gradients import gradients
@@ -86,13 +85,16 @@ def test_gradients_of_no_scan_are_zero(setting):
     assert not any(value.any() for value in sums.values())
 
 
-def test_measurements_of_nobody_are_empty_or_undefined(tiny_network, nobody):
-    network = tiny_network()
-    scores = score(network, nobody, ())
+def test_the_scores_of_nobody_are_empty(tiny_network, nobody):
+    scores = score(tiny_network(), nobody, ())
     assert [array.shape for array in vars(scores).values()] == [(0,), (0, 2), (0,), (0,), (0, 0)]
-    assert math.isnan(activation_distance(network, tiny_network(1), nobody, ()))
-    assert math.isnan(steps_to_relearn(network, nobody, 0.5, 1e-3, 0))
-    assert math.isnan(resurfaced_dice(network, nobody, 1e-3, 0))
+
+
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_a_measure_of_nobody_is_undefined(med3d_10, nobody, name):
+    context = Context(nobody, 10, {"retrained": weights_of(med3d_10())}, 0.5, 1e-3, 0)
+    values = MEASURES.load(name)(med3d_10(), context)
+    assert np.isnan(values).all()
 
 
 @pytest.mark.parametrize("strategy", ["noisy_label", "salun", "scrub", "ssd"])

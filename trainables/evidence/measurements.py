@@ -1,36 +1,43 @@
 """Everything that is measured of one network, and of the networks that a recipe makes."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from trainables.data import Sets, Subset, TrialData
 from trainables.device import default_device, shared_tensor
 from trainables.evaluation import evaluate, means
-from trainables.evidence.distance import activation_distance
-from trainables.evidence.relearning import resurfaced_dice, steps_to_relearn
+from trainables.evidence.measure import Context, Measure
 from trainables.evidence.scores import Scores, score
+from trainables.fitting import Weights, network_of
 from trainables.mechanics.scopes import plain_state
-from trainables.med3d import SegmentationNetwork, med3d
+from trainables.med3d import SegmentationNetwork
 from trainables.presets import build
+from trainables.registry import Registry
 from trainables.unlearning import Unlearning
 
-Weights = Mapping[str, np.ndarray]
-"""Name -> parameter or buffer of a network."""
+MEASURES = Registry("measure", "trainables.evidence.measures", "lethe.measures", Measure, attribute="MEASURE")
+"""Of a network: each is a column of the evidence."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was measured; `distances` are to other networks, by name."""
+    """What was measured of a network.
+
+    Attributes:
+        forget: scores of the forget subjects.
+        heldout: scores of the held-out subjects.
+        values: measure -> one number, or one for each forget subject.
+        problems: measure -> why it could not be taken.
+    """
 
     forget: Scores
     heldout: Scores
-    relearn_steps: float
-    resurfaced_dice: float
-    distances: dict[str, float]
+    values: dict[str, np.ndarray]
+    problems: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -46,35 +53,34 @@ class RecipeOf:
 def examine(
     data: TrialData,
     weights: Weights,
-    others: Mapping[str, Weights],
+    retrained: Mapping[str, Weights],
     depth: int,
-    target: float,
+    baseline_dice: float,
     lr: float,
     seed: int,
+    measures: Sequence[str],
 ) -> Examination:
-    """Measure a network.
+    """Take the scores of a network's forget and held-out subjects, and measures of it.
+
+    A measure that fails, or is not installed here, is left out with the reason.
 
     Args:
         data: of the study.
         weights: of the network.
-        others: weights of the networks to which the activation distance is measured; not to itself.
-        depth: of all of them.
-        target: forget Dice that counts as relearned.
-        lr: learning rate of the relearning.
-        seed: of its order.
+        retrained: weights of the retrained references; the network may be among them.
+        depth, baseline_dice, lr, seed: see `Context`.
+        measures: their names.
     """
     network = network_of(weights, depth, data.classes)
-    return Examination(
-        score(network, data, data.forget),
-        score(network, data, data.heldout),
-        steps_to_relearn(network, data, target, lr, seed),
-        resurfaced_dice(network, data, lr, seed),
-        {
-            name: activation_distance(network, network_of(other, depth, data.classes), data, data.forget)
-            for name, other in others.items()
-            if not _same(weights, other)
-        },
-    )
+    others = {name: other for name, other in retrained.items() if not _same(weights, other)}
+    context = Context(data, depth, others, baseline_dice, lr, seed)
+    examination = Examination(score(network, data, data.forget), score(network, data, data.heldout), {}, {})
+    for name in measures:
+        try:
+            examination.values[name] = MEASURES.load(name)(copy.deepcopy(network), context)
+        except Exception as error:  # a measure is anybody's code; the others are none the worse for it
+            examination.problems[name] = f"{type(error).__name__}: {error}"
+    return examination
 
 
 def scores_of(data: TrialData, weights: Weights, depth: int, subset: Subset) -> Scores:
@@ -103,13 +109,6 @@ def weights_after(
     """The plain network that a recipe makes of another one."""
     network = _unlearn(data.with_sets(sets), weights, depth, recipe)
     return {name: value.cpu().contiguous().numpy() for name, value in plain_state(network).items()}
-
-
-def network_of(weights: Weights, depth: int, classes: int) -> SegmentationNetwork:
-    """The network with these weights, on the process's device."""
-    network = med3d(depth, classes)
-    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
-    return network.to(default_device())
 
 
 def _unlearn(data: TrialData, weights: Weights, depth: int, recipe: RecipeOf) -> SegmentationNetwork:

@@ -53,8 +53,8 @@ class Setting:
 
     def batch(self, scans: Sequence[int]) -> Batch:
         """These scans, copied from the cohort."""
-        chosen = list(scans)
-        return Batch(chosen, self.images[chosen].unsqueeze(1), self.labels[chosen])
+        scans = list(scans)
+        return Batch(scans, self.images[scans].unsqueeze(1), self.labels[scans])
 
 
 @dataclass

@@ -7,6 +7,7 @@ import math
 
 from trainables.mechanics import features, labels, scopes
 from trainables.mechanics.ranges import Fraction, Positive, Weight
+from trainables.mechanics.step import Term
 from trainables.mechanics.strategy import Strategy
 
 FORGET_LABELS = ("noisy_labels", "retain_labels", "ascent")
@@ -44,18 +45,26 @@ def mechanics(
     """
     on_features = forget in FORGET_FEATURES or retain == "features"
     moves = moves or ("encoder" if on_features else "all")
-    choices = {"forget": (*FORGET_LABELS, *FORGET_FEATURES), "retain": (*RETAIN,), "moves": (*MOVES,)}
-    choices["image"] = features.NOISE_IMAGES
-    given = {"forget": forget, "retain": retain, "moves": moves, "image": image}
+    choices = {
+        "forget": (forget, (*FORGET_LABELS, *FORGET_FEATURES)),
+        "retain": (retain, (*RETAIN,)),
+        "moves": (moves, (*MOVES,)),
+        "image": (image, features.NOISE_IMAGES),
+    }
     problems = [
-        f"{name} must be one of {', '.join(words)}, but got {given[name]!r}"
-        for name, words in choices.items()
-        if given[name] not in words
+        f"{name} must be one of {', '.join(legal)}, but got {word!r}"
+        for name, (word, legal) in choices.items()
+        if word not in legal
     ]
     if on_features and moves != "encoder":
         problems.append(f"a term on features moves the encoder alone, but got moves={moves!r}")
     if problems:
         raise ValueError("; ".join(problems))
+    term = _forget_term(forget, noise_rate, ceiling, image, resample)
+    return Strategy(RETAIN[retain], term, forget_weight, MOVES[moves])
+
+
+def _forget_term(forget: str, noise_rate: float, ceiling: float, image: str, resample: bool) -> Term:
     terms = {
         "noisy_labels": lambda: labels.noisy_labels(noise_rate, resample),
         "retain_labels": lambda: labels.retain_labels(resample),
@@ -65,4 +74,4 @@ def mechanics(
         "retain_features": lambda: features.retain_features(resample),
         "feature_ascent": lambda: features.feature_ascent(ceiling),
     }
-    return Strategy(RETAIN[retain], terms[forget](), forget_weight, MOVES[moves])
+    return terms[forget]()

@@ -29,8 +29,8 @@ def ssd(selection: Positive = 10.0, dampening: Positive = 1.0) -> Strategy:
         everyone = gradients(setting, [*setting.retain, *setting.forget], power=2)
         with torch.no_grad():
             for name, weights in setting.network.named_parameters():
-                chosen = forget[name] > selection * everyone[name]
+                dominated = forget[name] > selection * everyone[name]
                 factor = (dampening * everyone[name] / forget[name]).clamp(max=1)
-                weights.mul_(torch.where(chosen, factor, 1))
+                weights.mul_(torch.where(dominated, factor, 1))
 
     return Strategy(retain=None, prepare=dampen)

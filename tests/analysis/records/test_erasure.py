@@ -95,10 +95,10 @@ def test_questions_are_answered_for_the_trial_beside_the_references(report, writ
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
     told = {row[0]: row[1:] for row in rows}
     dash = "–"  # noqa: RUF001
-    assert told[""] == ["n0", "baseline", "retrained", "retrained-1"]
-    assert told["relearn_steps"] == ["never", "0", dash, dash]
+    assert told[""] == ["n0", "baseline", "retrained", "retrained-1", "a network that never saw them"]
+    assert told["relearn_steps"][:-1] == ["never", "0", dash, dash]
     assert told["loss_auc"][:2] == ["0.500 [0.500, 0.500]"] * 2
-    assert told["resurfaced_dice"] == ["0.500", "0.500", dash, dash]
+    assert told["resurfaced_dice"][:-1] == ["0.500", "0.500", dash, dash]
     assert {"retrained_low", "retrained_high", "streisand_p", "subject_gap", "pooled_auc"} <= told.keys()
 
 

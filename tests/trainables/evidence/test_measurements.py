@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.evidence import Examined, conclude
+from analysis.evidence.conclude import conclude
+from analysis.evidence.conclusion import Examined, Findings
 from trainables.data import Sets, TrialData
-from trainables.evidence.distance import activation_distance
+from trainables.evidence.measure import Context
 from trainables.evidence.measurements import (
+    MEASURES,
     RecipeOf,
     examine,
     metrics_of,
-    network_of,
     scores_after,
     scores_of,
     weights_after,
 )
-from trainables.evidence.relearning import resurfaced_dice, steps_to_relearn
 from trainables.evidence.scores import score
 from trainables.fitting import fit, initial_network, weights_of
 from trainables.recipe import Recipe
@@ -43,15 +43,42 @@ def equal_scores(first, second):
 def test_an_examination_is_each_measurement_by_itself(med3d_10, weights, toy):
     before = copy.deepcopy(weights)
     other = {**weights, "decoder.6.weight": weights["decoder.6.weight"][::-1].copy()}
-    found = examine(toy, weights, {"itself": weights, "other": other}, 10, 0.0, 1e-3, 5)
-    network = med3d_10()
+    found = examine(toy, weights, {"itself": weights, "other": other}, 10, 0.5, 1e-3, 5, MEASURES.names())
+    network, context = med3d_10(), Context(toy, 10, {"other": other}, 0.5, 1e-3, 5)
     assert equal_scores(found.forget, score(network, toy, toy.forget))
     assert equal_scores(found.heldout, score(network, toy, toy.heldout))
-    assert found.distances.keys() == {"other"}
-    assert found.distances["other"] == activation_distance(network, network_of(other, 10, 3), toy, toy.forget) > 0
-    assert found.relearn_steps == steps_to_relearn(network, toy, 0.0, 1e-3, 5) == 0
-    assert found.resurfaced_dice == resurfaced_dice(network, toy, 1e-3, 5)
+    assert list(found.values) == MEASURES.names()
+    for name, values in found.values.items():
+        np.testing.assert_array_equal(values, MEASURES.load(name)(copy.deepcopy(network), context))
+    assert found.values["activation_distance"] > 0
+    assert not found.problems
     assert same(weights, before)
+
+
+OTHERS = """
+import numpy as np
+import torch
+from trainables.evidence.measure import Measure
+
+def wrong(network, context):
+    for value in network.parameters():
+        value.data.zero_()
+    return np.zeros(5)
+
+wrong = Measure(wrong, "Wrong", question="", remembered="more")
+broken = Measure(lambda network, context: 1 / 0, "Broken", question="", remembered="more")
+"""
+
+
+def test_a_measure_that_fails_is_left_out_with_its_reason_and_spoils_no_other(weights, toy, tmp_path, monkeypatch):
+    (tmp_path / "of_others.py").write_text(OTHERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bad = ["of_others:wrong", "of_others:broken", "of_others:missing"]
+    alone, found = (examine(toy, weights, {}, 10, 0.5, 1e-3, 5, [*names, "resurfaced_dice"]) for names in ([], bad))
+    assert list(found.problems) == bad
+    for name, reason in zip(bad, ("got values.shape=(5,)", "division by zero", "has no 'missing'"), strict=True):
+        assert reason in found.problems[name]
+    np.testing.assert_array_equal(found.values["resurfaced_dice"], alone.values["resurfaced_dice"])
 
 
 def test_scores_and_metrics_of_any_subjects_agree(weights, toy):
@@ -125,18 +152,18 @@ def known():
 
     retrained = {f"retrained-{seed}": fitted(retain, seed, 32) for seed in (1, 2, 3)}
     networks = {"baseline": fitted(retain + forget, 0, 24), "further": fitted(retain, 5, 32), **retrained}
-    target = 0.95 * scores_of(data, networks["baseline"], 10, forget).dice.mean()
+    baseline_dice = scores_of(data, networks["baseline"], 10, forget).dice.mean()
     found = {}
     for name, one in networks.items():
-        measured = examine(data, one, retrained, 10, target, 1e-3, 0)
-        found[name] = Examined(
-            **{**vars(measured), "forget": vars(measured.forget), "heldout": vars(measured.heldout)}
-        )
+        measured = examine(data, one, retrained, 10, baseline_dice, 1e-3, 0, MEASURES.names())
+        assert not measured.problems
+        found[name] = Examined(vars(measured.forget), vars(measured.heldout), measured.values)
     return found
 
 
 def concluded(known, name):
-    return conclude(known[name], {other: one for other, one in known.items() if other[:9] == "retrained"})
+    retrained = {other: one for other, one in known.items() if other.startswith("retrained")}
+    return conclude(Findings(known[name], retrained)).columns
 
 
 def test_a_network_that_learned_by_heart_is_told_from_the_retrained_ones(known):

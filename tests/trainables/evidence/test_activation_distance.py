@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.evidence.distance import activation_distance
+from trainables.evidence.measures.activation_distance import output_distance
 from trainables.med3d import upsample
 
 
@@ -32,7 +32,7 @@ def constant(tiny_network):
     ],
 )
 def test_closed_forms(constant, toy, first, second, expected):
-    found = activation_distance(constant(*first), constant(*second), toy, toy.forget)
+    found = output_distance(constant(*first), constant(*second), toy, toy.forget)
     assert found == pytest.approx(expected, abs=1e-6)
 
 
@@ -49,5 +49,5 @@ def test_the_mean_over_voxels_and_scans_in_either_order(tiny_network, med3d_10, 
         network.train()
     expected = np.sqrt(((outputs[0] - outputs[1]) ** 2).sum(1)).mean()
     assert expected > 0.1
-    assert activation_distance(*networks, toy, toy.forget) == pytest.approx(expected, rel=1e-4)
-    assert activation_distance(*reversed(networks), toy, toy.forget) == pytest.approx(expected, rel=1e-4)
+    assert output_distance(*networks, toy, toy.forget) == pytest.approx(expected, rel=1e-4)
+    assert output_distance(*reversed(networks), toy, toy.forget) == pytest.approx(expected, rel=1e-4)

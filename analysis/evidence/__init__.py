@@ -1,0 +1,1 @@
+"""What the measurements of a network say about forgetting; each conclusion is a file of conclusions/."""

@@ -1,0 +1,1 @@
+"""One conclusion per file: `CONCLUSION`, a `Conclusion` (docs/evidence.md says what each means)."""

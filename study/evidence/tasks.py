@@ -1,0 +1,134 @@
+"""The Ray tasks that measure networks for the evidence."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import ray
+from ray.exceptions import RayError
+
+from analysis.evidence.conclusion import Examined, Findings
+from analysis.statistics.membership import comparisons
+from study.cluster.shares import Resources, problem_of
+from study.evidence.shadows import other_forget_set, shadow_split, worlds
+from study.networks.references import Fit, Reference
+from study.networks.weights import recipe_of, trial_weights
+from study.planning.plan import Plan
+from study.planning.steering import selection
+from study.records.references import BASELINE
+from trainables.data import Sets, Subset
+from trainables.evidence.measurements import MEASURES, Examination, examine, scores_after, scores_of
+from trainables.evidence.scores import Scores
+from trainables.seeds import seed_for
+
+T = TypeVar("T")
+
+
+class EvidenceTasks:
+    """The Ray tasks of the evidence, what they share in the object store, and what they give."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        resources: Resources,
+        references: Mapping[str, Reference],
+        shadows: Mapping[str, Reference],
+        fits: Mapping[str, Fit],
+    ):
+        self._plan, self._resources, self._references, self._fits = plan, resources, references, fits
+        self._data, self._depth = plan.shared, plan.settings.depth
+        self._targets = plan.data.forget + plan.data.heldout
+        self._weights = {name: network.shared for name, network in {**references, **shadows}.items()}
+        self._report = selection(plan).report_references
+        self._retrained = ray.put({name: references[name].weights for name in self._report})
+
+    def start(self, due: Sequence[str], trials: Mapping[str, Mapping[str, Any]]) -> None:
+        """Start all that is needed.
+
+        Args:
+            due: names of references and ids of trials.
+            trials: id -> row.
+        """
+        names = dict.fromkeys([*self._report, *due])
+        self._examinations = {name: self._examine(name, trials.get(name)) for name in names}
+        self._fitted = self._score_shadows()
+        self._unlearned = {name: self._unlearn_shadows(trials[name]) for name in due if name in trials}
+        self._draws = {name: self._draw_others(trials[name]) for name in due if name in trials}
+
+    def findings(self, name: str) -> tuple[Findings, dict[str, str]]:
+        """What was measured of a network that is due, and why the rest was not; waits for it.
+
+        Raises:
+            RayError: the network cannot be examined.
+        """
+        examination: Examination = ray.get(self._examinations[name])
+        problems = dict(examination.problems)
+
+        def attempt(part: str, get: Callable[[], T]) -> T | None:
+            try:
+                return get()
+            except RayError as error:
+                problems[part] = problem_of(error)
+                return None
+
+        def compared(other: str) -> Examined | None:
+            return attempt(f"comparison with {other}", lambda: _examined(ray.get(self._examinations[other])))
+
+        others = {other: compared(other) for other in self._report if other != name}
+        after, targets = self._unlearned.get(name, self._fitted), self._targets
+        both = attempt("shadow networks", lambda: (ray.get(self._fitted), ray.get(after)))
+        draws = attempt("further forget draws", lambda: ray.get(self._draws.get(name, []))) or []
+        findings = Findings(
+            _examined(examination),
+            {other: examined for other, examined in others.items() if examined is not None},
+            worlds(targets, self._fits, *both) if self._fits and both else None,
+            [_loss_attack(scores, len(self._plan.data.forget)) for scores in draws],
+        )
+        return findings, problems
+
+    def _examine(self, name: str, trial: Mapping[str, Any] | None) -> ray.ObjectRef:
+        """The measurements of a reference or a trial."""
+        settings, baseline = self._plan.settings, self._references[BASELINE].metrics["forget_dice"]
+        weights: Any = self._weights.get(name)
+        if trial is not None:
+            weights = trial_weights(self._plan, self._references, self._resources, trial)
+        seed, lr = seed_for(settings.seed, "relearning"), settings.baseline_lr
+        return self._resources.task(
+            examine, self._data, weights, self._retrained, self._depth, baseline, lr, seed, MEASURES.names()
+        )
+
+    def _score_shadows(self) -> list[ray.ObjectRef]:
+        """The scores of the forget and held-out subjects under every shadow."""
+        return [
+            self._resources.task(scores_of, self._data, self._weights[name], self._depth, self._targets)
+            for name in self._fits
+        ]
+
+    def _unlearn_shadows(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
+        """The same after every shadow has unlearned those that it had by the trial's recipe."""
+        return [
+            self._after(name, shadow_split(self._plan.data, fit.taught), trial, self._targets)
+            for name, fit in self._fits.items()
+        ]
+
+    def _draw_others(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
+        """The scores of other forget sets and the held-out subjects after the baseline has unlearned the former."""
+        drawn = [
+            other_forget_set(self._plan.data, seed_for(self._plan.settings.seed, f"forget draw/{number}"))
+            for number in range(self._plan.settings.forget_draws)
+        ]
+        return [self._after(BASELINE, sets, trial, sets.forget + self._plan.data.heldout) for sets in drawn]
+
+    def _after(self, network: str, sets: Sets, trial: Mapping[str, Any], subset: Subset) -> ray.ObjectRef:
+        recipe = recipe_of(self._plan, self._references, trial)
+        return self._resources.task(
+            scores_after, self._data, self._weights[network], self._depth, sets, recipe, subset
+        )
+
+
+def _examined(examination: Examination) -> Examined:
+    return Examined(vars(examination.forget), vars(examination.heldout), examination.values)
+
+
+def _loss_attack(scores: Scores, members: int) -> np.ndarray:
+    return comparisons(-scores.cross_entropy[:members], -scores.cross_entropy[members:])

@@ -1,0 +1,141 @@
+"""One file makes a measure and one a conclusion: their columns stand in every output without a further edit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.evidence import conclude as concluding
+from analysis.evidence.conclusion import Conclusion, Examined, Findings
+from analysis.figures.front import front_figure
+from analysis.figures.subjects import subjects_figure
+from analysis.reports.erasure import erasure_report, write_report
+from analysis.reports.study_report import report
+from analysis.ui.payload import study_payload
+from study.evidence import columns
+from study.recording.recorder import Recorder
+from study.recording.run_contents import StudyRuns
+from study.records.constraints import parse
+from study.records.evidence import EVIDENCE, EvidenceColumn, recorded_columns
+from study.records.failure import StudyError
+from study.records.objectives import OBJECTIVES
+from study.records.reading import load_study
+from study.records.tables import references_table, trials_table
+
+KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
+MEASURE = """
+from trainables.evidence.measure import Measure
+
+worst_loss = Measure(lambda network, context: 1.5, "Worst loss", question="What is worst?", remembered="less")
+"""
+NEW = {"worst_loss", "worst_loss_retrained", "spread"}
+
+
+SPREAD = Conclusion(
+    lambda findings: {"spread": float(np.ptp(findings.network.forget["dice"]))},
+    {"spread": EvidenceColumn("float", "Spread of Dice", "How far apart are they?", "as retrained")},
+)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package with entry points of measures; adds the conclusion."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    every = {**concluding.conclusions(), "spread": SPREAD}
+    monkeypatch.setattr(concluding, "conclusions", lambda: every)
+    monkeypatch.setattr(columns, "conclusions", lambda: every)
+
+    def install(*points):
+        (tmp_path / "hidden_measure.py").write_text(MEASURE)
+        info = tmp_path / "hidden_measure-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hidden_measure\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("\n".join(["[lethe.measures]", *points]))
+
+    return install
+
+
+@pytest.fixture
+def folder(installed, suite_folder, tmp_path):
+    """A study whose trial n0 and baseline have evidence."""
+    installed("worst_loss = hidden_measure:worst_loss")
+    scores = {"dice": np.array([0.2, 0.7]), "class_dice": np.full((2, 2), 0.5), "features": np.zeros((2, 3))}
+    scores |= {"cross_entropy": np.ones(2), "confidence": np.full(2, 0.5)}
+    measured = Examined(scores, scores, {"worst_loss": np.array([1.0, 2.0])})
+    evidence = concluding.conclude(Findings(measured, {"retrained": measured})).columns | {"evidence": "1"}
+    plain = columns.plain_columns(tmp_path / "study")
+    folder = suite_folder(trial=lambda row: row | evidence if row["id"] == "n0" else row, evidence_columns=plain)
+    references = references_table(folder)
+    references.upsert([{**row, **evidence} for row in references.rows if row["id"] == "baseline"])
+    return folder
+
+
+def test_tables_have_the_columns_and_their_values(folder):
+    for table, name in ((trials_table(folder, KNOBS), "n0"), (references_table(folder), "baseline")):
+        assert set(table.schema.names) >= NEW
+        (row,) = table.read(id=name).to_pylist()
+        assert (row["worst_loss"], row["worst_loss_retrained"]) == (1.5, 1.5)
+        assert row["spread"] == pytest.approx(0.5)
+    assert recorded_columns(folder)["worst_loss"].never_seen == "as retrained; less if it remembers"
+
+
+def test_mlflow_has_them(folder):
+    recorder = Recorder(folder, KNOBS, OBJECTIVES["gap"], [parse("retention>=0.9")], {})
+    (run,) = StudyRuns(recorder, {}, {}).contents({"n0": 4})
+    assert {f"evidence/{name}" for name in NEW} <= run.values.keys()
+    assert not NEW & run.params.keys()
+
+
+def test_pages_report_and_erasure_report_show_them(folder, tmp_path):
+    study = load_study(folder)
+    payload = study_payload(study, folder)
+    for name, title in {"worst_loss": "Worst loss", "spread": "Spread of Dice"}.items():
+        assert payload["axes"][name] == title
+        assert len(payload["columns"][name]) == len(study.trials)
+        assert front_figure(study, x=name).layout.xaxis.title.text == title
+        assert any(title in part for part in report([study]) if isinstance(part, str))
+    assert not {"pooled_auc", "worst_loss_retrained"} & payload["axes"].keys()  # nobody's, and beside another
+    (row,) = (row for row in trials_table(folder, KNOBS).rows if row["id"] == "n0")
+    made = erasure_report(study, row)
+    assert made["evidence"]["worst_loss"] == 1.5
+    assert made["questions"]["What is worst?"].keys() == {"worst_loss", "worst_loss_retrained"}
+    assert made["questions"]["How far apart are they?"].keys() == {"spread"}
+    write_report(made | {"hashes": {}, "command": ""}, subjects_figure(study, "n0", 4), tmp_path)
+    assert "What is worst?" in (tmp_path / "report.html").read_text()
+
+
+def test_a_study_keeps_its_columns_when_a_measure_is_no_longer_installed(folder):
+    (folder.parent / "hidden_measure-1.0.dist-info/entry_points.txt").write_text("")
+    assert "worst_loss" not in columns.all_columns()
+    assert "worst_loss" in columns.plain_columns(folder)
+
+
+@pytest.mark.parametrize(
+    ("point", "problem"),
+    [
+        ("gone = nowhere:gone", "nowhere cannot be imported"),
+        ("subject_gap = hidden_measure:worst_loss", "two measures or conclusions fill .* subject_gap"),
+        ("text = json:dumps", "is no measure"),
+    ],
+)
+def test_a_measure_that_cannot_be_used_is_an_error_before_any_compute(installed, point, problem):
+    installed(point)
+    with pytest.raises(StudyError, match=problem):
+        columns.all_columns()
+
+
+def test_our_own_columns_are_those_of_the_first_version_and_all_are_documented(request):
+    ours = columns.all_columns()
+    assert {name: column.type for name, column in EVIDENCE.items()}.items() <= {
+        name: column.type for name, column in ours.items()
+    }.items()
+    documented = (request.config.rootpath / "docs/evidence.md").read_text()
+    for name in ours:
+        assert f"`{name.removesuffix('_low').removesuffix('_high')}`" in documented or name.startswith("retrained_")
+
+
+def test_a_study_without_a_list_of_columns_has_those_of_the_first_version(suite_folder):
+    folder = suite_folder()
+    assert "evidence_columns" not in json.loads((folder / "study.json").read_text())
+    assert recorded_columns(folder) == EVIDENCE
+    assert set(trials_table(folder, KNOBS).schema.names) >= EVIDENCE.keys()

@@ -1,0 +1,1 @@
+"""One measure per file: `MEASURE`, a `Measure` (docs/evidence.md says what each means)."""
