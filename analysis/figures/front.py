@@ -68,8 +68,6 @@ def front_figure(
     figure = blank(_title(study, data, beside))
     _draw_axes(figure, study, data, x, y)
     _draw_lines(figure, study, data, x, y)
-    for landmark in data.landmarks:
-        _add_points(figure, landmark.name, [landmark], _LANDMARKS[landmark.name.partition("-")[0]])
     if _is_front(study, x, y):
         _add_below(figure, data)
         _add_staircase(figure, data.dots, BLUE)
@@ -77,6 +75,8 @@ def front_figure(
             _add_staircase(figure, trial_dots(other, x, y), line_colour, f"front of {escape(other.name)}")
     for name, marker, dots in _groups(data.dots, colour):
         _add_points(figure, f"{name} ({len(dots)})", dots, marker, [dot.number - 1 for dot in dots])
+    for landmark in data.landmarks:
+        _add_points(figure, landmark.name, [landmark], _LANDMARKS[landmark.name.partition("-")[0]])
     if data.best is not None:
         goal, signed = study.objective.best.column, study.objective.best.sign > 0
         name = label(study.metrics, goal).lower()
@@ -126,14 +126,14 @@ def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y:
         below = {"type": "rect", "y0": -1, "y1": data.floor, "fillcolor": GREY, "opacity": 0.1, "layer": "below"}
         shapes.append(below | across | {"line": {"width": 0}})
         dashed = {"dash": "dash", "color": GREY, "width": 1.5}
-        shapes.append({"type": "line", "y0": data.floor, "y1": data.floor, "line": dashed} | across)
+        shapes.append({"type": "line", "y0": data.floor, "y1": data.floor, "line": dashed, "opacity": 1} | across)
         right = {"xref": "paper", "x": 1, "xanchor": "right", "y": data.floor, "yanchor": "top"}
         text = f"retain floor {data.floor:.3f} = {study.retain_floor:g} x baseline"
         notes.append(right | {"text": text, "font": {"size": 13}})
     heldout = study.references.get(RETRAINED, {}).get("heldout_dice", math.nan)
     if x == "forget_dice" and math.isfinite(heldout):
         up, dotted = {"yref": "paper", "y0": 0, "y1": 1}, {"dash": "dot", "color": GREEN, "width": 1.5}
-        shapes.append({"type": "line", "x0": heldout, "x1": heldout, "line": dotted} | up)
+        shapes.append({"type": "line", "x0": heldout, "x1": heldout, "line": dotted, "opacity": 1} | up)
         foot = {"yref": "paper", "y": 0, "yanchor": "bottom", "x": heldout, "xanchor": "left"}
         notes.append(foot | {"text": "held-out Dice of the retrained", "font": {"size": 13}})
     if _is_front(study, x, y):

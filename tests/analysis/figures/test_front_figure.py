@@ -303,5 +303,5 @@ def test_fronts_of_other_studies_are_laid_over_it(study, rows, trial):
 def test_the_held_out_dice_of_the_retrained_network_is_a_line(study, rows):
     references = {"retrained": {"retain_dice": 0.8, "forget_dice": 0.6, "heldout_dice": 0.5}}
     (line,) = front_figure(study(*rows, references=references)).layout.shapes
-    assert (line.x0, line.x1, line.line.dash) == (0.5, 0.5, "dot")
+    assert (line.x0, line.x1, line.line.dash, line.opacity) == (0.5, 0.5, "dot", 1)
     assert front_figure(study(*rows, references=references), x="seconds").layout.shapes == ()
