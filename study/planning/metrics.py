@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from study.records.constraints import ConstraintError, parse
@@ -36,15 +37,17 @@ def study_metrics(folder: Path) -> dict[str, Metric]:
 
 
 def constraint_problems(texts: Iterable[str]) -> list[str]:
-    """What is wrong with the texts of constraints, each of which must be on something that is measured."""
+    """What constraints are on although nothing measures it; a text that is none is a problem of its option."""
     try:
         metrics = installed_metrics()
     except ValueError as error:
         return [str(error)]
     problems = []
     for text in texts:
-        try:
-            parse(text, metrics)
-        except ConstraintError as error:
-            problems.append(f"--constraint: {error}")
+        with suppress(ConstraintError):
+            parse(text)
+            try:
+                parse(text, metrics)
+            except ConstraintError as error:
+                problems.append(f"--constraint: {error}")
     return problems

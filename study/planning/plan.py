@@ -145,12 +145,13 @@ def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:
     Raises:
         PlanError: with all problems found.
     """
+    texts = settings.constraint
     settings, problems = checked(settings)
+    problems = [*constraint_problems(texts), *problems]
     try:
         space = space_of(settings)
     except ValueError as error:  # one of the problems already
         raise PlanError(problems) from error
-    problems += constraint_problems(settings.constraint)
     problems += _recipe_problems(space) if isinstance(space, Space) else []
     if problems:
         raise PlanError(problems)
