@@ -21,7 +21,7 @@ from analysis.statistics.hypervolume import hypervolume
 from study.records.constraints import Constraint, violations
 from study.records.objectives import OBJECTIVES
 from study.records.trials import FINISHED
-from study.search.searcher import StudySearch, choose
+from study.search.searcher import Problem, Start, StudySearch, choose
 
 FLOORS = (0.9, 0.99, 1.0)
 TRIALS, AT_ONCE, SHOWN = 100, 4, (25, 50, 100)
@@ -34,7 +34,8 @@ def ours(floor: float, seed: int, sampler: str, steered: bool = True, published:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     first = SPACE.starts if published else ()
     steering = [Constraint("retention", ">=", floor)] if steered else []
-    search = StudySearch(SPACE, OBJECTIVES["gap"], steering, "replay", seed, sampler, first=first)
+    problem = Problem(SPACE, OBJECTIVES["gap"], steering, "replay", seed, sampler)
+    search = StudySearch(problem, Start(first=first))
     ended: Rows = []
     running: list[tuple[float, int, dict[str, Any]]] = []
     for number in range(TRIALS + AT_ONCE):

@@ -17,7 +17,7 @@ from replay import EPOCHS, SPACE, Replay, result
 from study.records.constraints import Constraint, violations
 from study.records.objectives import OBJECTIVES
 from study.records.trials import FINISHED, PRUNED
-from study.search.searcher import StudySearch
+from study.search.searcher import Problem, StudySearch
 from study.search.stopping import Halving
 
 GAP, AT_ONCE, MOST_TRIALS = OBJECTIVES["gap"], 4, 400
@@ -41,7 +41,7 @@ def seconds_to(target: float, floor: float, seed: int, grace: int | None) -> tup
     """Trial-seconds until a finished feasible trial has the target; trials finished and stopped by then."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     constraints = [Constraint("retention", ">=", floor)]
-    search = StudySearch(SPACE, GAP, constraints, "replay", seed)
+    search = StudySearch(Problem(SPACE, GAP, constraints, "replay", seed))
     halving = Halving(GAP, constraints, EPOCHS, grace) if grace else None
     spent, counts, started = 0.0, {FINISHED: 0, PRUNED: 0}, 0
     queue: list[tuple[float, int, int, SimpleNamespace, list]] = []

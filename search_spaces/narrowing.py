@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces.domains import kind
 from search_spaces.space import Knob, Space, knobs_of
 
 GRAMMAR = "KNOB=VALUE, KNOB=LOW..HIGH, KNOB=LOW..HIGH/STEP or KNOB=A|B|C"
@@ -54,7 +55,10 @@ def narrow(space: Space, settings: Iterable[str]) -> Space:
 
 
 def _settled(space: Space) -> Space:
-    """Without the conditions that held knobs meet, and without the knobs whose conditions they cannot meet."""
+    """The space without what its held knobs decide.
+
+    A condition that a held knob meets goes. A knob goes whose condition no held knob can meet.
+    """
     domains, conditions = dict(space.domains), dict(space.conditions)
     for name in space.domains:
         others = conditions.pop(name, {})
@@ -98,11 +102,6 @@ def _value(name: str, text: str, domain: BaseDistribution | None) -> Knob:
         value = text
     if isinstance(domain, FloatDistribution) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    kind = None if domain is None else type(_example(domain))
-    if not isinstance(value, Knob) or (kind is not None and type(value) is not kind):
+    if not isinstance(value, Knob) or (domain is not None and type(value) is not kind(domain)):
         raise ValueError(f"{name}={text}: not a value of {name}, which is searched in {domain}")
     return value
-
-
-def _example(domain: BaseDistribution) -> object:
-    return domain.to_external_repr(getattr(domain, "low", 0))

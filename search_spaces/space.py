@@ -1,15 +1,16 @@
 """What a study runs: a search space, or a suite of fixed recipes; and how one is found by its name."""
 
 import ast
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import product
+from itertools import islice
+from random import Random
 from statistics import fmean
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from search_spaces.domains import kind, lies_in, values
 from trainables.recipe import Recipe
 from trainables.registry import STRATEGIES, Registry
 
@@ -71,7 +72,7 @@ class Space:
     @property
     def knobs(self) -> dict[str, type]:
         """Each knob and the Python type of its values."""
-        searched = {name: type(domain.to_external_repr(_lowest(domain))) for name, domain in self.domains.items()}
+        searched = {name: kind(domain) for name, domain in self.domains.items()}
         return {**{name: type(value) for name, value in self.fixed.items()}, **searched}
 
     def active(self, knob: str, chosen: Mapping[str, Knob]) -> bool:
@@ -82,13 +83,21 @@ class Space:
     @property
     def size(self) -> int | None:
         """How many configurations there are; None if they cannot be counted, or not in reasonable time."""
-        values = {name: _values(domain) for name, domain in self.domains.items()}
-        finite = {name: found for name, found in values.items() if found is not None}
-        if len(finite) < len(values) or math.prod(map(len, finite.values())) > _COUNTED:
+        configurations = self.configurations(0)
+        if configurations is None:
             return None
-        if not self.conditions:
-            return math.prod(map(len, finite.values()))
-        return len({tuple(chosen.items()) for chosen in self._combinations(finite)})
+        count = sum(1 for _ in islice(configurations, _COUNTED + 1))
+        return None if count > _COUNTED else count
+
+    def configurations(self, seed: int) -> Iterator[dict[str, Knob]] | None:
+        """Every configuration once, in an order that the seed decides; None where a knob is continuous."""
+        rng, orders = Random(seed), {}
+        for name, domain in self.domains.items():
+            steps = values(domain)
+            if steps is None:
+                return None
+            orders[name] = rng.sample(steps, len(steps))
+        return self._combinations(orders, dict(self.fixed))
 
     @property
     def longest(self) -> int:
@@ -102,9 +111,9 @@ class Space:
 
     @property
     def _epochs(self) -> list[int]:
-        values = _values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
-        assert values is not None  # __post_init__ has seen to it
-        return [int(value) for value in values]
+        epochs = values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
+        assert epochs is not None  # __post_init__ has seen to it
+        return [int(value) for value in epochs]
 
     @property
     def starts(self) -> list[dict[str, Knob]]:
@@ -117,7 +126,7 @@ class Space:
             return False
         chosen = {**self.fixed, **{name: knobs[name] for name in self.domains if knobs.get(name) is not None}}
         return all(
-            name in chosen and _lies_in(chosen[name], domain)
+            name in chosen and lies_in(chosen[name], domain)
             for name, domain in self.domains.items()
             if self.active(name, chosen)
         )
@@ -130,11 +139,7 @@ class Space:
             for name, domain in self.domains.items()
             if isinstance(domain, CategoricalDistribution)
         }
-        seen = []
-        for chosen in self._combinations(words):
-            if chosen not in seen:
-                seen.append(chosen)
-                yield chosen
+        return self._combinations(words, dict(self.fixed))
 
     @property
     def corners(self) -> Iterator[dict[str, Knob]]:
@@ -146,14 +151,20 @@ class Space:
                 }
                 yield {**chosen, **{name: value for name, value in numbers.items() if self.active(name, chosen)}}
 
-    def _combinations(self, values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Knob]]:
-        """Every combination of values of some knobs, without those that are not active in it."""
-        for combination in product(*values.values()):
-            chosen = dict(self.fixed)
-            for name, value in zip(values, combination, strict=True):
-                if self.active(name, chosen):
-                    chosen[name] = value
-            yield chosen
+    def _combinations(
+        self, values: Mapping[str, Sequence[Any]], before: dict[str, Knob]
+    ) -> Iterator[dict[str, Knob]]:
+        """Every combination of the values of some knobs once, with the knobs before them.
+
+        A knob that is not active in a combination is left out of it.
+        """
+        if not values:
+            yield before
+            return
+        name, *rest = values
+        later = {other: values[other] for other in rest}
+        for knob in [{name: value} for value in values[name]] if self.active(name, before) else [{}]:
+            yield from self._combinations(later, {**before, **knob})
 
     def up_to(self, epochs: int) -> "Space":
         """The same space with at most this many epochs a trial; its own lower end gives way if it must."""
@@ -239,9 +250,8 @@ def knobs_of(strategy: str) -> tuple[str, ...]:
     return (*(argument.arg for argument in arguments), *(recipe.name for recipe in fields(Recipe)))
 
 
-SPACES = Registry(
-    "search space", "search_spaces", "lethe.spaces", (Space, Suite), "SPACE", frozenset({"space", "narrowing"})
-)
+_OTHERS = frozenset({"domains", "narrowing", "space"})
+SPACES = Registry("search space", "search_spaces", "lethe.spaces", (Space, Suite), "SPACE", _OTHERS)
 
 
 def names() -> list[str]:
@@ -264,27 +274,3 @@ def _check_knobs(strategy: str, given: Iterable[str]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"strategy {strategy!r} has no knobs {unknown}; it has {sorted(known)}")
-
-
-def _values(domain: BaseDistribution) -> Sequence[Any] | None:
-    """Every value of a domain, or None if it is continuous."""
-    if isinstance(domain, CategoricalDistribution):
-        return domain.choices
-    if isinstance(domain, IntDistribution):
-        return range(domain.low, domain.high + 1, domain.step)
-    assert isinstance(domain, FloatDistribution)
-    if domain.step is None:
-        return None
-    steps = round((domain.high - domain.low) / domain.step)
-    return [domain.low + number * domain.step for number in range(steps + 1)]
-
-
-def _lies_in(value: Any, domain: BaseDistribution) -> bool:
-    try:
-        return bool(domain._contains(domain.to_internal_repr(value)))
-    except ValueError:  # of another kind, or a word that is not searched
-        return False
-
-
-def _lowest(domain: BaseDistribution) -> float:
-    return getattr(domain, "low", 0)

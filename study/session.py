@@ -1,9 +1,10 @@
 """One session of a study: references, trials, result; the same call continues an unfinished study."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -33,7 +34,7 @@ from study.planning.steering import selection
 from study.recording.ownership import alone
 from study.recording.recorder import Recorder, records_of
 from study.recording.revision import revision
-from study.recording.tracker import follow, tracking_uri
+from study.recording.tracker import Tracker, follow, tracking_uri
 from study.records.failure import HaltedError
 from study.records.files import DISTRIBUTION, FORMAT, write_json
 from study.records.metrics import plain
@@ -149,27 +150,45 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
         for name, reference in references.items():
             recorder.reference(name, reference)
         tracker = follow(settings, description, recorder, view.line)
-        trainable, digest = unlearning_trainable(plan, references, resources), references[BASELINE].digest
-        complete = run_trials(plan, trainable, digest, resources.concurrent, recorder, view, interrupts)
-        complete = complete and not interrupts.caught
-        if complete and settings.evidence:
-            gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
-        best = recorder.best
-        if complete and plan.requests and best:
-            follow_requests(plan, references, best, resources, view, _listener(plan, view))
-    recorder.close()
-    written = load_study(folder)
-    write_pareto(written, folder / "pareto.html")
-    if plan.horizons and recorder.ended_trials:
-        write_suite(written, folder)
-    if len(written.requests):
-        write_requests(written, folder)
-    recorder.result(records_of(folder), complete)
-    tracker.close()
+        with _ended(recorder, tracker):
+            trainable, digest = unlearning_trainable(plan, references, resources), references[BASELINE].digest
+            complete = run_trials(plan, trainable, digest, resources.concurrent, recorder, view, interrupts)
+            complete = complete and not interrupts.caught
+            if complete and settings.evidence:
+                gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
+            if complete and plan.requests and recorder.best:
+                follow_requests(plan, references, recorder.best, resources, view, _listener(plan, view))
+            recorder.close()
+            _write_pages(plan)
+            recorder.result(records_of(folder), complete)
     if settings.evidence:
         print_evidence(plan, [*recorder.references, *recorder.rows], console)
     print_result(plan, recorder.rows, tracking_uri(settings), tracker.problem, complete, console)
     return complete
+
+
+@contextlib.contextmanager
+def _ended(recorder: Recorder, tracker: Tracker) -> Iterator[None]:
+    """However it is left, the tables are merged and MLflow's runs end: after an error the parent as FAILED."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        recorder.result([], complete=False)
+        raise
+    finally:
+        recorder.close()
+        tracker.close()
+
+
+def _write_pages(plan: Plan) -> None:
+    """Draw what the tables hold, into the study's folder."""
+    folder = plan.settings.folder
+    written = load_study(folder)
+    write_pareto(written, folder / "pareto.html")
+    if plan.horizons and any(written.trials["status"] != RUNNING):
+        write_suite(written, folder)
+    if len(written.requests):
+        write_requests(written, folder)
 
 
 def _give_up(console: Console, reason: str) -> None:

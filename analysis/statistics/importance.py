@@ -65,7 +65,11 @@ def domains_of(study: StudyData) -> dict[str, BaseDistribution]:
 
 
 def _lies_in(value: Any, domain: BaseDistribution) -> bool:
+    """Whether a trial has no value of a knob, or one that is searched."""
+    if not given(value):
+        return True
     try:
-        return not given(value) or domain._contains(domain.to_internal_repr(value))
+        optuna.trial.create_trial(value=0.0, params={"knob": value}, distributions={"knob": domain})  # checks it
     except ValueError:
         return False
+    return True

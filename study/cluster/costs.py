@@ -31,8 +31,8 @@ def measured_costs(plan: Plan, resources: Resources) -> list[Cost]:
         plan: the study; of its space, the trials that need the most memory are tried.
         resources: of a trial; with `--gpus-per-trial auto` a whole GPU.
     """
-    found = [name for node in ray.nodes() if node["Alive"] for name in node["Resources"]]
-    kinds = sorted({name for name in found if name.startswith("accelerator_type:")}) if resources.gpus else []
+    names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
+    kinds = sorted(name for name in names if name.startswith("accelerator_type:")) if resources.gpus else []
     places: list[dict[str, float]] = [{kind: 0.001} for kind in kinds] or [{}]
     task = ray.remote(max_retries=0)(trial_cost)  # else Ray tries on where memory is short
     share = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
@@ -63,8 +63,8 @@ def fitting(cost: Cost) -> int:
     return count
 
 
-def packed(settings: StudySettings, costs: Sequence[Cost], there: Sequence[Node]) -> StudySettings:
-    """The settings with the figures that stand for `auto`: the device with the least memory holds its trials.
+def packed(settings: StudySettings, costs: Sequence[Cost], nodes: Sequence[Node]) -> StudySettings:
+    """The settings with numbers in place of `auto`: as many trials a device as the smallest one's memory holds.
 
     Raises:
         MemoryShortage: no device holds a trial.
@@ -75,7 +75,7 @@ def packed(settings: StudySettings, costs: Sequence[Cost], there: Sequence[Node]
     if settings.gpus_per_trial == "auto":
         settings = replace(settings, gpus_per_trial=None if costs[0].device == CPU else 1 / most)
     if settings.cpus_per_trial == "auto":
-        settings = replace(settings, cpus_per_trial=max(ceil(node.cpus / most) for node in there if node.cpus))
+        settings = replace(settings, cpus_per_trial=max(ceil(node.cpus / most) for node in nodes if node.cpus))
     return settings
 
 

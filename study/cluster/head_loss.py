@@ -1,4 +1,4 @@
-"""Watches Ray's head process, whose loss Ray itself answers by ending the driver without a word on the study."""
+"""Watches Ray's head process: when it is lost, Ray would end the driver without a word on the study."""
 
 import contextlib
 import socket

@@ -15,6 +15,7 @@ from pyarrow.fs import FileSystem, FileType
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.cluster.nodes import Node, machines
+from study.cluster.ray_internals import session_folder
 from study.cluster.shares import Resources, share
 from study.cluster.storage import Storage, below
 from study.records.failure import StudyError
@@ -33,7 +34,7 @@ class ClusterError(StudyError):
 
 @contextlib.contextmanager
 def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[list[Node]]:
-    """While entered, Ray is there; gives the nodes that it has or, asked for more, would have.
+    """While entered, Ray runs; gives the nodes that it has and those that it would start.
 
     Args:
         settings: of the study.
@@ -51,8 +52,8 @@ def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[li
         ray.shutdown()
 
 
-def trial_share(settings: StudySettings, there: Sequence[Node]) -> Resources:
-    """What each trial gets of the nodes; `auto` is nothing asked for.
+def trial_share(settings: StudySettings, nodes: Sequence[Node]) -> Resources:
+    """What each trial gets of the nodes. `auto` asks for nothing: it is settled later, by `packed`.
 
     Raises:
         ClusterError: no node has what a trial asks for.
@@ -60,7 +61,7 @@ def trial_share(settings: StudySettings, there: Sequence[Node]) -> Resources:
     cpus = None if settings.cpus_per_trial == "auto" else settings.cpus_per_trial
     gpus = None if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
     try:
-        return share(there, settings.concurrent, cpus, gpus)
+        return share(nodes, settings.concurrent, cpus, gpus)
     except ValueError as error:
         raise ClusterError(str(error)) from error
 
@@ -95,12 +96,12 @@ def _at_home() -> Iterator[None]:
 
 
 def check_address(address: str) -> None:
-    """Whether anybody listens where `join` would; tells within seconds, where Ray tries for minutes.
+    """Check within seconds that anybody listens where `join` would look, since Ray tries for minutes.
 
     Raises:
         ClusterError: nobody does.
     """
-    host, _, port = _found(address)[1].removeprefix("ray://").rpartition(":")
+    host, _, port = _address_of(address)[1].removeprefix("ray://").rpartition(":")
     try:
         if host:
             socket.create_connection((host, int(port)), _PATIENCE).close()
@@ -108,15 +109,15 @@ def check_address(address: str) -> None:
         raise _nobody(address, error) from error
 
 
-def _found(address: str) -> tuple[str, str]:
-    """Where the address of a cluster was given, and that address; "" for one of this machine's own."""
+def _address_of(address: str) -> tuple[str, str]:
+    """The option or variable that names the cluster, and the address it gives; "" for one of this machine's own."""
     return ("--address", address) if address else ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS", ""))
 
 
 def _nobody(address: str, error: Exception) -> ClusterError:
-    source, there = _found(address)
+    source, address = _address_of(address)
     return ClusterError(
-        f"{source}: no Ray cluster answers at {there}: {str(error).splitlines()[0]}"
+        f"{source}: no Ray cluster answers at {address}: {str(error).splitlines()[0]}"
         " (if its head has a ~/.ray/auth_token, this machine needs the same)"
     )
 
@@ -134,14 +135,15 @@ def check_stores(size: int) -> str | None:
         ClusterError: the disk of such a node is too small for it as well.
     """
     stores = {node["NodeManagerAddress"]: node["Resources"].get("object_store_memory", 0) for node in _alive()}
-    small = [f"{address} ({_gib(there)})" for address, there in stores.items() if there < size]
+    small = [f"{address} ({_gib(store)})" for address, store in stores.items() if store < size]
     if not small:
         return None
     advice = (
         f"cohort and baseline take {_gib(size)} of every node's object store, which is smaller on {', '.join(small)}:"
         f" start Ray there with --object-store-memory={ceil(size * _SPARE)}"
     )
-    disks = {address: disk for address, disk in _by_node(_spilling).items() if stores.get(address, 0) < size}
+    disks = _by_node(_disk, {node["NodeID"]: session_folder(node) for node in _alive()})
+    disks = {address: disk for address, disk in disks.items() if stores.get(address, 0) < size}
     full = [f"{folder} ({_gib(free)} free, {address})" for address, (folder, free) in disks.items() if free < size]
     if full:
         raise ClusterError(f"{advice}; nor do they fit on the disk of {', '.join(full)}")
@@ -157,10 +159,10 @@ def _alive() -> list[dict[str, Any]]:
 
 
 def _asked(settings: StudySettings) -> list[Node]:
-    """The nodes that would hold the trials that are asked for, one each."""
+    """A node for each trial that the user wants at a time, as large as a trial."""
     cpus, gpus = settings.cpus_per_trial, settings.gpus_per_trial
-    one = Node(cpus if isinstance(cpus, int) else 1, ceil(gpus) if isinstance(gpus, int | float) else 0)
-    return [one] * (settings.concurrent or 0)
+    node = Node(cpus if isinstance(cpus, int) else 1, ceil(gpus) if isinstance(gpus, int | float) else 0)
+    return [node] * (settings.concurrent or 0)
 
 
 def check_storage(storage: Storage) -> None:
@@ -187,11 +189,11 @@ def check_storage(storage: Storage) -> None:
 
 def _by_node(look: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """What a function gives on each node, by the nodes' addresses."""
-    task, asked = ray.remote(num_cpus=0)(look), {}
+    task, answers = ray.remote(num_cpus=0)(look), {}
     for node in _alive():
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeManagerAddress"]] = task.options(scheduling_strategy=there).remote(*arguments)
-    return {address: ray.get(answer) for address, answer in asked.items()}
+        on_it = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        answers[node["NodeManagerAddress"]] = task.options(scheduling_strategy=on_it).remote(*arguments)
+    return {address: ray.get(answer) for address, answer in answers.items()}
 
 
 def _sees(mark: str) -> bool:
@@ -202,7 +204,7 @@ def _sees(mark: str) -> bool:
         return False
 
 
-def _spilling() -> tuple[str, int]:
-    """Where this node spills its object store to, and the bytes that are free there."""
-    folder = ray._private.worker.global_worker.node.get_session_dir_path()
+def _disk(sessions: dict[str, str]) -> tuple[str, int]:
+    """Where this node spills its object store to, by the folders of all nodes' ids, and the bytes free there."""
+    folder = sessions[ray.get_runtime_context().get_node_id()]
     return folder, shutil.disk_usage(folder).free

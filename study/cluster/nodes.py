@@ -1,4 +1,4 @@
-"""The nodes of the cluster: those that are there, and those that it brings when they are asked for."""
+"""The nodes of the cluster: those that run, and those that its autoscaler would start."""
 
 import os
 import time
@@ -29,29 +29,29 @@ def nodes() -> list[Node]:
 
 
 def machines(tell: Callable[[str], None], asked: list[Node]) -> list[Node]:
-    """The machines that Ray has, once those are there that it always has, and those that it would bring.
+    """The machines that run, and those that the autoscaler would start; waits for those that always run.
 
     Args:
         tell: hears what is waited for.
-        asked: what the user counts on where nothing else tells: KubeRay keeps its limits to itself.
+        asked: what the user counts on. It stands for what would be started under KubeRay, which does not say it.
     """
     if "KUBERAY_GEN_RAY_START_CMD" in os.environ:
         return nodes() + asked
     config = _autoscaling()
     groups = dict(config.get("available_node_types", {}))
     _wait_for(1 + sum(group.get("min_workers", 0) for group in groups.values()), tell)
-    there = nodes()
+    running = nodes()
     groups.pop(config.get("head_node_type"), None)
-    return there + to_come(groups, config.get("max_workers", 0), there)
+    return running + to_come(groups, config.get("max_workers", 0), running)
 
 
-def to_come(groups: Mapping[str, Any], most: int, there: list[Node]) -> list[Node]:
-    """What an autoscaler would add to the nodes that are there.
+def to_come(groups: Mapping[str, Any], most: int, running: list[Node]) -> list[Node]:
+    """What an autoscaler would add to the nodes that run.
 
     Args:
         groups: its kinds of workers by name: `resources` of one, where known, and `max_workers`.
         most: workers of all kinds at a time.
-        there: the nodes now, head and workers.
+        running: the nodes now, head and workers.
 
     Returns:
         The largest first, as many as its limits allow.
@@ -60,7 +60,7 @@ def to_come(groups: Mapping[str, Any], most: int, there: list[Node]) -> list[Nod
     limits = {_node(group["resources"]): 0 for group in known.values()}
     for group in known.values():
         limits[_node(group["resources"])] += group.get("max_workers", most)
-    present = Counter(there)
+    present = Counter(running)
     coming = [node for node, limit in limits.items() for _ in range(limit - present[node])]
     free = most - sum(present[node] for node in limits)
     return sorted(coming, key=lambda node: (node.gpus, node.cpus), reverse=True)[: max(0, free)]
@@ -71,7 +71,7 @@ def _node(resources: Mapping[str, float]) -> Node:
 
 
 def _autoscaling() -> dict[str, Any]:
-    """What the cluster's autoscaler goes by, where this is its head; else nothing."""
+    """The configuration of the cluster's autoscaler; empty on other nodes than its head, and without one."""
     address = ray.get_runtime_context().gcs_address
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -82,9 +82,9 @@ def _autoscaling() -> dict[str, Any]:
 
 
 def _wait_for(count: int, tell: Callable[[str], None]) -> None:
-    deadline, told = time.monotonic() + _PATIENCE, 0
-    while (there := len(nodes())) < count and time.monotonic() < deadline:
-        if there != told:
-            tell(f"waiting for the cluster: {there} of {count} nodes there")
-        told = there
+    deadline, said = time.monotonic() + _PATIENCE, 0
+    while (running := len(nodes())) < count and time.monotonic() < deadline:
+        if running != said:
+            tell(f"waiting for the cluster: {running} of {count} nodes there")
+        said = running
         time.sleep(_PAUSE)

@@ -38,19 +38,19 @@ def share(
     Args:
         machines: the nodes.
         concurrent: wanted trials at a time; by default one per GPU or, without GPUs, one per CPU.
-        cpus: of a trial; by default as many as the wanted trials leave each other.
+        cpus: of a trial; by default as many as it can have while all wanted trials still fit.
         gpus: of a trial; by default a whole one, or less where more trials are wanted than there are GPUs.
 
     Returns:
-        What fits: never more trials at a time than wanted.
+        As many trials at a time as fit, at most the wanted ones.
 
     Raises:
         ValueError: no node has what is asked for a trial.
     """
-    there = sum(node.gpus for node in machines)
+    all_gpus = sum(node.gpus for node in machines)
     if gpus is None:
-        gpus = 1 / max(1, ceil((concurrent or there) / there)) if there else 0.0
-    wanted = concurrent or (_fitting(machines, 1, gpus) if there else sum(node.cpus for node in machines)) or 1
+        gpus = 1 / max(1, ceil((concurrent or all_gpus) / all_gpus)) if all_gpus else 0.0
+    wanted = concurrent or (_fitting(machines, 1, gpus) if all_gpus else sum(node.cpus for node in machines)) or 1
     if cpus is None:
         most = max((node.cpus for node in machines), default=1)
         cpus = next((count for count in range(most, 1, -1) if _fitting(machines, count, gpus) >= wanted), 1)

@@ -9,7 +9,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, copy_files
 
 from study.records.files import replace_file
 from study.records.settings import StudySettings
-from trainables.trainable import STATE_FILE
+from trainables.trainable import STATE_FILE, WEIGHTS_FILE
 
 
 class Storage:
@@ -40,11 +40,16 @@ class Storage:
 
         Sessions and checkpoints are numbered: no clock decides.
         """
-        for checkpoint in sorted(self._checkpoints(trial), key=_numbers, reverse=True):
+        for checkpoint in self._checkpoints(trial):
             state = f"{checkpoint}/{STATE_FILE}"
             if self._is_whole(state):
                 return below(self.uri, state.removeprefix(self.root).lstrip("/"))
         return None
+
+    def final_weights(self, trial: str) -> str | None:
+        """The path here of the weights that a trial has ended with, if it has and they have not been removed."""
+        files = [f"{checkpoint}/{WEIGHTS_FILE}" for checkpoint in self._checkpoints(trial)]
+        return next((file for file in files if self.filesystem.get_file_info(file).type == FileType.File), None)
 
     def _is_whole(self, state: str) -> bool:
         try:
@@ -59,7 +64,7 @@ class Storage:
             self.filesystem.delete_dir(checkpoint)
 
     def keep_only(self, checkpoint: str) -> None:
-        """Remove the trial's other checkpoints of the session; Tune, asked to do it, saves all trials each time."""
+        """Remove the trial's other checkpoints of the session. Tune would do it, and save all trials each time."""
         for other in self._folders(checkpoint.rpartition("/")[0]):
             if other.base_name != checkpoint.rpartition("/")[2] and other.base_name.startswith("checkpoint_"):
                 self.filesystem.delete_dir(other.path)
@@ -69,15 +74,17 @@ class Storage:
         replace_file(to, lambda temporary: copy_files(path, str(temporary), source_filesystem=self.filesystem))
 
     def _sessions(self) -> list[str]:
-        return [found.path for found in self._folders(self.root) if found.base_name.startswith("session-")]
+        return [folder.path for folder in self._folders(self.root) if folder.base_name.startswith("session-")]
 
     def _checkpoints(self, trial: str) -> list[str]:
-        found = [folder for session in self._sessions() for folder in self._folders(f"{session}/{trial}")]
-        return [folder.path for folder in found if folder.base_name.startswith("checkpoint_")]
+        """A trial's checkpoints of all sessions, the newest first."""
+        folders = [folder for session in self._sessions() for folder in self._folders(f"{session}/{trial}")]
+        checkpoints = [folder.path for folder in folders if folder.base_name.startswith("checkpoint_")]
+        return sorted(checkpoints, key=_numbers, reverse=True)
 
     def _folders(self, path: str) -> list[FileInfo]:
-        found = self.filesystem.get_file_info(FileSelector(path, allow_not_found=True))
-        return [one for one in found if one.type == FileType.Directory]
+        entries = self.filesystem.get_file_info(FileSelector(path, allow_not_found=True))
+        return [entry for entry in entries if entry.type == FileType.Directory]
 
 
 def storage_of(settings: StudySettings) -> Storage:
@@ -94,8 +101,8 @@ def below(uri: str, path: str) -> str:
 
 
 def _number(session: str) -> int:
-    found = re.search(r"session-(\d+)$", session)
-    return int(found.group(1)) if found else 0
+    number = re.search(r"session-(\d+)$", session)
+    return int(number.group(1)) if number else 0
 
 
 def _numbers(checkpoint: str) -> tuple[int, int]:

@@ -28,9 +28,9 @@ class Utilisation:
             self._busy += self._last - self._running.pop(trial)
 
     def share(self, places: int) -> float:
-        """What part of the time from the first beginning to the last end this many places were in use."""
-        there = places * (self._last - self._first)
-        return self._busy / there if there else 0.0
+        """The share of these places that was in use, from the first trial's beginning to the last one's end."""
+        seconds = places * (self._last - self._first)
+        return self._busy / seconds if seconds else 0.0
 
     def by_node(self) -> Counter[str]:
         """How many trials ended on each node."""

@@ -30,14 +30,15 @@ class Sampler:
         constrained: it steers by the constraints; the others only have their trials marked.
         words: it searches choices among words, not numbers only.
         conditions: it searches knobs that are there in some trials only.
-        generations: it counts what it has suggested itself, and is told of finished trials through suggestions.
+        must_be_asked: it counts its own proposals. A trial of an earlier session must be proposed by it as well,
+            or else it takes no note of that trial's result.
     """
 
     build: Callable[[Space, int], BaseSampler]
     constrained: bool = True
     words: bool = True
     conditions: bool = True
-    generations: bool = False
+    must_be_asked: bool = False
 
 
 class _Grid(BruteForceSampler):
@@ -54,8 +55,8 @@ def _tpe(space: Space, seed: int) -> BaseSampler:
 
 SAMPLERS = {
     "tpe": Sampler(_tpe),
-    "nsga2": Sampler(lambda space, seed: NSGAIISampler(seed=seed, population_size=_POPULATION), generations=True),
-    "nsga3": Sampler(lambda space, seed: NSGAIIISampler(seed=seed, population_size=_POPULATION), generations=True),
+    "nsga2": Sampler(lambda space, seed: NSGAIISampler(seed=seed, population_size=_POPULATION), must_be_asked=True),
+    "nsga3": Sampler(lambda space, seed: NSGAIIISampler(seed=seed, population_size=_POPULATION), must_be_asked=True),
     "gp": Sampler(lambda space, seed: GPSampler(seed=seed), conditions=False),
     "random": Sampler(lambda space, seed: RandomSampler(seed=seed), constrained=False),
     "grid": Sampler(lambda space, seed: _Grid(seed=seed), constrained=False),
@@ -64,19 +65,19 @@ SAMPLERS = {
         constrained=False,
         words=False,
         conditions=False,
-        generations=True,
+        must_be_asked=True,
     ),
 }
 
 
 def problems(name: str, space: Space) -> list[str]:
     """Why a sampler cannot search a space; empty if it can."""
-    sampler, found = SAMPLERS[name], []
+    sampler, reasons = SAMPLERS[name], []
     words = [knob for knob, domain in space.domains.items() if isinstance(domain, CategoricalDistribution)]
     if words and not sampler.words:
-        found.append(f"{name} searches numbers only: hold {', '.join(words)} with --set, or choose another sampler")
+        reasons.append(f"{name} searches numbers only: hold {', '.join(words)} with --set, or choose another sampler")
     if space.conditions and not sampler.conditions:
-        found.append(
+        reasons.append(
             f"{name} searches knobs that every trial has: hold with --set what {', '.join(space.conditions)}"
             " depend on, or choose another sampler"
         )
@@ -87,8 +88,8 @@ def problems(name: str, space: Space) -> list[str]:
             if isinstance(domain, FloatDistribution) and domain.step is None
         ]
         if endless:
-            found.append(
+            reasons.append(
                 f"grid needs a list or a step for {', '.join(endless)}:"
                 f" --set {endless[0]}=A|B|C or --set {endless[0]}=LOW..HIGH/STEP"
             )
-    return found
+    return reasons

@@ -1,33 +1,48 @@
 """The search: an Optuna study behind Ray Tune's Searcher, with constraints, told from the records."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, cast
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.space import Space
 from study.records.constraints import Constraint, violations
-from study.records.failure import StudyError
 from study.records.objectives import Objective
 from study.records.trials import FAILED, PRUNED, RUNNING, Knob, TrialConfig
+from study.search.database import ID, REPEATS, open_study
 from study.search.samplers import SAMPLERS
 from trainables.seeds import seed_for
 
-_ID = "id"
-"""User attribute of an Optuna trial: the id of the study's trial."""
-
-_MOST_REPEATS = 100
+_MOST_REPEATS = 20
+"""Known configurations that the sampler may propose in a row. Then one is drawn from those that are left."""
 
 
-class StorageError(StudyError):
-    """An Optuna storage that cannot hold this study."""
+@dataclass(frozen=True)
+class Problem:
+    """What is searched, and for what.
+
+    Attributes:
+        space: the configurations.
+        objective: what makes one better than another.
+        constraints: what a feasible trial meets.
+        baseline: digest of the baseline reference.
+        seed: of the trials and, with the number of trials known, of the search.
+        sampler: a word of SAMPLERS.
+    """
+
+    space: Space
+    objective: Objective
+    constraints: Sequence[Constraint]
+    baseline: str
+    seed: int
+    sampler: str = "tpe"
 
 
 @dataclass(frozen=True)
@@ -47,42 +62,40 @@ class Unfinished:
     one_by_one: bool = False
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a search knows when it begins, and what it suggests first.
+
+    Attributes:
+        rows: of the trial table; Optuna is told of those that have ended.
+        earlier: rows of another study, told as if they were of this one.
+        unfinished: trials to suggest first, in this order, with their checkpoints.
+        first: knobs to suggest next.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    earlier: Sequence[Mapping[str, Any]] = ()
+    unfinished: Sequence[Unfinished] = ()
+    first: Iterable[Mapping[str, Knob]] = ()
+
+
 class StudySearch(Searcher):
     """Searches a space for an objective under constraints.
 
-    Optuna is told of a trial from its row of the trial table, after it has been written: the same way at the end of a
-    trial, when a study continues and for the trials of an earlier study. A configuration that has been suggested
-    before is answered from its row. `exhausted` tells that the space has nothing new left.
+    Optuna is told of a trial from its row of the trial table, after the row has been written. That holds when a trial
+    ends, when a study continues and for the trials of an earlier study. A configuration that Optuna proposes again is
+    not run again: Optuna is told what its row holds.
+
+    Attributes:
+        exhausted: every configuration of the space has been suggested.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        objective: Objective,
-        constraints: Sequence[Constraint],
-        baseline: str,
-        seed: int,
-        sampler: str = "tpe",
-        rows: Iterable[Mapping[str, Any]] = (),
-        unfinished: Sequence[Unfinished] = (),
-        first: Iterable[Mapping[str, Knob]] = (),
-        earlier: Sequence[Mapping[str, Any]] = (),
-        storage: str | None = None,
-        name: str = "study",
-    ):
+    def __init__(self, problem: Problem, start: Start | None = None, storage: str | None = None, name: str = "study"):
         """Start from what the records hold.
 
         Args:
-            space: what is searched.
-            objective: what for.
-            constraints: what a feasible trial meets.
-            baseline: digest of the baseline reference.
-            seed: of the trials and, with the number of trials known, of the search.
-            sampler: a word of SAMPLERS.
-            rows: of the trial table; those that have ended are told to Optuna as what they are.
-            unfinished: to be suggested first, in this order, with their checkpoints.
-            first: knobs to be suggested next.
-            earlier: rows of another study, told as if they were of this one.
+            problem: what is searched, and for what.
+            start: what is known already; by default nothing.
             storage: URL of the database that keeps the Optuna study; by default this process's memory.
             name: of the study in it.
 
@@ -90,57 +103,61 @@ class StudySearch(Searcher):
             StorageError: the database holds another study by this name, or cannot be opened.
         """
         super().__init__()
-        self._space, self._objective, self._constraints = space, objective, constraints
-        self._baseline, self._trial_seed = baseline, seed
+        start = start or Start()
+        self._problem, self._space = problem, problem.space
+        self._size = problem.space.size
         self.exhausted, self._closed = False, False
-        self._known = {row["id"]: row for row in rows}
+        self._rows = {row["id"]: row for row in start.rows}
+        self._tried = {_rounded(self._knobs(row)) for row in start.rows}
         self._open: dict[str, Trial] = {}
-        self._unfinished = {trial.id: trial for trial in unfinished}
-        ended = [row for row in self._known.values() if row["status"] != RUNNING]
-        self._sampler = SAMPLERS[sampler]
-        self._counted = self._sampler.generations
-        search = self._drawing(f"search/{len(ended)}")
-        self._study = _open_study(storage, name, objective, {*self._known, *(row["id"] for row in earlier)})
-        trials = self._study.get_trials(deepcopy=False)
-        finished = [trial for trial in trials if trial.state.is_finished()]
-        told = {(trial.user_attrs.get(_ID), trial.state == TrialState.FAIL) for trial in finished}
-        for _ in [trial for trial in trials if trial.state == TrialState.WAITING]:  # an earlier session's queue
-            self._study.tell(self._ask()[0], state=TrialState.FAIL)
-        # Most samplers need not be asked about what is known already, which takes its time.
-        self._study.sampler = search if self._counted else RandomSampler()
-        for row in (*earlier, *ended):
-            if (row["id"], row["status"] == FAILED) not in told:
-                self._enqueue(row, row["id"])
-                self._tell(self._ask()[0], row)
-        self._study.sampler = search
-        for trial in unfinished:
-            self._enqueue(trial.knobs, trial.id)
-        for knobs in first:
-            if self._config({**space.fixed, **knobs}).signature not in self._known:
+        self._unfinished = {trial.id: trial for trial in start.unfinished}
+        self._sampler = SAMPLERS[problem.sampler]
+        self._study = open_study(
+            storage, name, problem.objective, {*self._rows, *(row["id"] for row in start.earlier)}
+        )
+        self._tell_past(start)
+        for trial in start.unfinished:
+            self._study.enqueue_trial(self._searched(trial.knobs), user_attrs={ID: trial.id})
+        for knobs in start.first:
+            if self._config({**self._space.fixed, **knobs}).signature not in self._rows:
                 self._study.enqueue_trial(self._searched(knobs))
+
+    def _tell_past(self, start: Start) -> None:
+        """Tell Optuna of the trials that have ended, unless its database has them."""
+        ended = [row for row in start.rows if row["status"] != RUNNING]
+        trials = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        known = {(trial.user_attrs.get(ID), trial.state == TrialState.FAIL) for trial in trials}
+        sampler = self._seeded(f"search/{len(ended)}")
+        # Most samplers need not be asked for what is known already, which takes its time.
+        self._study.sampler = sampler if self._sampler.must_be_asked else RandomSampler()
+        for row in (*start.earlier, *ended):
+            if (row["id"], row["status"] == FAILED) not in known:
+                self._study.enqueue_trial(self._searched(row), user_attrs={ID: row["id"]})
+                self._tell(self._ask()[0], row)
+        self._study.sampler = sampler
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config, as `TrialConfig.trial` gives it, or the end of the search."""
         if self._closed or self.exhausted:
             return Searcher.FINISHED
-        size = self._space.size
-        for attempt in range(_MOST_REPEATS):
-            if size is not None and len(self._known) >= size and not self._unfinished:
+        for attempt in count():
+            if len(self._tried) == self._size and not self._unfinished:
                 break
-            if not self._counted:  # the draws of a trial do not depend on where a session began
-                self._study.sampler = self._drawing(f"search/{len(self._known)}/{attempt}")
+            if attempt >= _MOST_REPEATS and not self._enqueue_untried(attempt):
+                break
+            if not self._sampler.must_be_asked:  # what it draws does not depend on where a session began
+                self._study.sampler = self._seeded(f"search/{len(self._rows)}/{attempt}")
             trial, knobs = self._ask()
-            knobs = {**self._space.fixed, **knobs}
             config = self._config(knobs)
-            name = config.signature
-            before = self._unfinished.pop(name, None)
-            if name in self._open or (name in self._known and self._known[name]["status"] != RUNNING):
-                self._answer(trial, name)
+            unfinished = self._unfinished.pop(config.signature, None)
+            if config.signature in self._open or self._row_status(config.signature) not in (None, RUNNING):
+                self._answer(trial, config.signature)
                 continue
-            trial.set_user_attr(_ID, name)
-            self._open[name] = trial
-            self._known.setdefault(name, {"status": RUNNING})
-            return config.trial(before.checkpoint, before.one_by_one) if before else config.trial()
+            trial.set_user_attr(ID, config.signature)
+            self._open[config.signature] = trial
+            self._rows.setdefault(config.signature, {"status": RUNNING})
+            self._tried.add(_rounded(knobs))
+            return config.trial(unfinished.checkpoint, unfinished.one_by_one) if unfinished else config.trial()
         self.exhausted = True
         return Searcher.FINISHED
 
@@ -150,36 +167,53 @@ class StudySearch(Searcher):
 
     def ended(self, row: Mapping[str, Any]) -> None:
         """Tell Optuna of a trial that this search has suggested, from its row."""
-        self._known[row["id"]] = row
+        self._rows[row["id"]] = row
         self._tell(self._open.pop(row["id"]), row)
 
-    def _config(self, knobs: Mapping[str, Knob]) -> TrialConfig:
-        return TrialConfig(self._space.strategy, knobs, self._trial_seed, self._baseline)
+    def _enqueue_untried(self, attempt: int) -> bool:
+        """Let the next trial be drawn from the configurations that have not been tried; False if there are none."""
+        seed = seed_for(self._problem.seed, f"untried/{len(self._rows)}/{attempt}") % 2**32
+        configurations = self._space.configurations(seed)
+        if configurations is None:  # without end, so that a draw is a new one, sooner or later
+            knobs = choose(self._space, optuna.create_study(sampler=RandomSampler(seed=seed)).ask())
+        else:
+            untried = (knobs for knobs in configurations if _rounded(knobs) not in self._tried)
+            knobs = next(untried, {})
+        if knobs:
+            self._study.enqueue_trial(self._searched(knobs))
+        return bool(knobs)
 
-    def _drawing(self, purpose: str) -> BaseSampler:
-        return self._sampler.build(self._space, seed_for(self._trial_seed, purpose) % 2**32)
+    def _row_status(self, trial: str) -> str | None:
+        return self._rows[trial]["status"] if trial in self._rows else None
+
+    def _config(self, knobs: Mapping[str, Knob]) -> TrialConfig:
+        return TrialConfig(self._space.strategy, knobs, self._problem.seed, self._problem.baseline)
+
+    def _seeded(self, purpose: str) -> BaseSampler:
+        return self._sampler.build(self._space, seed_for(self._problem.seed, purpose) % 2**32)
 
     def _answer(self, trial: Trial, name: str) -> None:
-        """A repeated configuration costs nothing: Optuna hears what the first one gave."""
-        trial.set_user_attr("repeats", name)
+        """Tell Optuna of a repeated configuration what the first one gave; of one that is under way nothing yet."""
+        trial.set_user_attr(REPEATS, name)
         if name in self._open:
             self._study.tell(trial, state=TrialState.FAIL)
         else:
-            self._tell(trial, self._known[name])
+            self._tell(trial, self._rows[name])
 
     def _ask(self) -> tuple[Trial, dict[str, Knob]]:
+        """A new Optuna trial and its knobs, those that all trials share included."""
         trial = self._study.ask()
-        if self._counted:
+        if self._sampler.must_be_asked:
             _ = trial.relative_params  # Optuna sets a trial's generation once it is asked for these
-        return trial, choose(self._space, trial)
+        return trial, {**self._space.fixed, **choose(self._space, trial)}
 
     def _tell(self, trial: Trial, row: Mapping[str, Any]) -> None:
         if row["status"] == FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
             return
-        for name, violation in violations(self._constraints, row).items():
+        for name, violation in violations(self._problem.constraints, row).items():
             trial.set_constraint(name, violation)
-        values = [_told(goal.score(row)) * goal.sign for goal in self._objective.goals]
+        values = [_finite(goal.score(row)) * goal.sign for goal in self._problem.objective.goals]
         if row["status"] == PRUNED:
             if len(values) == 1:  # Optuna has no intermediate values for several goals
                 trial.report(values[0], int(row["epochs_done"]))
@@ -187,10 +221,12 @@ class StudySearch(Searcher):
         else:
             self._study.tell(trial, values)
 
-    def _enqueue(self, knobs: Mapping[str, Any], name: str) -> None:
-        self._study.enqueue_trial(self._searched(knobs), user_attrs={_ID: name})
+    def _knobs(self, row: Mapping[str, Any]) -> dict[str, Knob]:
+        """A row's knobs, without those that its trial does not have."""
+        return {name: row[name] for name in self._space.knobs if row.get(name) is not None}
 
     def _searched(self, knobs: Mapping[str, Any]) -> dict[str, Knob]:
+        """The knobs that Optuna knows of."""
         return {name: knobs[name] for name in self._space.domains if knobs.get(name) is not None}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -208,47 +244,26 @@ class StudySearch(Searcher):
 
 def choose(space: Space, trial: Trial) -> dict[str, Knob]:
     """Let an Optuna trial suggest a value for every knob that is searched, given those before it."""
-    chosen: dict[str, Knob] = {}
+    knobs: dict[str, Knob] = {}
     for name, domain in space.domains.items():
-        if not space.active(name, {**space.fixed, **chosen}):
+        if not space.active(name, {**space.fixed, **knobs}):
             continue
         if isinstance(domain, FloatDistribution):
-            chosen[name] = trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
+            knobs[name] = trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
         elif isinstance(domain, IntDistribution):
-            chosen[name] = trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
+            knobs[name] = trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
         elif isinstance(domain, CategoricalDistribution):
-            chosen[name] = cast(Knob, trial.suggest_categorical(name, domain.choices))
-    return chosen
+            knobs[name] = cast(Knob, trial.suggest_categorical(name, domain.choices))
+    return knobs
 
 
-def _told(score: float) -> float:
+def _rounded(knobs: Mapping[str, Knob]) -> frozenset[tuple[str, Knob]]:
+    """A configuration as it is compared: samplers reach a value on a grid by different sums, 0.3 or 0.1 + 0.2."""
+    return frozenset(
+        (name, float(f"{value:.12g}") if isinstance(value, float) else value) for name, value in knobs.items()
+    )
+
+
+def _finite(score: float) -> float:
     """A score that Optuna takes: where it is undefined, the worst that a difference of Dice can be."""
     return score if math.isfinite(score) else -1.0
-
-
-def _open_study(storage: str | None, name: str, objective: Objective, known: Collection[str]) -> optuna.study.Study:
-    """The Optuna study, new or as an earlier session left it; what that left running is told as failed."""
-    sides = {1: StudyDirection.MAXIMIZE, -1: StudyDirection.MINIMIZE}
-    directions = [sides[goal.sign] for goal in objective.goals]
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
-        trials = study.get_trials(deepcopy=False)
-    except Exception as error:  # every database has errors of its own
-        raise StorageError(f"--optuna-storage: {type(error).__name__}: {error}".partition("\n")[0]) from error
-    if study.directions != directions:
-        raise StorageError(f"--optuna-storage: its study {name!r} has another objective; choose another --name")
-    strangers = [trial for trial in trials if trial.state.is_finished() and not _mine(trial, known)]
-    if strangers:
-        raise StorageError(
-            f"--optuna-storage: its study {name!r} has {len(strangers)} trials that this study's records lack;"
-            " choose another --name"
-        )
-    for trial in trials:
-        if trial.state == TrialState.RUNNING:
-            study.tell(trial.number, state=TrialState.FAIL)
-    return study
-
-
-def _mine(trial: optuna.trial.FrozenTrial, known: Collection[str]) -> bool:
-    attributes = trial.user_attrs
-    return attributes.get(_ID, attributes.get("repeats")) in known or trial.state == TrialState.FAIL

@@ -11,11 +11,11 @@ from study.records.objectives import Objective
 
 _SCORE, _EPOCH = "score", "epoch"
 _STOPPED = 1 / 4
-"""Share of the trials that got as far which is stopped; benchmarks/README.md says what more costs."""
+"""Share of the trials at a rung that is stopped there; benchmarks/README.md says what more costs."""
 
 
 class _Named(NamedTuple):
-    """All of a trial that halving needs to know; the study's id lasts over sessions, Tune's does not."""
+    """A trial as ASHA knows it: by the study's id, which lasts over sessions, where Tune's does not."""
 
     trial_id: str
 
@@ -25,8 +25,8 @@ def penalised(
 ) -> float:
     """The objective's score less what the constraints are missed by; NaN where the score is undefined.
 
-    A network that has collapsed has a gap of 0 and misses the retain floor by everything: -1. The one that forgets
-    well and has not got its retain Dice back yet loses the little that it lacks.
+    A network that has collapsed has a gap of 0 and keeps nothing of the retain floor: its score is -1. A network that
+    forgets well but has not regained its retain Dice loses only what it still lacks.
     """
     missed = sum(max(0.0, violation) for violation in violations(constraints, row).values())
     return objective.score(row) - penalty * missed
@@ -35,8 +35,8 @@ def penalised(
 class Halving(ASHAScheduler):
     """ASHA (Li et al. 2020, arXiv 1810.05934) on epochs, which goes on where earlier sessions stopped.
 
-    The number of epochs is a knob itself: a trial is compared with all that got as far, whatever their length. No
-    schedule of a recipe knows its length, so that is fair.
+    The number of epochs is a knob, so trials have different lengths. A trial is compared with all others that reached
+    the same epoch. That is fair because no recipe's schedule depends on its length.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Halving(ASHAScheduler):
         self._seconds: dict[str, dict[int, float]] = {}
         for report in reports:
             trial = _Named(report["id"])
-            if trial.trial_id not in self._trial_info:
+            if trial.trial_id not in self._seconds:  # its first report
                 super().on_trial_add(None, trial)
             super().on_trial_result(None, trial, self._scored(trial.trial_id, report))
 

@@ -1,4 +1,4 @@
-"""The trials of a suite: a list, in the order of its seeds, so that a first round of all recipes comes first."""
+"""The trials of a suite: a list in the order of the seeds, so that every recipe runs once before any runs again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,10 +32,9 @@ class SuiteSearch(Searcher):
         """
         super().__init__()
         self._closed = False
-        before = {trial.id: (trial.checkpoint, trial.one_by_one) for trial in unfinished}
-        done = set(ended)
+        progress = {trial.id: (trial.checkpoint, trial.one_by_one) for trial in unfinished}
         self._left = [
-            trial.trial(*before.get(trial.signature, ())) for trial in trials if trial.signature not in done
+            trial.trial(*progress.get(trial.signature, ())) for trial in trials if trial.signature not in set(ended)
         ]
 
     @property

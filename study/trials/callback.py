@@ -1,9 +1,8 @@
-"""What happens to trials, as Tune tells it, passed on to the records, the search and the view."""
+"""Tune's callbacks: what happens to trials goes to the records, the search and the view."""
 
 import errno
 import os
-import re
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,28 @@ from rich.markup import escape
 
 from analysis.reports.terminal_tables import best_line
 from search_spaces.space import Suite
+from study.cluster.ray_internals import LOST, OUT_OF_MEMORY, actor_of, killed_actors
 from study.cluster.storage import Storage
 from study.cluster.utilisation import Utilisation
 from study.planning.plan import Plan
 from study.recording.recorder import Recorder
-from study.records.files import write_json
 from study.records.trials import FAILED, FINISHED, PRUNED
 from study.search.searcher import StudySearch
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch
 from study.terminal.live import StudyView
-from trainables.trainable import WEIGHTS_FILE
+from study.trials.kept_weights import ONE_BY_ONE, drop_weights, keep_weights
 
 MOST_RETRIES = 2
-"""Of a trial that gets no epoch further; nodes that come and go may stop it more often."""
-
-_OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|can't allocate memory|running low on memory")
-_LOST = re.compile(r"The actor (died unexpectedly|\w+ is unavailable)")
+"""Retries of a trial without an epoch in between. One that gets further may be stopped by any number of nodes."""
 
 
 class Events(Callback):
-    """Tune's events, passed on in the order: record, checkpoint files, search, view.
+    """Tune's events, passed on to the records first, then to the files of weights, the search and the view.
 
     Attributes:
         stopping: trials save their state and end with their present epoch.
-        full_disk: a trial could not be saved.
+        full_disk: a trial, its row or its weights could not be written.
         crowded: ids of trials that ran out of memory and go on one scan at a time.
         utilisation: when and where trials ran.
     """
@@ -58,7 +54,6 @@ class Events(Callback):
         self._plan, self._recorder, self._view, self._storage = plan, recorder, view, storage
         self.search, self.halving = search, halving
         self.utilisation = Utilisation()
-        self._front = plan.settings.folder / "front"
         self._actors: dict[str, dict[str, Any]] = {}
         self._reached: dict[str, int] = {}
         self._advance = view.begin("trials", plan.trials, recorder.ended_trials)
@@ -76,9 +71,13 @@ class Events(Callback):
         self.stopping = True
         self.search.close()
 
+    def _stop_for_space(self) -> None:
+        self.full_disk = True
+        self._stop()
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial begins, or continues."""
-        self._actors[trial.temporary_state.ray_actor._actor_id.hex()] = trial.config
+        self._actors[actor_of(trial)] = trial.config
         self._recorder.started(trial.config)
         self.utilisation.begin(trial.config["id"])
 
@@ -99,16 +98,18 @@ class Events(Callback):
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Checkpoint, **info: Any
     ) -> None:
-        """A trial has been saved: its older checkpoints go."""
-        self._storage.keep_only(checkpoint.path)
+        """A trial has been saved: its older checkpoints go.
+
+        With its final weights no trial can be continued: until its row says that it has ended, its last state stays.
+        """
+        if not trial.last_result.get("finished"):
+            self._storage.keep_only(checkpoint.path)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial is through, pruned or, when the study is stopping, to be continued by a resume."""
+        """A trial has finished, is pruned or, when the study is stopping, waits for a resume."""
         name, result = trial.config["id"], trial.last_result
         self.utilisation.end(name)
         if result.get("finished"):
-            assert trial.checkpoint is not None
-            self._keep_weights(name, trial.checkpoint.path, dict(trial.config))
             self._end(name, FINISHED, result["diverged"])
         elif self.halving is not None and name in self.halving.stopped:
             self._end(name, PRUNED, diverged=False)
@@ -118,7 +119,7 @@ class Events(Callback):
         """A trial has failed and is tried again from its newest checkpoint."""
         name, reason = trial.config["id"], _reason(trial)
         self.utilisation.end(name)
-        if _OUT_OF_MEMORY.search(_last_error(trial)) and not trial.config["one_by_one"]:
+        if OUT_OF_MEMORY.search(_last_error(trial)) and not trial.config["one_by_one"]:
             trial.config["one_by_one"] = True
             trial.max_failures = trial.num_failures  # this was its last retry
             self._relieve(name)
@@ -130,49 +131,43 @@ class Events(Callback):
         name, reason = trial.config["id"], _reason(trial)
         self.utilisation.end(name)
         if no_space(_last_error(trial)):
-            self.full_disk = True
-            self._stop()
+            self._stop_for_space()
             return  # it stays `running`
         self._recorder.started(trial.config)  # it may never have come that far
         self._end(name, FAILED, diverged=False, problem=reason)
         self._view.line(f"{' ' * 14}[red]{escape(reason)}[/red] ({escape(str(trial.error_file))})")
 
     def on_host_memory(self, error: OutOfMemoryError) -> None:
-        """Ray has killed a trial because its node ran low on memory, of which Tune knows nothing: it gave up.
+        """Ray has killed trials because their node ran low on memory; Tune does not know this error and gives up.
 
         Raises:
-            OutOfMemoryError: what was killed was no trial.
+            OutOfMemoryError: what was killed was no trial of this study.
         """
-        killed = re.search(r"Actor\((\w+)", str(error))
-        config = self._actors.get(killed.group(1)) if killed else None
-        if config is None:
+        killed = [self._actors[actor] for actor in killed_actors(error) if actor in self._actors]
+        if not killed:
             raise error
-        if config["one_by_one"]:
-            self._end(config["id"], FAILED, diverged=False, problem="out of memory, also one scan at a time")
-        else:
-            self._relieve(config["id"])
+        for config in killed:
+            if config["one_by_one"]:
+                self._end(config["id"], FAILED, diverged=False, problem="out of memory, also one scan at a time")
+            else:
+                self._relieve(config["id"])
 
     def _relieve(self, name: str) -> None:
         self.crowded.add(name)
         self._view.line(f"{name}  [yellow]out of memory: tried again, now one scan at a time[/yellow]")
 
-    def _keep_weights(self, name: str, checkpoint: str, config: dict[str, Any]) -> None:
-        """Fetch a trial's final weights into the study's front, and write its configuration there."""
-        folder = self._front / name
-        folder.mkdir(parents=True, exist_ok=True)
-        self._storage.fetch(f"{checkpoint}/{WEIGHTS_FILE}", folder / WEIGHTS_FILE)
-        write_json(folder / "config.json", {key: value for key, value in config.items() if key != "checkpoint"})
-
     def _end(self, name: str, status: str, diverged: bool, problem: str | None = None) -> None:
         if problem is None and name in self.crowded:
-            problem = "out of memory: continued one scan at a time"
-        self._recorder.ended(name, status, diverged, problem)
-        rows, row = self._recorder.rows, self._recorder.row(name)
-        on_front = {row["id"] for row in rows if row["on_front"]}
-        for folder in self._front.glob("*"):
-            if folder.name not in on_front:
-                shutil.rmtree(folder)
-        self._storage.forget(name)
+            problem = ONE_BY_ONE
+        try:
+            self._recorder.ended(name, status, diverged, problem)
+        except OSError as error:
+            if not no_space(str(error)):
+                raise
+            self._stop_for_space()
+            return  # it stays `running`
+        row = self._recorder.row(name)
+        self._tidy(row)
         self.search.ended(row)
         best = self._recorder.best
         shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
@@ -180,6 +175,23 @@ class Events(Callback):
             name, _line(row, shown), f"best feasible: {best_line(best)}" if best else "no feasible trial yet"
         )
         self._advance(self._recorder.ended_trials)
+
+    def _tidy(self, row: Mapping[str, Any]) -> None:
+        """Keep the weights of a trial on the front, and remove checkpoints and weights that nobody needs.
+
+        Its row is written. An error here must not reach Tune, which would take it for the trial's and try that again.
+        """
+        folder = self._plan.settings.folder
+        try:
+            keep_weights([row], self._plan.space.knobs, folder, self._storage)
+            drop_weights(self._recorder.rows, folder)
+            self._storage.forget(row["id"])
+        except OSError as error:
+            if no_space(str(error)):
+                self._stop_for_space()
+            else:
+                problem = f"its checkpoint is left until the next session: {escape(str(error))}"
+                self._view.line(f"{row['id']}  [yellow]{problem}[/yellow]")
 
 
 class Stop(Stopper):
@@ -226,9 +238,9 @@ def _last_error(trial: Trial) -> str:
 def _reason(trial: Trial) -> str:
     """Out of memory, a loss, or the last line of a failed trial's log."""
     error = _last_error(trial)
-    if _OUT_OF_MEMORY.search(error):
+    if OUT_OF_MEMORY.search(error):
         return "out of memory" + (", also one scan at a time" if trial.config["one_by_one"] else "")
-    if _LOST.search(error):
+    if LOST.search(error):
         node = trial.last_result.get("node_ip")  # of an earlier try, if this one has not reported yet
         return "the loss of its process or node" + (f" (last report from {node})" if node else "")
     return error.strip().rpartition("\n")[2]

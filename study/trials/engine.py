@@ -4,14 +4,13 @@ import errno
 import os
 from typing import Any
 
-from ray import PlacementGroupID, tune
+from ray import tune
 from ray.exceptions import OutOfMemoryError
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
-from ray.util import placement_group_table, remove_placement_group
-from ray.util.placement_group import PlacementGroup
 
 from search_spaces.space import Suite
+from study.cluster.placement import TrialPlacement, remove_own_groups
 from study.cluster.shares import Resources
 from study.cluster.storage import Storage, storage_of
 from study.cluster.utilisation import Utilisation
@@ -20,12 +19,13 @@ from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.references import BASELINE, RETRAINED
 from study.records.trials import RUNNING
-from study.search.searcher import StudySearch, Unfinished
+from study.search.searcher import Problem, Start, StudySearch, Unfinished
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch, suite_trials
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
 from study.trials.callback import MOST_RETRIES, Events, Stop
+from study.trials.kept_weights import keep_weights
 from study.trials.warm_start import earlier_trials
 from trainables.trainable import UnlearningTrial
 
@@ -47,7 +47,7 @@ def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources
     }
     shared = {"data": plan.shared, "weights": references[BASELINE].shared}
     trainable = tune.with_parameters(UnlearningTrial, **shared, baseline=baseline, threads=resources.cpus)
-    return tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
+    return tune.with_resources(trainable, TrialPlacement([{"CPU": resources.cpus, "GPU": resources.gpus}]))
 
 
 def run_trials(
@@ -63,7 +63,7 @@ def run_trials(
 
     Args:
         plan: what to search, for what, and where the records are.
-        trainable: of Tune, with its resources; it reports what UnlearningTrial does.
+        trainable: of Tune; it reports what UnlearningTrial does, and has a TrialPlacement for its resources.
         baseline: digest of the baseline reference.
         concurrent: trials at a time.
         recorder: takes what happens, and knows what has happened.
@@ -76,31 +76,44 @@ def run_trials(
     Raises:
         OSError: the disk is full.
         StorageError: the Optuna storage cannot hold this study.
+        TuneError: Tune cannot go on.
     """
     os.environ.update(_OFF)
-    crowded: set[str] = set()
-    storage = storage_of(plan.settings)
+    storage, crowded = storage_of(plan.settings), set[str]()
+    keep_weights(recorder.rows, plan.space.knobs, plan.settings.folder, storage)
     while recorder.ended_trials < plan.trials:
         search = _search(plan, baseline, recorder.rows, storage, crowded, view)
         events = Events(plan, recorder, view, storage, search, _halving(plan, recorder), crowded)
         interrupts.told = events.interrupt
         try:
-            _tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events).fit()
-        except Exception as error:
-            if events.full_disk:  # there is no space for what Tune writes of the failure either, and it reads that
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-            if not isinstance(error.__cause__, OutOfMemoryError):
-                raise
-            for group in placement_group_table():  # Tune has left its trials where they were
-                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
-            events.on_host_memory(error.__cause__)
-        else:
-            if events.full_disk:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            view.line(_told(events.utilisation, concurrent))
-            return search.exhausted or recorder.ended_trials >= plan.trials
+            ended = _ends(_tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events), events)
         finally:
             interrupts.told = None
+        if ended:
+            view.line(_used(events.utilisation, concurrent))
+            return search.exhausted or recorder.ended_trials >= plan.trials
+    return True
+
+
+def _ends(tuner: Tuner, events: Events) -> bool:
+    """Run a session of Tune; False if it gave up because Ray has killed a trial for its node's memory.
+
+    Raises:
+        OSError: the disk is full.
+        TuneError: Tune cannot go on.
+    """
+    try:
+        tuner.fit()
+    except Exception as error:
+        if events.full_disk:  # there is no space for what Tune writes of the failure either, and it reads that
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        if not isinstance(error.__cause__, OutOfMemoryError):
+            raise
+        remove_own_groups()  # Tune has left its trials where they were
+        events.on_host_memory(error.__cause__)
+        return False
+    if events.full_disk:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return True
 
 
@@ -149,20 +162,9 @@ def _search(
     earlier = earlier_trials(plan) if settings.warm_start else []
     if earlier:
         view.line(f"the search has learned from {len(earlier)} trials of {settings.warm_start}")
-    return StudySearch(
-        space,
-        plan.objective,
-        plan.constraints,
-        baseline,
-        settings.seed,
-        settings.sampler,
-        rows,
-        unfinished,
-        space.starts if settings.enqueue else (),
-        earlier,
-        settings.optuna_storage or None,
-        settings.name,
-    )
+    problem = Problem(space, plan.objective, plan.constraints, baseline, settings.seed, settings.sampler)
+    start = Start(rows, earlier, unfinished, space.starts if settings.enqueue else ())
+    return StudySearch(problem, start, settings.optuna_storage or None, settings.name)
 
 
 def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
@@ -172,7 +174,7 @@ def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
     return Halving(plan.objective, plan.constraints, plan.space.longest, plan.grace, reports)
 
 
-def _told(utilisation: Utilisation, concurrent: int) -> str:
+def _used(utilisation: Utilisation, concurrent: int) -> str:
     """How well the places for trials were used, and by which nodes if there are several."""
     nodes = [f"{count} on {node}" for node, count in utilisation.by_node().most_common()]
     where = f"; trials: {', '.join(nodes)}" if len(nodes) > 1 else ""

@@ -30,7 +30,9 @@ def follow_requests(
     view: StudyView,
     listener: Listener,
 ) -> None:
-    """Follow the plan's requests with a trial's recipe and write their table; a failing step is told of.
+    """Follow the plan's requests with a trial's recipe and write their table.
+
+    A step that fails ends them, and the view says why; the steps before it stay in the table.
 
     Args:
         plan: the study, with requests.
@@ -44,35 +46,51 @@ def follow_requests(
     steps = range(1, len(plan.requests) + 1)
     if {(row["step"], row["trial"]) for row in table.rows} >= {(step, trial["id"]) for step in steps}:
         return
-    recipe, depth = recipe_of(plan, references, trial), plan.settings.depth
+    recipe = recipe_of(plan, references, trial)
     try:
         retrained = _retrained(plan, references, resources, listener)
     except FitError as error:
         view.line(f"[red]requests not followed: {escape(str(error))}[/red]")
         return
-    data, before = plan.shared, references[BASELINE].shared
     advance = view.begin("requests", len(plan.requests))
-    previous = before
+    baseline = previous = references[BASELINE].shared
     for step in steps:
-        asked = _subjects(plan, step)
-        now = Sets(plan.data.retain + _later(plan, step), plan.data.forget_at(plan.requests[step - 1]))
-        previous = resources.task(weights_after, data, previous, depth, now, _with_seed(recipe, step))
-        at_once = resources.task(weights_after, data, before, depth, Sets(now.retain, asked), recipe)
-        networks = {SEQUENTIAL: previous, ONE_SHOT: at_once, RETRAINED: retrained[step].shared}
-        subsets = {"retain": plan.data.retain, "forget": asked, "heldout": plan.data.heldout}
-        subsets |= {
-            f"request-{number}": plan.data.forget_at(plan.requests[number - 1]) for number in range(1, step + 1)
-        }
-        found = {
-            name: resources.task(metrics_of, data, network, depth, subsets) for name, network in networks.items()
-        }
+        networks = _networks(plan, resources, recipe, step, previous, baseline)
+        previous = networks[SEQUENTIAL]
+        metrics = _metrics(plan, resources, step, {**networks, RETRAINED: retrained[step].shared})
         try:
-            _record(table, step, trial["id"], {name: ray.get(one) for name, one in found.items()})
+            _record(table, step, trial["id"], {method: ray.get(task) for method, task in metrics.items()})
         except ray.exceptions.RayError as error:
             view.line(f"request {step}  [red]not followed: {escape(problem_of(error))}[/red]")
             return
         advance(step)
     table.merge()
+
+
+def _networks(
+    plan: Plan, resources: Resources, recipe: RecipeOf, step: int, previous: ray.ObjectRef, baseline: ray.ObjectRef
+) -> dict[str, ray.ObjectRef]:
+    """The weights after a request, on their way: from those before it, and at once from the baseline."""
+    data, depth = plan.shared, plan.settings.depth
+    retain = plan.data.retain + _later(plan, step)
+    now = Sets(retain, plan.data.forget_at(plan.requests[step - 1]))
+    return {
+        SEQUENTIAL: resources.task(weights_after, data, previous, depth, now, _with_seed(recipe, step)),
+        ONE_SHOT: resources.task(weights_after, data, baseline, depth, Sets(retain, _subjects(plan, step)), recipe),
+    }
+
+
+def _metrics(
+    plan: Plan, resources: Resources, step: int, networks: Mapping[str, ray.ObjectRef]
+) -> dict[str, ray.ObjectRef]:
+    """The metrics of each network after a request, on their way: of all sets, and of every request so far."""
+    subsets = {"retain": plan.data.retain, "forget": _subjects(plan, step), "heldout": plan.data.heldout}
+    for number, request in enumerate(plan.requests[:step], start=1):
+        subsets[f"request-{number}"] = plan.data.forget_at(request)
+    return {
+        method: resources.task(metrics_of, plan.shared, network, plan.settings.depth, subsets)
+        for method, network in networks.items()
+    }
 
 
 def _retrained(
@@ -100,9 +118,9 @@ def _with_seed(recipe: RecipeOf, step: int) -> RecipeOf:
     return RecipeOf(recipe.strategy, recipe.knobs, seed, recipe.floor_dice)
 
 
-def _record(table: Table, step: int, trial: str, found: Mapping[str, Mapping[str, float]]) -> None:
+def _record(table: Table, step: int, trial: str, methods: Mapping[str, Mapping[str, float]]) -> None:
     rows = []
-    for method, metrics in found.items():
+    for method, metrics in methods.items():
         for name, value in metrics.items():
             subset, _, metric = name.rpartition("_")
             rows.append(

@@ -22,7 +22,7 @@ EPOCHS = IntDistribution(5, 20)
 
 
 def modules(package):
-    own = ("__init__", "space", "narrowing")
+    own = ("__init__", "domains", "narrowing", "space")
     return sorted(path.stem for path in (ROOT / package).glob("*.py") if path.stem not in own)
 
 
@@ -174,7 +174,9 @@ def test_epochs_must_be_searched_as_whole_numbers(domain):
     assert Space("noisy_label", {**domains, "epochs": CategoricalDistribution((5, 20))}).longest == 20
 
 
-@pytest.mark.parametrize("name", ["noisy", "space", "narrowing", "__init__", "", "../study/run", "space.Space"])
+@pytest.mark.parametrize(
+    "name", ["noisy", "space", "narrowing", "domains", "__init__", "", "../study/run", "space.Space"]
+)
 def test_an_unknown_space_is_refused_with_those_there_are(name):
     with pytest.raises(ValueError, match="no search space") as caught:
         load(name)

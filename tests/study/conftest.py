@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 from filelock import FileLock
 
 from study import run
@@ -274,3 +275,51 @@ def cluster(bucket_keys: dict[str, str]) -> Iterator["Cluster"]:
 def run_of() -> Callable:
     """Runs a study: cache and arguments -> exit code and output."""
     return study_run
+
+
+@pytest.fixture
+def short_of_memory() -> Iterator[None]:
+    """A Ray of this machine's own that finds it short of memory, and so kills every actor soon after its start."""
+    threshold = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "500"}
+    ray.shutdown()
+    with patch.dict(os.environ, threshold):
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+_OTHER = """
+import sys
+import ray
+from study.cluster.placement import TrialPlacement
+
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+group = TrialPlacement([{"CPU": 1}]).to_placement_group()
+assert group.wait(60)
+print(group.id.hex(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """Two CPUs of this machine."""
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def other_driver() -> Iterator[Callable]:
+    """Starts another driver on this one's Ray, which holds a trial's place there; gives its group's id."""
+    processes = []
+
+    def start() -> str:
+        command = [sys.executable, "-c", _OTHER, ray.get_runtime_context().gcs_address]
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return processes[-1].stdout.readline().strip()
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()

@@ -16,7 +16,7 @@ from study.recording.ownership import OwnedError
 from study.records.failure import HaltedError
 from study.records.files import write_json
 from study.records.settings import StudySettings
-from study.search.searcher import StorageError
+from study.search.database import StorageError
 from study.session import _description
 
 ROOT = Path(run.__file__).parents[1]

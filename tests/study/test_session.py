@@ -1,15 +1,22 @@
+import errno
 import io
+from functools import partial
 
 import pytest
 import ray
+from ray.tune import TuneError
 from rich.console import Console
 
 from analysis.report import main as report
 from study.planning.plan import PlanError, make_plan
+from study.recording.mlflow_store import MlflowStore
 from study.recording.ownership import OwnedError
-from study.recording.recorder import records_of
+from study.recording.recorder import Recorder, records_of
+from study.recording.run_contents import StudyRuns
+from study.recording.tracker import Tracker
 from study.records.files import write_json
-from study.session import run_study
+from study.records.objectives import OBJECTIVES
+from study.session import _ended, run_study
 from study.terminal.interrupts import Interrupts
 
 
@@ -46,6 +53,32 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error_before_anything_else(
     assert (code, output.count("\n")) == (2, 1)
     assert output.startswith(f"error: {source}: no Ray cluster answers at 127.0.0.1:1")
     assert not settings.studies.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "FAILED"),
+        (TuneError("stuck"), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+    ],
+)
+def test_however_a_session_ends_its_tables_are_merged_and_the_parent_run_has_ended(
+    tmp_path, store, runs_in, error, status
+):
+    recorder = Recorder(tmp_path, {"lr": float}, OBJECTIVES["gap"], (), {})
+    connect = partial(MlflowStore, store, "family", "s", tmp_path / "artifacts")
+    tracker = Tracker(connect, StudyRuns(recorder, {}, {}), lambda text: None)
+
+    def end_early():
+        with _ended(recorder, tracker):
+            recorder.started({"id": "a", "strategy": "noisy_label", "seed": 0, "knobs": {"lr": 0.1}})
+            raise error
+
+    with pytest.raises(type(error)):
+        end_early()
+    assert [file.suffix for file in (tmp_path / "trials").iterdir()] == [".parquet"]
+    assert runs_in(store, "family")["study"].info.status == status
 
 
 TABLES = {"trials", "history", "subjects", "references", "requests"}

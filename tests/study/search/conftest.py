@@ -10,7 +10,7 @@ from study.records.constraints import parse
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 from study.records.trials import TrialConfig
-from study.search.searcher import StudySearch, Unfinished
+from study.search.searcher import Problem, Start, StudySearch, Unfinished
 
 BASELINE = "b" * 12
 FLOOR = parse("retention>=0.9")
@@ -22,9 +22,11 @@ class Bench:
     def __init__(self) -> None:
         self.storage = InMemoryStorage()
 
-    def search(self, space, objective="gap", constraints=(FLOOR,), seed=0, **known) -> StudySearch:
-        known.setdefault("storage", self.storage)
-        return StudySearch(space, OBJECTIVES[objective], list(constraints), BASELINE, seed, **known)
+    def search(
+        self, space, objective="gap", constraints=(FLOOR,), seed=0, sampler="tpe", storage=None, name="study", **start
+    ) -> StudySearch:
+        problem = Problem(space, OBJECTIVES[objective], list(constraints), BASELINE, seed, sampler)
+        return StudySearch(problem, Start(**start), storage or self.storage, name)
 
     def again(self, *arguments, **known) -> StudySearch:
         """A search of a new session, whose storage knows nothing."""

@@ -4,13 +4,16 @@ from collections import Counter
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search_spaces.space import Space
 from study.records.constraints import parse
 from study.records.tables import trials_table
-from study.search.searcher import StorageError, Unfinished
+from study.search.database import StorageError
+from study.search.samplers import SAMPLERS, Sampler
+from study.search.searcher import Unfinished
 
 FLOOR, SHORT = parse("retention>=0.9"), parse("seconds<=100")
 SPACE = Space(
@@ -259,14 +262,47 @@ def test_a_published_configuration_given_twice_is_run_once_and_its_repeat_answer
 def test_a_small_space_is_suggested_once_over_and_then_the_search_ends(bench, run, space, everything, sampler):
     assert len(everything) == space.size
     search = bench.search(space, sampler=sampler)
-    rows = run(search, space, 100)
-    found = [{name: row[name] for name in space.knobs if row[name] is not None} for row in rows]
-    if sampler == "grid" or space is TINY:
-        assert sorted(map(key, found)) == sorted(map(key, everything))
-    assert len({key(knobs) for knobs in found}) == len(found)
+    tried = [{name: row[name] for name in space.knobs if row[name] is not None} for row in run(search, space, 100)]
+    assert sorted(map(key, tried)) == sorted(map(key, everything))
     assert search.exhausted
     assert search.suggest("more") == "FINISHED"
     assert "RUNNING" not in bench.states
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_population_that_breeds_the_same_again_does_not_end_the_search(bench, run, sampler, seed):
+    """The score leads every seed's population to one corner of 60 configurations."""
+    space = Space("noisy_label", {"noise_rate": FloatDistribution(0, 1, step=0.25), "epochs": IntDistribution(1, 12)})
+    search = bench.search(space, sampler=sampler, seed=seed)
+    rows = run(search, space, 100, lambda knobs: {"dice_gap": knobs["epochs"] + knobs["noise_rate"]}, seed)
+    assert len({row["id"] for row in rows}) == len(rows) == space.size == 60
+    assert search.exhausted
+
+
+class Stuck(RandomSampler):
+    """Proposes the same for ever."""
+
+    def sample_independent(self, study, trial, name, domain):
+        return domain.choices[0] if hasattr(domain, "choices") else domain.low
+
+
+@pytest.mark.parametrize(("space", "count"), [(TINY, 6), (SPACE, 8)], ids=["finite", "continuous"])
+def test_a_sampler_that_proposes_the_same_for_ever_goes_on_while_anything_is_left(bench, monkeypatch, space, count):
+    monkeypatch.setitem(SAMPLERS, "stuck", Sampler(lambda space, seed: Stuck()))
+    search = bench.search(space, sampler="stuck")
+    assert len({config["id"] for config in suggested(search, count)}) == count
+    assert not search.exhausted
+    assert (search.suggest("more") == "FINISHED") == search.exhausted == (space is TINY)
+
+
+def test_a_value_that_was_reached_by_another_sum_is_not_left(bench, row_of):
+    """0.3, as a user writes it, and 0.1 + 2 * 0.1, as Optuna draws it, are one of five steps."""
+    space = Space("noisy_label", {"noise_rate": FloatDistribution(0.1, 0.5, step=0.1)}, fixed={"epochs": 1})
+    rows = [row_of(space, {"noise_rate": rate}) for rate in (0.1, 0.2, 0.3, 0.4)]
+    search = bench.search(space, rows=rows)
+    suggested(search, 2)
+    assert search.exhausted
 
 
 def test_no_configuration_is_suggested_twice_while_trials_are_pending(bench, row_of):
