@@ -16,8 +16,8 @@ from study.evidence.columns import all_columns
 from study.evidence.gathering import gather_evidence
 from study.evidence.shadows import shadow_fits
 from study.networks.references import fit_digests, fit_networks, reference_fits
+from study.planning.arguments import parse
 from study.planning.plan import make_plan
-from study.records.settings import parse
 from study.terminal.live import StudyView
 from trainables.cohorts.cache import cache_dir
 
