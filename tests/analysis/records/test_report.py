@@ -219,7 +219,7 @@ def test_a_trial_that_has_no_epoch_yet_and_a_strategy_of_its_own(search_folder, 
     row = dict.fromkeys(table.schema.names) | {"id": "new", "strategy": "scrub", "status": "running"}
     table.upsert([row | {"epochs_done": 0, "seconds": 0.0, "epochs": 3, "seed": 5}])
     page, _ = written(folder)
-    assert [row["strategy"] for row in page.table(["rank"])] == ["noisy_label"]
+    assert [row["recipe"] for row in page.table(["rank"])] == ["noisy_label"]
 
 
 def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_folder, tmp_path, capsys):
@@ -240,7 +240,7 @@ def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_f
         assert (row["trials"], float(row["hypervolume"])) == ("5", pytest.approx(volume, abs=6e-4))
         assert row["dice_gap"] == number(max(retain - forget for retain, forget in points[:4]))
     ranks = page.table(["rank"])
-    assert [(row["rank"], row["strategy"], row["runs"]) for row in ranks] == [
+    assert [(row["rank"], row["recipe"], row["runs"]) for row in ranks] == [
         ("1", "scrub", "1"),
         ("2", "noisy_label", "1"),
     ]
@@ -260,7 +260,7 @@ def test_studies_of_different_spaces_have_no_attainment(search_folder, written):
 def test_a_suite_has_the_table_of_its_recipes(suite_folder, written):
     page, _ = written(suite_folder())
     assert page.headings[4:6] == ["Front", "Recipes"]
-    assert [(row["strategy"], row["epochs"]) for row in page.table(["strategy", "epochs"])] == [
+    assert [(row["recipe"], row["epochs"]) for row in page.table(["recipe", "epochs"])] == [
         *(("noisy_label", "2"), ("noisy_label", "4"), ("max_loss", "2"), ("max_loss", "4"))
     ]
     assert "0.758 / 0.061 / 0.696" in page.text
