@@ -133,9 +133,10 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudyError(f"{path} is damaged: {error}") from error
-    parts = ("settings", "cohort", "references")
-    if not isinstance(record, dict) or not all(isinstance(record.get(part), dict) for part in parts):
-        raise StudyError(f"{path} is not a study's record")
+    parts = record if isinstance(record, dict) else {}
+    wrong = [part for part in ("settings", "cohort", "references") if not isinstance(parts.get(part), dict)]
+    if wrong:
+        raise StudyError(f"{path} is not a study's record: it has no {', '.join(wrong)}")
     if record.get("format", 1) > FORMAT:
         raise StudyError(f"{path} has format {record['format']}, and this version of Lethe reads up to {FORMAT}")
     return record

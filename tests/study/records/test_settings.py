@@ -120,7 +120,7 @@ WRONG = {
     "name": ["a/b", "..", ".", "/tmp", "a/", "it's"],
     "shape": ["16", "16,16,", "16,15,16", "a,b,c", "-16,16,16", "16.0,16,16", "16,16,2²", "16,16,16,16"],
     "horizons": ["twenty", "20,1.5", "0,20", "-5"],
-    "constraint": [("retain_dize>=1",)],
+    "constraint": [("retain_dice>1",)],
     "address": ["head"],
     "tracking_uri": ["http://me:secret@mlflow.example"],
     "optuna_storage": ["postgresql+psycopg2://me:secret@db.example/optuna"],
@@ -193,7 +193,7 @@ def test_constraints_are_the_retain_floor_and_what_was_given():
     settings = replace(BASE, retain_floor=0.75, constraint=("seconds<=60", " retain_dice >= 0.5 "))
     assert list(map(str, settings.constraints)) == ["retention>=0.75", "seconds<=60", "retain_dice>=0.5"]
     with pytest.raises(ConstraintError):
-        _ = replace(BASE, constraint=("beauty>=1",)).constraints
+        _ = replace(BASE, constraint=("beauty>1",)).constraints
 
 
 def test_studies_go_where_the_environment_says(monkeypatch):
