@@ -7,9 +7,10 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pkgutil import get_importer, iter_modules
 from typing import Any
@@ -103,9 +104,15 @@ class Registry:
         ]
         points = [
             (point.name, point.dist.name if point.dist else "a package", f"{point.module}:{point.attr}")
-            for point in entry_points(group=self.group)
+            for point in _points(self.group, tuple(sys.path))
         ]
         return [*ours, *points]
+
+
+@cache
+def _points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group in the packages on a path; to look through them all takes a tenth of a second."""
+    return tuple(entry_points(group=group))
 
 
 def _spec(module: str) -> ModuleSpec | None:

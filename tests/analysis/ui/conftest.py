@@ -43,12 +43,12 @@ def served(command, environment):
         process.wait(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server():
     return served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The app that `python -m analysis.ui` serves: its address, its folder of studies and the store of MLflow."""
     studies = tmp_path_factory.mktemp("studies")
@@ -58,7 +58,7 @@ def server(tmp_path_factory):
         yield SimpleNamespace(address=address, studies=studies, store=MlflowClient(store))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def context(server):
     """A browser that keeps the plotting library from test to test, and all that it asks of other servers."""
     if CHROMIUM is None:
