@@ -11,11 +11,11 @@ import torch
 from trainables import strategies
 from trainables.cost import trial_cost
 from trainables.data import Sets
-from trainables.evaluation import gaps
 from trainables.evidence.measure import Context
 from trainables.evidence.measurements import MEASURES, RecipeOf, scores_after, weights_after
 from trainables.evidence.scores import score
 from trainables.fitting import fit, weights_of
+from trainables.gaps import GAPS
 from trainables.mechanics.gradients import gradients
 from trainables.mechanics.scopes import plain_state
 from trainables.presets import build
@@ -49,7 +49,7 @@ def test_every_strategy_does_all_its_epochs_and_reports_no_forget_metric(med3d_1
         assert report.subjects["forget_dice"] == []
         assert math.isnan(report.metrics["forget_dice"])
         assert math.isfinite(report.metrics["retain_dice"])
-        assert math.isnan(gaps(report.metrics, 0.5, 0.5)["dice_gap"])
+        assert math.isnan(GAPS["dice_gap"].function(report.metrics, {}, {}))
     after = plain_state(loop.network)
     parameters = dict(loop.network.named_parameters()).keys() & after.keys()
     moved = {name for name in parameters if not np.array_equal(after[name].numpy(), before[name])}
