@@ -23,7 +23,8 @@ from study.terminal.interrupts import Interrupts
 def test_trials_of_another_baseline_are_not_mixed_in(settings):
     plan = make_plan(settings)
     plan.settings.folder.mkdir(parents=True)
-    write_json(plan.settings.folder / "study.json", {"references": {"baseline": {"digest": "1"}}})
+    record = {"settings": {}, "cohort": {}, "references": {"baseline": {"digest": "1"}}}
+    write_json(plan.settings.folder / "study.json", record)
     with pytest.raises(PlanError, match="another baseline"):
         run_study(plan, Console(file=io.StringIO()), Interrupts())
     assert not ray.is_initialized()
