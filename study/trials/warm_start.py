@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-import pyarrow as pa
-
 from search_spaces.space import Space
 from study.planning.plan import Plan, PlanError
+from study.records.failure import StudyError
 from study.records.metrics import recorded
 from study.records.tables import trials_table
 from study.records.trials import FAILED, RUNNING
@@ -27,7 +26,9 @@ def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
         study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         other, digest, knobs = study["space"], study["cohort"]["digest"], study["knobs"]
         rows = trials_table(folder, {name: _KINDS[kind] for name, kind in knobs.items()}, recorded(study)).rows
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except StudyError as error:
+        raise PlanError([f"--warm-start: {problem}" for problem in error.problems]) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError([f"--warm-start: {folder} cannot be read ({type(error).__name__})"]) from error
     if (other, digest) != (settings.space, plan.cohort.digest):
         what = "space" if other != settings.space else "cohort"

@@ -136,6 +136,7 @@ SPACE = Space("moody", {"mood": CategoricalDistribution(["good", "mad", "bad"]),
 """
 
 
+@pytest.mark.slow
 def test_a_strategy_is_one_file_its_errors_are_its_trials_and_a_study_is_extended(studies, done, cohort, tmp_path):
     """A copy of the code with a strategy that raises, or gives no number, for some of its domain: a trial of each.
 

@@ -138,7 +138,7 @@ def test_a_table_that_cannot_be_read_is_named(earlier, taught, settings):
     trials_table(folder, make_plan(settings).space.knobs).merge()
     (file,) = folder.glob("trials/*.parquet")
     file.write_bytes(file.read_bytes()[:-20])
-    assert problem_of(taught).startswith(f"--warm-start: {folder} cannot be read (")
+    assert problem_of(taught).startswith(f"--warm-start: {file}: damaged (")
 
 
 def test_a_study_that_is_not_there_is_a_problem_of_the_settings(taught, settings):
