@@ -218,7 +218,7 @@ def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(stud
     assert "Traceback" not in output
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_search_for_a_retrained_models_dice_with_a_fixed_knob(studies, done, cohort, run_of):
     options = ("--trials", "3", "--epochs", "2", "--objective", "retrain", "--set", "forget=ascent", "--name", "near")
     where = ("--references", "1", "--studies", str(studies))

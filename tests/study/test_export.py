@@ -210,7 +210,7 @@ def test_a_trial_that_was_not_kept_is_computed_again_and_is_the_recorded_one(don
     assert not list((done.folder / "front").glob(done.other))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command_of_the_report_runs_the_trial_again(done, exported, run_of, tmp_path):
     command = shlex.split(strict(exported / "report.json")["command"], comments=True)
     assert command[:3] == ["python", "-m", "study.run"]

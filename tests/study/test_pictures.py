@@ -145,7 +145,7 @@ def test_no_ray_is_left(drawn):
     assert not [child.name() for child in mine if child.name() in ("raylet", "gcs_server")]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_forget_subjects_of_a_trial_that_was_not_kept_are_shown_where_somebody_asks(done, tmp_path):
     split, out = done.record["split"], tmp_path / "deep/out"
     who = f"{split['forget'][1]}, {split['heldout'][0]}"

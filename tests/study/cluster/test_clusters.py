@@ -99,7 +99,7 @@ def alone(start):
     return trials(start, "alone")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_cluster_with_a_bucket_gives_what_one_machine_gives(start, cluster, alone, bucket_keys):
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
@@ -121,7 +121,7 @@ def test_a_cluster_with_a_bucket_gives_what_one_machine_gives(start, cluster, al
     assert {path.parent.name for path in start.studies.glob("bucket/front/*/weights.safetensors")} == set(front)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_losing_its_node_again_and_again_is_no_failure_of_a_trial(start):
     """As spot machines do it: more often than a trial may fail by itself."""
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -163,7 +163,7 @@ def test_what_trials_share_lies_once_on_every_node(start, cluster):
         process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_nodes_are_free_while_the_last_trial_runs(start, cluster):
     """4 trials in 3 places: while the fourth runs alone, two nodes have nothing to do, and could go."""
     process = start("tail", "--set", "epochs=40", "--trials", "4", "--address", cluster.address)
@@ -213,7 +213,7 @@ def test_a_storage_that_cannot_be_written_is_refused_before_any_work(start, clus
     assert re.search(r"error: /proc/nowhere/refused, where trials keep their state, cannot be written", output)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_from_a_laptop_the_driver_runs_on_the_head(start):
     """Through Ray's client; Ctrl-C here is Ctrl-C there, and the same command goes on."""
     options = ("--set", "epochs=40", "--address", "ray://127.0.0.1:21001")

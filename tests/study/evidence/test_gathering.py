@@ -142,7 +142,7 @@ def test_nobody_is_named_anywhere(done):
     assert not [name for name in done.people if name in done.output]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_asking_again_computes_nothing_and_asking_for_a_trial_examines_that_one_alone(done, tmp_path):
     mine = done.copied(tmp_path)
     before, found = mtimes(mine), found_of(mine)
@@ -178,7 +178,7 @@ def test_an_unknown_trial_is_one_clear_error_before_any_compute(done, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in mine.studies.rglob("*")} == before
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evidence(done, tmp_path):
     """A front file that is whole, but of no network of this study; other settings make all evidence due."""
     mine, before = done.copied(tmp_path), found_of(done)
@@ -195,7 +195,7 @@ def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evi
     assert after.evidence[mine.front] == before.evidence[mine.front]  # still due
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(done, run_of, tmp_path):
     cohort = done.options[done.options.index("--cohort") + 1]
     options = ("--space", "noisy_label", "--cohort", cohort, "--name", "s", "--studies", str(tmp_path))

@@ -5,7 +5,7 @@ import time
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 OPTIONS = ("--concurrent", 1, "--cpus-per-trial", 1, "--set", "epochs=30", "--sampler", "random")
 TRYING = "MLflow cannot be written, trying again: "
