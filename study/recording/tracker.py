@@ -84,7 +84,7 @@ class Tracker:
                 pause, done = _SHORTEST_PAUSE, over and not self._lacking
             except Exception as error:
                 store = None  # the answer may be what was lost: look what is there
-                self._failed(error, "trying again")
+                self._failed(error)
                 if self._closing.wait(pause):
                     time.sleep(min(pause, 1.0))
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -104,8 +104,8 @@ class Tracker:
                     self._lacking[run.name] = None
                     raise
                 self._refused.add(run.name)
-                self._failed(error, "this is left out")
-                self._lost = self._lost or self._failing
+                self._lost = self._lost or _reason(error)
+                self._tell(escape(f"MLflow cannot be written, this is left out: {_reason(error)}"))
 
     def _answered(self) -> None:
         """Something has been read; that does not count for long where nothing can be written."""
@@ -118,12 +118,15 @@ class Tracker:
             self._failing = None
             self._tell("MLflow can be written again")
 
-    def _failed(self, error: Exception, then: str) -> None:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        first, self._failing = self._failing is None, reason
+    def _failed(self, error: Exception) -> None:
+        first, self._failing = self._failing is None, _reason(error)
         if first:
-            self._tell(escape(f"MLflow cannot be written, {then}: {reason}"))
+            self._tell(escape(f"MLflow cannot be written, trying again: {_reason(error)}"))
         logging.getLogger(__name__).info("tracking failed", exc_info=True)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _hopeless(error: Exception) -> bool:
