@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis.
     studies = settings.studies.absolute()
     uri = absolute_store(settings.tracking_uri) or f"sqlite:///{studies / 'mlflow.db'}"
     Console().print(f"front           http://{settings.host}:{settings.port}/lethe/", highlight=False)
-    environment = {STUDIES: str(studies), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {STUDIES: str(studies), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "lethe", "--backend-store-uri", uri]
     command += ["--host", settings.host, "--port", str(settings.port), "--workers", "1"]
     os.chdir(studies)  # `python -m` imports what lies in the folder that it starts in, whatever that is
