@@ -53,7 +53,7 @@ def test_a_second_driver_is_refused_and_without_rays_head_the_first_ends_and_its
 ):
     study = repeatable()
     driver = study.start()
-    driver.until(study.reached(ended=0, epochs=1))
+    driver.until((study.folder / ".owner").exists)
     assert f"error: study 's' is being run by process {driver.pid} on " in study.start().ends(2)
     driver.until(study.reached(ended=0, epochs=8))
     (head,) = driver.below("gcs_server")
