@@ -83,6 +83,7 @@ class StudyResult:
 def run(settings: StudySettings, console: Console | None = None) -> StudyResult:
     """Run a study, or continue the one that these settings name; what a study.run with the same options does.
 
+    A Ray that runs in this process is used and left running; without one, the study has its own while it runs.
     Ctrl-C (in a notebook: interrupt the kernel) lets trials save their state and returns what there is.
 
     Args:
@@ -100,13 +101,9 @@ def run(settings: StudySettings, console: Console | None = None) -> StudyResult:
         if used:
             raise StudyError(f"{name} is for the command line")
     quiet(settings.verbose)
-    import ray
-
     from study.planning.plan import make_plan
     from study.session import run_study
 
-    if ray.is_initialized():
-        raise StudyError("Ray runs in this process already, and a study starts its own: call ray.shutdown() first")
     plan = make_plan(settings)
     with Interrupts() as interrupts:
         run_study(plan, console or Console(force_jupyter=False), interrupts)

@@ -36,6 +36,8 @@ class ClusterError(StudyError):
 def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[list[Node]]:
     """While entered, Ray runs; gives the nodes that it has and those that it would start.
 
+    Without an address, a Ray that this process has started itself is used, and left running.
+
     Args:
         settings: of the study.
         tell: hears what is waited for, and what may go wrong.
@@ -43,13 +45,16 @@ def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[li
     Raises:
         ClusterError: there is no such cluster.
     """
-    options: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
-    level = "INFO" if settings.verbose else "ERROR"
-    join(settings.address, log_to_driver=settings.verbose, logging_level=level, **options)
+    theirs = ray.is_initialized() and not settings.address
+    if not theirs:
+        options: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
+        level = "INFO" if settings.verbose else "ERROR"
+        join(settings.address, log_to_driver=settings.verbose, logging_level=level, **options)
     try:
         yield machines(tell, _asked(settings))
     finally:
-        ray.shutdown()
+        if not theirs:
+            ray.shutdown()
 
 
 def trial_share(settings: StudySettings, nodes: Sequence[Node]) -> Resources:
@@ -77,6 +82,8 @@ def join(address: str = "", **options: Any) -> None:
         ClusterError: none answers there.
     """
     check_address(address)
+    if ray.is_initialized():
+        raise ClusterError("--address: this process has joined a Ray already: call ray.shutdown() first")
     try:
         with _at_home():
             ray.init(address or None, **options)

@@ -277,6 +277,11 @@ def _load(folder: Path, digest: str, seed: int) -> Reference:
     return Reference(digest, seed, **stored, weights=load_file(folder / "weights.safetensors"))
 
 
+def stored_weights(cache: Path, digest: str) -> dict[str, np.ndarray]:
+    """The weights of a reference that is in the cache."""
+    return dict(load_file(_folder(cache, digest) / "weights.safetensors"))
+
+
 def reference_fits(plan: Plan) -> dict[str, Fit]:
     """Every reference of a plan; further retrained ones differ in all draws, initial weights and batches."""
     seed, data = plan.settings.seed, plan.data

@@ -13,7 +13,14 @@ from safetensors.numpy import load_file
 
 from study.cluster.joining import cluster, trial_share
 from study.cluster.shares import Resources
-from study.networks.references import Reference, fit_networks, reference_digests, reference_fits
+from study.networks.references import (
+    Reference,
+    fit_networks,
+    lacking,
+    reference_digests,
+    reference_fits,
+    stored_weights,
+)
 from study.planning.plan import Plan, PlanError, make_plan
 from study.records.reading import recorded_settings
 from study.records.references import BASELINE
@@ -38,9 +45,9 @@ def trial_weights(
     They come from the study's front or, where they were not kept or the file is damaged, from running the trial again
     (on the CPU, bit for bit the same).
     """
-    kept = front_weights(plan.settings.folder, row["id"])
-    with contextlib.suppress(OSError, SafetensorError):
-        return ray.put(load_file(kept))
+    kept = kept_weights(plan.settings.folder, row["id"])
+    if kept is not None:
+        return ray.put(kept)
     recipe = recipe_of(plan, references, row)
     sets = Sets(plan.data.retain, plan.data.forget, plan.data.heldout)
     return resources.task(weights_after, plan.shared, references[BASELINE].shared, plan.settings.depth, sets, recipe)
@@ -49,6 +56,13 @@ def trial_weights(
 def front_weights(folder: Path, trial: str) -> Path:
     """Where a study keeps the weights of a trial on its front."""
     return folder / "front" / trial / WEIGHTS_FILE
+
+
+def kept_weights(folder: Path, trial: str) -> dict[str, np.ndarray] | None:
+    """The weights that a study keeps of a trial; None without any, or if their file is damaged."""
+    with contextlib.suppress(OSError, SafetensorError):
+        return dict(load_file(front_weights(folder, trial)))
+    return None
 
 
 class Networks(NamedTuple):
@@ -60,9 +74,9 @@ class Networks(NamedTuple):
 
 
 def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, Any]) -> Networks:
-    """The baseline and a finished trial of a recorded study, on a Ray of its own; the cohort must still be there.
+    """The baseline and a finished trial of a recorded study; the cohort must still be there.
 
-    What was not kept is computed again.
+    What was not kept is computed again, on a Ray of its own.
 
     Args:
         record: study.json.
@@ -78,6 +92,9 @@ def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, An
         raise PlanError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
     fits = {BASELINE: reference_fits(plan)[BASELINE]}
     digests = reference_digests(plan, fits, record["references"], cache_dir())
+    kept = kept_weights(folder, row["id"])
+    if kept is not None and not lacking(digests, cache_dir()):
+        return Networks(plan, stored_weights(cache_dir(), digests[BASELINE]), kept)
     here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
     with cluster(here, lambda text: None) as there:
         resources = trial_share(here, there)

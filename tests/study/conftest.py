@@ -207,8 +207,23 @@ class Done:
         return study_run(self.cache, *self.options, "--studies", str(self.studies), *options)
 
 
+def shared_ray(cache: Path) -> None:
+    """Two CPUs of this machine, in one Ray for all tests of a process: so its workers import torch and MONAI once."""
+    if not ray.is_initialized():
+        with patch.dict(os.environ, {"LETHE_CACHE": str(cache)}):
+            ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks Ray for anything fails."""
+    for name in ("init", "put", "get", "remote"):
+        monkeypatch.setattr(ray, name, lambda *_, **__: pytest.fail("Ray is used"))
+
+
 def study_run(cache: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and output of `study.run`."""
+    shared_ray(cache)
     said = io.StringIO()
     environment = patch.dict(os.environ, {"LETHE_CACHE": str(cache), "COLUMNS": "200"})
     with environment, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -267,6 +282,7 @@ def cluster(bucket_keys: dict[str, str]) -> Iterator["Cluster"]:
         for _ in range(3):
             nodes.add_node(num_cpus=1)
     nodes.wait_for_nodes()
+    ray.shutdown()  # of the one that tests share
     yield nodes
     nodes.shutdown()
 
@@ -301,12 +317,10 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """Two CPUs of this machine."""
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+@pytest.fixture
+def local_ray(tmp_path: Path) -> None:
+    """The Ray that tests share."""
+    shared_ray(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ FILES = {"model.safetensors", "model.pth", "preprocessing.json", "README.md", "r
 
 
 @pytest.fixture
-def exported(done, tmp_path):
-    """The folder of the study's best trial, exported."""
+def exported(done, tmp_path, no_ray):
+    """The folder of the study's best trial, exported: its weights were kept."""
     assert export(["--study", "s", "--studies", str(done.studies), "--to", str(tmp_path / "out")]) == 0
     return tmp_path / "out"
 

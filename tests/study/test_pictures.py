@@ -9,9 +9,7 @@ from dataclasses import asdict, replace
 
 import nibabel as nib
 import numpy as np
-import psutil
 import pytest
-import ray
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -139,12 +137,6 @@ def test_the_classes_are_named(drawn):
     assert rows == ["index\tname", *(f"{place}\t{name}" for place, name in enumerate(names))]
 
 
-def test_no_ray_is_left(drawn):
-    assert not ray.is_initialized()
-    mine = psutil.Process().children(recursive=True)
-    assert not [child.name() for child in mine if child.name() in ("raylet", "gcs_server")]
-
-
 @pytest.mark.soak
 def test_forget_subjects_of_a_trial_that_was_not_kept_are_shown_where_somebody_asks(done, tmp_path):
     split, out = done.record["split"], tmp_path / "deep/out"
@@ -161,7 +153,7 @@ def test_forget_subjects_of_a_trial_that_was_not_kept_are_shown_where_somebody_a
     assert nib.load(out / f"{names[0]}_unlearned.nii.gz").shape == images.shape[1:]
 
 
-def test_what_cannot_be_drawn_is_refused_in_a_line(done, tmp_path, capsys):
+def test_what_cannot_be_drawn_is_refused_in_a_line(done, tmp_path, capsys, no_ray):
     split = done.record["split"]
     (tmp_path / "there").mkdir()
     line = refused(capsys, done, "--subjects", f"{split['retain'][0]},{split['forget'][0]}")
@@ -175,10 +167,11 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(done, tmp_path, capsys):
     assert "exists already" in refused(capsys, done, "--to", tmp_path / "there")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert not list((tmp_path / "there").iterdir())
-    assert not ray.is_initialized()
 
 
-def test_other_data_and_another_key_are_refused_before_anything_is_computed(done, tmp_path, capsys, monkeypatch):
+def test_other_data_and_another_key_are_refused_before_anything_is_computed(
+    done, tmp_path, capsys, monkeypatch, no_ray
+):
     mine = done.copied(tmp_path)
     record = mine.record
     write_json(mine.folder / "study.json", {**record, "cohort": {**record["cohort"], "digest": "0" * 16}})

@@ -57,6 +57,7 @@ def seen(first, second):
 @pytest.fixture(scope="module")
 def machine():
     """A Ray of one node, as far as it knows with a GPU."""
+    ray.shutdown()
     ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()

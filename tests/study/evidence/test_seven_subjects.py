@@ -60,6 +60,7 @@ def study(tmp_path_factory):
         plan.settings.folder.mkdir()
         trial = {**dict.fromkeys(plan.space.knobs), "id": "t", "on_front": True, "strategy": "noisy_label", "seed": 0}
         kept, fits, output = Kept({**trial, "epochs": 2}), reference_fits(plan), io.StringIO()
+        ray.shutdown()  # that one knows nothing of the measure
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
             share = Resources(2, 1, 0.0)

@@ -3,7 +3,6 @@ import math
 
 import numpy as np
 import pytest
-import ray
 import torch
 
 from study.cluster.shares import Resources
@@ -132,7 +131,7 @@ def test_of_two_studies_that_store_the_same_reference_the_first_wins(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["abc"]
 
 
-def test_cached_references_need_no_ray_and_no_fit(plan, cache):
+def test_cached_references_need_no_ray_and_no_fit(plan, cache, no_ray):
     for name, digest in digests_of(plan).items():
         _store(cache / "references" / digest, REPORTS[(name != BASELINE) :], WEIGHTS)
     heard = []
@@ -143,17 +142,9 @@ def test_cached_references_need_no_ray_and_no_fit(plan, cache):
     }
     assert [len(found[name].history) for name in NAMES] == [2, 1, 1, 1]
     assert not heard
-    assert not ray.is_initialized()
 
 
-@pytest.fixture
-def cluster():
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
-
-
-def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache, cluster):
+def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache, local_ray):
     plan = with_settings(plan, baseline_epochs=1, references=2)
     heard = []
     first = fit_all(plan, cache, lambda name, report: heard.append((name, report.epoch)))

@@ -39,19 +39,15 @@ def test_a_recipe_is_what_the_row_tells(plan, references, done):
     assert recipe.floor_dice == pytest.approx(0.81 * done.record["references"]["baseline"]["retain_dice"])
 
 
-def test_weights_are_those_kept_or_the_same_computed_again(plan, references, done):
+def test_weights_are_those_kept_or_the_same_computed_again(plan, references, done, local_ray):
     """A damaged file gives, bit for bit, what it held; a trial that was not kept has its recorded metrics."""
     kept = front_weights(plan.settings.folder, done.front)
     first = load_file(kept)
     assert not front_weights(plan.settings.folder, done.other).exists()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        resources, front, other = share(nodes(), 2), row_of(plan, done.front), row_of(plan, done.other)
-        read = ray.get(trial_weights(plan, references, resources, front))
-        kept.write_bytes(kept.read_bytes()[:1000])
-        again, anew = ray.get([trial_weights(plan, references, resources, row) for row in (front, other)])
-    finally:
-        ray.shutdown()
+    resources, front, other = share(nodes(), 2), row_of(plan, done.front), row_of(plan, done.other)
+    read = ray.get(trial_weights(plan, references, resources, front))
+    kept.write_bytes(kept.read_bytes()[:1000])
+    again, anew = ray.get([trial_weights(plan, references, resources, row) for row in (front, other)])
     for name, value in first.items():
         np.testing.assert_array_equal(read[name], value)
         np.testing.assert_array_equal(again[name], value)
