@@ -120,7 +120,7 @@ def main() -> None:
             profile.enable()
         run_trials(plan, trainable, "replay", given.concurrent, recorder, view, interrupts)
         profile.disable()
-        waiting = len(tracker._lacking) if tracker else 0
+        waiting = len(tracker.lacking()) if tracker else 0
         began = time.perf_counter()
         if tracker:
             tracker.close()

@@ -134,7 +134,7 @@ class Slots(StudyView):
 
 def waiting_for(tracker: Tracker | None) -> int:
     """Runs of which MLflow may lack something."""
-    return len(tracker._lacking) if tracker else 0
+    return len(tracker.lacking()) if tracker else 0
 
 
 def on_nodes(nodes: int) -> np.ndarray:

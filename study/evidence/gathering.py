@@ -53,7 +53,7 @@ def gather_evidence(
     """
     started, state = time.monotonic(), _state(plan, references)
     trials = {row["id"]: row for row in recorder.rows if row["on_front"] or row["id"] in asked(plan)}
-    due = [name for name in [*references, *trials] if recorder.evidence(name) != state]
+    due = [name for name in [*references, *trials] if recorder.row(name).get(STATE) != state]
     if not due:
         return
     fits = shadow_fits(plan)

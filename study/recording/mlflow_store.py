@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from study.recording.recorder import PARENT
-from study.recording.run_contents import RUN_NAME, RunContent
+from study.recording.run_contents import PARENT, RUN_NAME, RunContent
 
 STUDY_TAG, NAME_TAG = "study", "name"
 """Tags that find a run again: the study, and within it the trial id, the reference or `study` for the parent."""
@@ -38,10 +37,9 @@ class _Known:
 
     id: str
     status: str
-    params: set[str] = field(default_factory=set)
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    files: set[tuple[Path, str]] = field(default_factory=set)
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
 
 
 class MlflowStore:
@@ -60,65 +58,63 @@ class MlflowStore:
         self._client, self._study = MlflowClient(uri), study
         self._experiment = self._make_experiment(experiment, artifacts.as_uri() if artifacts else None)
         self._known: dict[str, _Known] = {}
-        token: str | None = ""
-        while token is not None:
-            page = self._client.search_runs(
-                [self._experiment], f"tags.`{STUDY_TAG}` = '{study}'", page_token=token or None
-            )
-            self._known.update({run.data.tags[NAME_TAG]: _as_known(run) for run in page})
-            token = page.token or None
+        mine, token = f"tags.`{STUDY_TAG}` = '{study}'", None
+        while token != "":
+            page = self._client.search_runs([self._experiment], mine, page_token=token)
+            self._known |= {run.data.tags[NAME_TAG]: _as_known(run) for run in page}
+            token = page.token or ""
             answered()
         if PARENT not in self._known:
             self._create(PARENT, study)
 
     def _make_experiment(self, name: str, location: str | None) -> str:
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
+        if self._client.get_experiment_by_name(name) is None:
             try:
                 return str(self._client.create_experiment(name, location, tags=_KIND))
             except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another study was faster
                     raise
-                experiment = self._client.get_experiment_by_name(name)  # another study was faster
-        return str(experiment.experiment_id)
+        return str(self._client.get_experiment_by_name(name).experiment_id)
 
     def epoch(self, name: str) -> int:
         """The last epoch that MLflow has of a run; 0 if there is none, or no such run."""
         return int(self._known[name].metrics.get("epoch", 0)) if name in self._known else 0
 
-    def send(self, run: RunContent) -> None:
-        """Send what a run lacks; to send it twice does no harm.
+    def send(self, name: str, run: RunContent) -> bool:
+        """Send what a run lacks, its files always; to send it twice does no harm.
+
+        Returns:
+            Whether there was anything.
 
         Raises:
             MlflowException, OSError: it may lack something still, and what it has is not known.
         """
         tags = {key: _shortened(_lower(value), _LONGEST.get(key, _LONGEST_TAG)) for key, value in run.tags.items()}
-        known = self._known.get(run.name) or self._create(run.name, tags.get(RUN_NAME, run.name))
+        known = self._known.get(name) or self._create(name, tags.get(RUN_NAME, name))
         tags = {key: value for key, value in tags.items() if known.tags.get(key) != value}
         params = {key: _shortened(str(value), _LONGEST_PARAM) for key, value in run.params.items()}
         params = {key: value for key, value in params.items() if key not in known.params}
-        for metrics in _requests(_lacking(run, known)):
-            if metrics or params or tags:
-                self._client.log_batch(
-                    known.id,
-                    metrics,
-                    [Param(key, value) for key, value in params.items()],
-                    [RunTag(key, value) for key, value in tags.items()],
-                )
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, 0) for key, value in run.values.items() if known.metrics.get(key) != value]
+        epochs = [row for row in run.epochs if row["epoch"] > self.epoch(name)][::-1]
+        lacking = bool(metrics or params or tags or epochs or run.files or run.status != known.status)
+        while metrics or params or tags or epochs:
+            while epochs and (not metrics or len(metrics) + len(epochs[-1]) <= _MOST_METRICS):
+                row = epochs.pop()  # whole: one that MLflow has begun counts as sent
+                metrics += [Metric(key, float(value), now, int(row["epoch"])) for key, value in row.items()]
+            params_and_tags = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
+            self._client.log_batch(known.id, metrics, *params_and_tags)
             known.metrics |= {metric.key: metric.value for metric in metrics}
-            known.params |= params.keys()
+            known.params |= params
             known.tags |= tags
-            params, tags = {}, {}
+            metrics, params, tags = [], {}, {}
         if run.status != known.status:
-            if run.status == "RUNNING":
-                self._client.update_run(known.id, status="RUNNING")
-            else:
-                self._client.set_terminated(known.id, run.status)
+            update = self._client.update_run if run.status == "RUNNING" else self._client.set_terminated
+            update(known.id, run.status)
             known.status = run.status
         for file, folder in run.files:
-            if (file, folder) not in known.files:
-                self._client.log_artifact(known.id, str(file), folder or None)
-                known.files.add((file, folder))
+            self._client.log_artifact(known.id, str(file), folder or None)
+        return lacking
 
     def _create(self, name: str, title: str) -> _Known:
         parent = {} if name == PARENT else {"mlflow.parentRunId": self._known[PARENT].id}
@@ -128,37 +124,10 @@ class MlflowStore:
         return self._known[name]
 
 
-def _lacking(run: RunContent, known: _Known) -> list[list[Metric]]:
-    """The metrics that MLflow lacks of a run: a group for each epoch, and one of single values."""
-    now = int(time.time() * 1000)
-    groups = [
-        [Metric(key, float(value), now, int(row["epoch"])) for key, value in row.items() if _is_number(value)]
-        for row in run.epochs
-        if row["epoch"] > known.metrics.get("epoch", 0)
-    ]
-    return [
-        *groups,
-        [Metric(key, value, now, 0) for key, value in run.values.items() if known.metrics.get(key) != value],
-    ]
-
-
-def _requests(groups: Sequence[list[Metric]]) -> Iterator[list[Metric]]:
-    """Groups of metrics, as many as a request takes; none is cut, since an epoch begun counts as sent."""
-    metrics: list[Metric] = []
-    for group in groups:
-        if len(metrics) + len(group) > _MOST_METRICS:
-            yield metrics
-            metrics = []
-        metrics += group
-    yield metrics
-
-
 def _as_known(run: Run) -> _Known:
-    return _Known(run.info.run_id, run.info.status, set(run.data.params), dict(run.data.tags), dict(run.data.metrics))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return _Known(
+        run.info.run_id, run.info.status, dict(run.data.params), dict(run.data.tags), dict(run.data.metrics)
+    )
 
 
 def _lower(value: Any) -> str:

@@ -1,11 +1,12 @@
-"""What a study writes down: its tables on disk, and which of its runs have changed since MLflow heard of them."""
+"""What a study writes down: its tables on disk, and their newest rows in memory."""
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import pyarrow as pa
 
 from study.networks.references import Reference
 from study.records.constraints import Constraint
@@ -16,31 +17,14 @@ from study.records.objectives import Objective
 from study.records.tables import Table, history_table, references_table, subjects_table, trials_table
 from study.records.trials import RUNNING
 
-PARENT = "study"
-"""Name of a study's parent run; the runs of its trials and references are named by id."""
-
-_MARKS = ("feasible", "on_front")
-
 _RECENT = 50
 """Ended trials whose epochs stay in memory, so that to log them needs no reading of the history table."""
 
 Rows = dict[str, dict[str, Any]]
 
 
-class Outcome(NamedTuple):
-    """How a session ended.
-
-    Attributes:
-        complete: whether the study has all its trials.
-        files: its records and pages.
-    """
-
-    complete: bool
-    files: tuple[Path, ...]
-
-
 class Recorder:
-    """Keeps the study's tables; knows which trials are on the front, and which runs MLflow may lack something of.
+    """Keeps the study's tables, and marks which trials are on the front.
 
     One thread writes. Another may read at any time: rows are replaced and never altered, and what holds them is
     copied in one step.
@@ -49,7 +33,8 @@ class Recorder:
         folder: of the study.
         knobs: those of any trial.
         metrics: those of the study's tables.
-        outcome: of the session, once it has a result.
+        complete: whether the study has all its trials; None until the session has a result.
+        files: the study's records and pages, once the session has a result.
     """
 
     def __init__(
@@ -75,17 +60,17 @@ class Recorder:
         """
         self.folder, self.knobs, self.metrics = folder, tuple(knobs), metrics
         self.evidence_columns = tuple(recorded_columns(folder))
-        self.outcome: Outcome | None = None
+        self.complete: bool | None = None
+        self.files: Sequence[Path] = ()
         self._trials, self._history = trials_table(folder, knobs, metrics), history_table(folder, metrics)
         self._subjects, self._references = subjects_table(folder, metrics), references_table(folder, metrics)
         self._objective, self._constraints = objective, constraints
         self._sets, self._horizons = subjects, horizons
         self._trial_rows: Rows = {row["id"]: row for row in self._trials.rows}
         self._reference_rows: Rows = {row["id"]: row for row in self._references.rows}
-        self._epochs: dict[str, dict[int, Mapping[str, Any]]] = {}
+        self._epochs: dict[str, dict[int, dict[str, Any]]] = {}
         self._latest: dict[str, Mapping[str, Any]] = {}
         self._recent: deque[str] = deque()
-        self._changed = {*self._reference_rows, *self._trial_rows, PARENT}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -93,14 +78,14 @@ class Recorder:
         return list(self._trial_rows.values())
 
     @property
-    def best(self) -> Mapping[str, Any] | None:
-        """The best feasible trial so far; it is always on the front."""
-        return best_feasible((row for row in self.rows if row["on_front"]), self._objective)
-
-    @property
     def references(self) -> list[dict[str, Any]]:
         """The table of references."""
         return list(self._reference_rows.values())
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The best feasible trial so far; it is always on the front."""
+        return best_feasible((row for row in self.rows if row["on_front"]), self._objective)
 
     @property
     def ended_trials(self) -> int:
@@ -109,63 +94,40 @@ class Recorder:
 
     def row(self, name: str) -> dict[str, Any]:
         """The row of a trial or a reference."""
-        return self._trial_rows[name] if name in self._trial_rows else self._reference_rows[name]
+        return self._trial_rows.get(name) or self._reference_rows[name]
 
-    def epochs(self, trial: str) -> list[dict[str, Any]]:
-        """A trial's rows of the history table, by epoch."""
-        rows: list[dict[str, Any]] = self._history.read(id=trial).sort_by("epoch").to_pylist()
-        return rows
+    def reported(self, trial: str) -> int:
+        """How many of a trial's epochs are in memory: one more after every new one."""
+        return len(self._epochs.get(trial, ()))
 
-    def epochs_after(self, reached: Mapping[str, int]) -> Iterator[list[Mapping[str, Any]]]:
-        """The epochs of some runs that come after those reached, by epoch.
+    def epochs(self, reached: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+        """The epochs of some runs that come after those reached, in order.
 
-        Running trials have theirs in memory; for all others together the history table is read once, if need be.
+        Running trials have theirs in memory; for all others together the history table is read once.
 
         Args:
             reached: id of a trial or a reference -> an epoch.
         """
-        held = {name: self._epochs.get(name) for name in reached}
-        absent = [name for name, epoch in reached.items() if held[name] is None and not self._has_ended(name, epoch)]
-        history = self._history.read().combine_chunks() if absent else self._history.schema.empty_table()
-        ids = history["id"].to_pandas()
-        places = ids.groupby(ids).indices
-        for name, epoch in reached.items():
-            epochs = held[name]
-            if epochs is not None:
-                rows = list(epochs.copy().values())
-            else:
-                rows = history.take(places[name]).to_pylist() if name in places else []
-            yield sorted((row for row in rows if row["epoch"] > epoch), key=itemgetter("epoch"))
-
-    def _has_ended(self, name: str, epoch: int) -> bool:
-        """Whether a trial has no epoch after this one, as its row says."""
-        row = self._trial_rows.get(name, {"status": RUNNING})
-        return row["status"] != RUNNING and epoch >= row["epochs_done"]
-
-    def changes(self) -> set[str]:
-        """Names of the runs that may have changed since the last call; at the first one, of all."""
-        names = set()
-        while self._changed:
-            names.add(self._changed.pop())  # one by one: another thread may add some meanwhile
-        return names
-
-    def changed(self, *names: str) -> None:
-        """Have MLflow look at some runs, and at the study's own, once more."""
-        self._changed.update((*names, PARENT))
+        found = {name: epochs.copy() for name in reached if (epochs := self._epochs.get(name)) is not None}
+        absent = {name: epoch for name, epoch in reached.items() if name not in found}
+        if absent:
+            history = self._history.read()
+            later = history["epoch"].to_pandas() > history["id"].to_pandas().map(absent)
+            for row in history.filter(pa.array(later)).to_pylist():
+                found.setdefault(row["id"], {})[row["epoch"]] = row
+        return {
+            name: [row for epoch, row in sorted(found.get(name, {}).items()) if epoch > last]
+            for name, last in reached.items()
+        }
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference, its single subjects and its history."""
         known = self._reference_rows.get(name, dict.fromkeys(self.evidence_columns))
-        row = {**known, "id": name, "digest": reference.digest, "seed": reference.seed, **reference.metrics}
         if name not in self._reference_rows:
             self._history.upsert({"id": name, **epoch} for epoch in reference.history)
             self._record_subjects(name, int(reference.history[-1]["epoch"]), reference.subjects)
+        row = {**known, "id": name, "digest": reference.digest, "seed": reference.seed, **reference.metrics}
         self._write(self._references, self._reference_rows, [row])
-
-    def evidence(self, name: str) -> str | None:
-        """The settings under which a trial's or reference's evidence was gathered; None without any."""
-        row = self._trial_rows.get(name) or self._reference_rows.get(name) or {}
-        return row.get("evidence")
 
     def gathered(self, name: str, found: Mapping[str, Any]) -> None:
         """Record the evidence on a trial or a reference."""
@@ -180,26 +142,23 @@ class Recorder:
             config: `id`, `strategy`, `seed` and `knobs`.
         """
         trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.knobs}
-        empty = dict.fromkeys((*self.metrics, *_MARKS, "diverged", "problem", *self.evidence_columns))
-        continued = trial in self._trial_rows
+        empty = dict.fromkeys(self._trials.schema.names)
         known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
         identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
-        row = {**empty, **known, **identity, **knobs, "status": RUNNING}
-        self._write(self._trials, self._trial_rows, [row])
         if trial not in self._epochs:
-            self._epochs[trial] = {epoch["epoch"]: epoch for epoch in self.epochs(trial)} if continued else {}
+            earlier = self.epochs({trial: 0})[trial] if trial in self._trial_rows else []
+            self._epochs[trial] = {row["epoch"]: row for row in earlier}
+        self._write(self._trials, self._trial_rows, [{**empty, **known, **identity, **knobs, "status": RUNNING}])
 
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
         row = {"id": trial, **{name: result[name] for name in ("epoch", "loss", "seconds")}}
-        row |= {name: result.get(name) for name in self.metrics}
-        row["node"] = result.get("node_ip")
+        row |= {name: result.get(name) for name in self.metrics} | {"node": result.get("node_ip")}
         self._history.upsert([row])
         self._epochs[trial][row["epoch"]] = row
         self._latest[trial] = result
-        if result["epoch"] in self._horizons:
-            self._record_subjects(trial, result["epoch"], result["subjects"])
-        self.changed(trial)
+        if row["epoch"] in self._horizons:
+            self._record_subjects(trial, row["epoch"], result["subjects"])
 
     def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> None:
         """A trial is finished, pruned or failed: its last epoch's metrics are its result, and the front may change.
@@ -212,12 +171,11 @@ class Recorder:
         """
         reports = [report for _, report in sorted(self._epochs[trial].items())]
         last = {name: reports[-1][name] for name in self.metrics} if reports else {}
-        seconds = sum(report["seconds"] for report in reports)
         if trial in self._latest:
             latest = self._latest.pop(trial)
             self._record_subjects(trial, latest["epoch"], latest["subjects"])
         row = {**self._trial_rows[trial], **last, "diverged": diverged, "epochs_done": len(reports)}
-        row |= {"seconds": seconds, "status": status, "problem": problem}
+        row |= {"seconds": sum(report["seconds"] for report in reports), "status": status, "problem": problem}
         leading = [other for other in self._trial_rows.values() if other["on_front"] and other["id"] != trial]
         marked = mark([*leading, row], self._constraints, self._objective)  # the others stay behind these
         for table in (self._history, self._subjects):  # or a power cut leaves a finished trial without them
@@ -232,8 +190,7 @@ class Recorder:
 
     def result(self, files: Sequence[Path], complete: bool) -> None:
         """The session is over, with these records and pages, and with all trials or not."""
-        self.outcome = Outcome(complete, tuple(files))
-        self.changed()
+        self.files, self.complete = files, complete
 
     def close(self) -> None:
         """Merge what was appended to the tables; one for which the disk has no room stays as it is."""
@@ -244,7 +201,6 @@ class Recorder:
     def _write(self, table: Table, kept: Rows, rows: Sequence[dict[str, Any]]) -> None:
         table.upsert(rows)
         kept.update({row["id"]: row for row in rows})
-        self.changed(*(row["id"] for row in rows))
 
     def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
         scans = names_of_scans(self.metrics)

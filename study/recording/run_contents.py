@@ -1,22 +1,38 @@
 """What MLflow should have of a study, run by run, as its records say."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis import numbers
-from study.recording.recorder import PARENT, Recorder
+from study.recording.recorder import Recorder
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
+
+PARENT = "study"
+"""Name of a study's parent run; the runs of its trials and references are named by id."""
 
 RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
 """Tags that MLflow's pages show as a run's name and description (Markdown)."""
 
 _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 _OUTCOME = ("status", "diverged", "feasible", "on_front")
-_TEXT = {"id", "node"}
 _NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME}
+
+
+class RunState(NamedTuple):
+    """What a run's content follows from.
+
+    Attributes:
+        status: as MLflow calls it.
+        row: of the trial or reference; of the parent's best trial, if there is one.
+        reported: epochs in memory.
+    """
+
+    status: str
+    row: Mapping[str, Any] | None
+    reported: int = 0
 
 
 @dataclass(frozen=True)
@@ -24,26 +40,24 @@ class RunContent:
     """What a run should have.
 
     Attributes:
-        name: of the run, within its study.
         status: as MLflow calls it.
         params: name -> value; the first value stays.
         tags: name -> value; `mlflow.runName` is the run's title.
-        values: single numbers, without a step; those that are not finite are left out.
+        values: single numbers, without a step.
         epochs: rows of metrics by ascending `epoch`, which is their step.
         files: a file and the folder of the run's artifacts that it belongs into, "" for the top one.
     """
 
-    name: str
     status: str
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
-    epochs: Sequence[Mapping[str, Any]] = ()
+    epochs: Sequence[Mapping[str, float]] = ()
     files: Sequence[tuple[Path, str]] = ()
 
 
 class StudyRuns:
-    """The runs of a study: the parent, its references and its trials."""
+    """The runs of a study by name: the parent, its references and its trials."""
 
     def __init__(self, recorder: Recorder, params: Mapping[str, Any], tags: Mapping[str, str]):
         """Know a study.
@@ -54,59 +68,60 @@ class StudyRuns:
             tags: of the parent run.
         """
         self._recorder, self._params, self._tags = recorder, params, tags
-        self._ended = False
 
-    def changed(self) -> set[str]:
-        """Names of the runs that may have changed since the last call; at the first one, of all."""
-        return self._recorder.changes()
+    def states(self, over: bool) -> dict[str, RunState]:
+        """All runs as they are now; whose state has not changed has no new content.
 
-    def end(self) -> None:
-        """The session is over: trials that are still running were interrupted; without a result the study failed."""
-        self._ended = True
-        self._recorder.changed(*(row["id"] for row in self._recorder.rows if row["status"] == RUNNING))
+        Args:
+            over: the session is; what still runs was interrupted, and without a result the study has failed.
+        """
+        recorder = self._recorder
+        parent = {None: "FAILED" if over else "RUNNING", True: "FINISHED", False: "KILLED"}[recorder.complete]
+        status = {**_STATUS, RUNNING: "KILLED" if over else "RUNNING"}
+        return {
+            PARENT: RunState(parent, recorder.best),
+            **{row["id"]: RunState("FINISHED", row) for row in recorder.references},
+            **{
+                row["id"]: RunState(status[row["status"]], row, recorder.reported(row["id"])) for row in recorder.rows
+            },
+        }
 
-    def contents(self, reached: Mapping[str, int]) -> Iterator[RunContent]:
+    def contents(
+        self, states: Mapping[str, RunState], reached: Callable[[str], int]
+    ) -> Iterator[tuple[str, RunContent]]:
         """What some runs should have.
 
         Args:
-            reached: name -> last epoch that MLflow has of the run, 0 without any; earlier ones may be left out.
+            states: of these runs.
+            reached: run -> last epoch that MLflow has of it, 0 without any; those up to it are left out.
         """
-        if PARENT in reached:
-            yield self._parent()
-        runs = {name: epoch for name, epoch in reached.items() if name != PARENT}
-        for name, epochs in zip(runs, self._recorder.epochs_after(runs), strict=True):
-            yield self._run(name, [_metrics(row) for row in epochs])
+        behind = {name: reached(name) for name, state in states.items() if name != PARENT}
+        behind = {name: epoch for name, epoch in behind.items() if not _has_ended(states[name], epoch)}
+        epochs = self._recorder.epochs(behind)
+        for name, (status, row, _) in states.items():
+            if name == PARENT or row is None:
+                yield name, self._parent(status, row)
+            else:
+                yield name, self._run(status, row, [_metrics(epoch) for epoch in epochs.get(name, ())])
 
-    @property
-    def _over(self) -> bool:
-        return self._ended or self._recorder.outcome is not None
-
-    def _run(self, name: str, epochs: Sequence[Mapping[str, Any]]) -> RunContent:
-        row = self._recorder.row(name)
+    def _run(self, status: str, row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> RunContent:
         values = _finite({f"evidence/{column}": row[column] for column in self._recorder.evidence_columns})
         if "strategy" not in row:
-            params = {"reference": name, "digest": row["digest"]}
-            return RunContent(name, "FINISHED", params, {"kind": "reference", "status": FINISHED}, values, epochs)
-        status = _STATUS.get(row["status"]) or ("KILLED" if self._over else "RUNNING")
+            params = {"reference": row["id"], "digest": row["digest"]}
+            return RunContent(status, params, {"kind": "reference", "status": FINISHED}, values, epochs)
         hidden = {*_NO_PARAMS, *self._recorder.metrics, *self._recorder.evidence_columns}
         params = {key: value for key, value in row.items() if key not in hidden and value is not None}
-        outcome = {key: row[key] for key in ("strategy", *_OUTCOME) if row[key] is not None}
-        return RunContent(
-            name, status, params, {"kind": "trial", RUN_NAME: self._title(row), **outcome}, values, epochs
-        )
+        tags = {key: row[key] for key in ("strategy", *_OUTCOME) if row[key] is not None}
+        return RunContent(status, params, {"kind": "trial", RUN_NAME: self._title(row), **tags}, values, epochs)
 
-    def _parent(self) -> RunContent:
+    def _parent(self, status: str, best: Mapping[str, Any] | None) -> RunContent:
         """The parent run, which has the best trial's metrics and the study's files once the session has a result."""
-        outcome, best = self._recorder.outcome, self._recorder.best
-        tags = {**self._tags, **self._best_trial(best)}
-        if outcome is None:
-            return RunContent(PARENT, "FAILED" if self._over else "RUNNING", self._params, tags)
-        status = "FINISHED" if outcome.complete else "KILLED"
-        last = {name: best[name] for name in self._recorder.metrics} if best else {}
-        epochs = [_metrics({"epoch": self._recorder.ended_trials, **last})] if last else []
-        folder = self._recorder.folder
-        files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in outcome.files]
-        return RunContent(PARENT, status, self._params, tags, epochs=epochs, files=files)
+        folder, epochs = self._recorder.folder, []
+        if best and self._recorder.complete is not None:
+            last = {name: best[name] for name in self._recorder.metrics}
+            epochs = [_metrics({"epoch": self._recorder.ended_trials, **last})]
+        files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in self._recorder.files]
+        return RunContent(status, self._params, {**self._tags, **self._best_trial(best)}, {}, epochs, files)
 
     def _title(self, row: Mapping[str, Any]) -> str:
         """A trial's name in MLflow: its strategy and knobs."""
@@ -149,8 +164,14 @@ def metric_name(column: str) -> str:
     return f"training/{column}" if column in ("loss", "seconds") else column
 
 
-def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {metric_name(name): value for name, value in row.items() if name not in _TEXT and value is not None}
+def _has_ended(state: RunState, epoch: int) -> bool:
+    """Whether a trial has no epoch after this one, as its row says."""
+    row = state.row or {}
+    return row.get("status", RUNNING) != RUNNING and epoch >= row["epochs_done"]
+
+
+def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    return {metric_name(name): value for name, value in row.items() if isinstance(value, int | float)}
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from study.recording.mlflow_store import MlflowStore
 from study.recording.recorder import Recorder
-from study.recording.run_contents import StudyRuns, parent_tags
+from study.recording.run_contents import RunState, StudyRuns, parent_tags
 from study.records.settings import StudySettings
 
 _GATHERING, _SHORTEST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.5, 0.5, 30.0, 10.0
@@ -25,27 +26,27 @@ _TOGETHER = 200
 
 
 class Tracker:
-    """Live logging, catching up and `study.sync` alike: the names of runs that may lack something, until they do not.
+    """Live logging, catching up and `study.sync` alike: what MLflow lacks of the records is sent until it has all.
 
-    Nothing else is kept here. After an error the thread looks again at what MLflow has, and goes on with the
-    difference between that and the records; what it could not send `problem` tells of.
+    After an error the thread looks again at what MLflow has, and goes on with the difference.
     """
 
     def __init__(
         self,
         connect: Callable[[Callable[[], None]], MlflowStore],
-        records: StudyRuns,
+        runs: StudyRuns,
         tell: Callable[[str], None],
     ):
         """Start following.
 
         Args:
             connect: looks at what MLflow has, and calls its argument at every answer.
-            records: what it should have.
+            runs: what it should have.
             tell: hears when writing begins to fail, and when it works again, as rich has its markup.
         """
-        self._connect, self._records, self._tell = connect, records, tell
-        self._lacking: dict[str, None] = {}  # a set in the order of its changes
+        self._connect, self._runs, self._tell = connect, runs, tell
+        self._sent: dict[str, RunState] = {}
+        self._failures: Counter[str] = Counter()
         self._refused: set[str] = set()
         self._lost: str | None = None
         self._failing: str | None = None
@@ -60,9 +61,6 @@ class Tracker:
 
     def close(self) -> None:
         """End the session's runs, and wait until all is sent or nothing has succeeded for a while."""
-        if self._closing.is_set():
-            return
-        self._records.end()
         self._last_success = time.monotonic()
         self._closing.set()
         while self._thread.is_alive() and time.monotonic() - self._last_success < _PATIENCE:
@@ -71,58 +69,57 @@ class Tracker:
         if self._thread.is_alive():
             self._lost = self._lost or self._failing or f"no answer for {_PATIENCE:.0f} s"
 
+    def lacking(self) -> dict[str, RunState]:
+        """The runs that MLflow may lack something of; those that could not be sent come last."""
+        states = self._runs.states(over=self._closing.is_set())
+        names = [
+            name for name, state in states.items() if state != self._sent.get(name) and name not in self._refused
+        ]
+        return {name: states[name] for name in sorted(names, key=self._failures.__getitem__)}
+
     def _follow(self) -> None:
         store: MlflowStore | None = None
         pause, done = _SHORTEST_PAUSE, False
         while not self._given_up and not done:
-            over = self._closing.wait(0 if self._lacking else _GATHERING)  # what comes together is one request
-            self._lacking |= dict.fromkeys(self._records.changed() - self._refused)
+            over = self._closing.wait(_GATHERING)  # what comes together is one request
             try:
-                if self._lacking:
-                    store = store or self._connect(self._answered)
-                    self._send(store)
-                pause, done = _SHORTEST_PAUSE, over and not self._lacking
+                store = store or self._connect(self._answered)
+                done = not self._send(store) and over
+                if self._failing is not None:
+                    self._failing = None
+                    self._tell("MLflow can be written again")
+                pause = _SHORTEST_PAUSE
             except Exception as error:
-                store = None  # the answer may be what was lost: look what is there
-                self._failed(error)
+                store, self._sent = None, {}  # the answer may be what was lost: look what is there
+                if self._failing is None:
+                    self._tell(escape(f"MLflow cannot be written, trying again: {_reason(error)}"))
+                self._failing = _reason(error)
+                logging.getLogger(__name__).info("tracking failed", exc_info=True)
                 if self._closing.wait(pause):
                     time.sleep(min(pause, 1.0))
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _send(self, store: MlflowStore) -> None:
-        """Send some runs what they lack; one that fails comes last the next time, one that is refused not at all."""
-        names = list(islice(self._lacking, _TOGETHER))
-        for run in self._records.contents({name: store.epoch(name) for name in names}):
-            if self._given_up:
-                return
-            del self._lacking[run.name]
+    def _send(self, store: MlflowStore) -> bool:
+        """Send some runs what they lack; tells whether there were any."""
+        lacking = dict(islice(self.lacking().items(), _TOGETHER))
+        for name, content in self._runs.contents(lacking, store.epoch):
             try:
-                store.send(run)
-                self._succeeded()
+                if store.send(name, content):
+                    self._last_success = time.monotonic()
+                self._sent[name] = lacking[name]
             except Exception as error:
+                self._failures[name] += 1
                 if not _hopeless(error):
-                    self._lacking[run.name] = None
                     raise
-                self._refused.add(run.name)
+                self._refused.add(name)
                 self._lost = self._lost or _reason(error)
                 self._tell(escape(f"MLflow cannot be written, this is left out: {_reason(error)}"))
+        return bool(lacking)
 
     def _answered(self) -> None:
         """Something has been read; that does not count for long where nothing can be written."""
         if self._failing is None:
             self._last_success = time.monotonic()
-
-    def _succeeded(self) -> None:
-        self._last_success = time.monotonic()
-        if self._failing is not None:
-            self._failing = None
-            self._tell("MLflow can be written again")
-
-    def _failed(self, error: Exception) -> None:
-        first, self._failing = self._failing is None, _reason(error)
-        if first:
-            self._tell(escape(f"MLflow cannot be written, trying again: {_reason(error)}"))
-        logging.getLogger(__name__).info("tracking failed", exc_info=True)
 
 
 def _reason(error: Exception) -> str:

@@ -170,7 +170,8 @@ def _search(
 def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
     if not plan.settings.early_stopping or isinstance(plan.space, Suite):
         return None
-    reports = [{**epoch, "diverged": False} for row in recorder.rows for epoch in recorder.epochs(row["id"])]
+    histories = recorder.epochs({row["id"]: 0 for row in recorder.rows}).values()
+    reports = [{**epoch, "diverged": False} for history in histories for epoch in history]
     return Halving(plan.objective, plan.constraints, plan.space.longest, plan.grace, reports)
 
 

@@ -20,8 +20,8 @@ from search_spaces import space as spaces
 from study.networks.references import Reference
 from study.planning.metrics import installed_metrics, study_metrics
 from study.planning.plan import PlanError, make_plan
-from study.recording.recorder import PARENT, Recorder
-from study.recording.run_contents import StudyRuns
+from study.recording.recorder import Recorder
+from study.recording.run_contents import PARENT, StudyRuns
 from study.records.constraints import parse
 from study.records.files import write_json
 from study.records.metrics import METRICS, plain
@@ -192,7 +192,9 @@ def test_an_added_metric_is_logged_under_its_set(study, tmp_path):
         tmp_path / "studies/steady", KNOBS, study.objective, study.constraints, SETS, (), study.metrics
     )
     recorder.result([], complete=True)
-    parent, trial = StudyRuns(recorder, {}, {}).contents({PARENT: 0, "second": 0})
+    runs = StudyRuns(recorder, {}, {})
+    contents = dict(runs.contents(runs.states(over=True), lambda name: 0))
+    parent, trial = contents[PARENT], contents["second"]
     assert trial.epochs[0]["forget/volume_error"] == parent.epochs[0]["forget/volume_error"] == 2.5
     assert trial.params == {"seed": 0, "lr": 0.1, "epochs": 1, "strategy": "to_background"}
 

@@ -5,7 +5,7 @@ import pytest
 from mlflow import MlflowClient
 
 from study.recording import tracker as tracking
-from study.recording.recorder import PARENT
+from study.recording.run_contents import PARENT
 from study.records.tables import trials_table
 from study.sync import main
 

@@ -82,7 +82,8 @@ def test_tables_have_the_columns_and_their_values(folder):
 
 def test_mlflow_has_them(folder):
     recorder = Recorder(folder, KNOBS, OBJECTIVES["gap"], [parse("retention>=0.9")], {})
-    (run,) = StudyRuns(recorder, {}, {}).contents({"n0": 4})
+    runs = StudyRuns(recorder, {}, {})
+    ((_, run),) = runs.contents({"n0": runs.states(over=True)["n0"]}, lambda name: 4)
     assert {f"evidence/{name}" for name in NEW} <= run.values.keys()
     assert not NEW & run.params.keys()
 

@@ -3,8 +3,7 @@ from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
 
 from study.recording.mlflow_store import MlflowStore
-from study.recording.recorder import PARENT
-from study.recording.run_contents import DESCRIPTION, RUN_NAME, RunContent
+from study.recording.run_contents import DESCRIPTION, PARENT, RUN_NAME, RunContent
 
 FAMILY = "noisy_label-phantom"
 
@@ -26,10 +25,10 @@ def points(store, runs_in, steps_in):
     return read
 
 
-def run(first=1, last=0, name="t", **content):
+def run(first=1, last=0, **content):
     """A run with some epochs, of a metric each."""
     epochs = [{"epoch": epoch, "dice": epoch / 16} for epoch in range(first, last + 1)]
-    return RunContent(name, **{"status": "RUNNING", "epochs": epochs, **content})
+    return RunContent(**{"status": "RUNNING", "epochs": epochs, **content})
 
 
 def dice(first, last):
@@ -38,9 +37,9 @@ def dice(first, last):
 
 def test_trials_are_children_of_their_study_with_params_tags_and_status(open_store, store, runs_in):
     opened = open_store()
-    opened.send(run(name=PARENT, params={"seed": 0}))
-    opened.send(run(params={"lr": 1e-3, "resample": True}, tags={"feasible": True, RUN_NAME: "noisy"}))
-    opened.send(run(params={"lr": 1e-3}, tags={"feasible": False}, status="FAILED"))
+    opened.send(PARENT, run(params={"seed": 0}))
+    opened.send("t", run(params={"lr": 1e-3, "resample": True}, tags={"feasible": True, RUN_NAME: "noisy"}))
+    opened.send("t", run(params={"lr": 1e-3}, tags={"feasible": False}, status="FAILED"))
     runs = runs_in(store, FAMILY)
     parent, trial = runs[PARENT], runs["t"]
     experiment = MlflowClient(store).get_experiment(parent.info.experiment_id)
@@ -54,8 +53,8 @@ def test_trials_are_children_of_their_study_with_params_tags_and_status(open_sto
 
 
 def test_metrics_have_the_epoch_as_step_and_values_have_none(open_store, points):
-    rows = [{"epoch": 1, "dice": 0.5, "note": "text"}, {"epoch": 2, "dice": float("nan")}, {"epoch": 3, "dice": None}]
-    open_store().send(run(epochs=rows, values={"auc": 0.75}))
+    rows = [{"epoch": 1, "dice": 0.5}, {"epoch": 2, "dice": float("nan")}, {"epoch": 3}]
+    open_store().send("t", run(epochs=rows, values={"auc": 0.75}))
     first, second = points()["dice"]
     assert (first, second[0], second[1] != second[1]) == ((1, 0.5), 2, True)
     assert points().keys() == {"epoch", "dice", "auc"}
@@ -65,14 +64,14 @@ def test_metrics_have_the_epoch_as_step_and_values_have_none(open_store, points)
 def test_what_is_there_is_not_sent_again(open_store, store, points, runs_in):
     opened = open_store()
     for last in (3, 5):
-        opened.send(run(1, last, values={"auc": 0.75}))
+        opened.send("t", run(1, last, values={"auc": 0.75}))
         assert opened.epoch("t") == last
     before = runs_in(store, FAMILY)
     later = open_store()
     assert (later.epoch("t"), later.epoch("nobody")) == (5, 0)
-    later.send(run(4, 6, values={"auc": 0.75}))
+    later.send("t", run(4, 6, values={"auc": 0.75}))
     assert (points()["dice"], points()["auc"]) == (dice(1, 6), [(0, 0.75)])
-    later.send(run(values={"auc": 0.25}))
+    later.send("t", run(values={"auc": 0.25}))
     after = runs_in(store, FAMILY)
     assert after["t"].data.metrics["auc"] == 0.25
     assert {name: run.info.run_id for name, run in after.items()} == {
@@ -82,13 +81,13 @@ def test_what_is_there_is_not_sent_again(open_store, store, points, runs_in):
 
 def test_more_than_one_request_takes_is_sent_all_the_same(open_store, points):
     params = {f"knob-{number}": number for number in range(90)}
-    open_store().send(run(1, 1700, params=params, tags=params))
+    open_store().send("t", run(1, 1700, params=params, tags=params))
     assert points()["dice"] == dice(1, 1700)
 
 
 def test_what_is_too_long_for_mlflow_is_shortened_visibly_and_the_rest_is_kept(open_store, store, runs_in, caplog):
     tags = {RUN_NAME: "n" * 300, DESCRIPTION: "d" * 9000, "kind": "trial"}
-    open_store().send(run(1, 2, params={"set": "s" * 7000, "seed": 0, "fits": "f" * 6000}, tags=tags))
+    open_store().send("t", run(1, 2, params={"set": "s" * 7000, "seed": 0, "fits": "f" * 6000}, tags=tags))
     data = runs_in(store, FAMILY)["t"].data
     assert data.params == {"set": "s" * 5999 + "…", "seed": "0", "fits": "f" * 6000}
     assert (data.tags[RUN_NAME], data.tags[DESCRIPTION]) == ("n" * 249 + "…", "d" * 7999 + "…")
@@ -100,7 +99,7 @@ def test_files_lie_in_their_folders(open_store, store, runs_in, tmp_path):
     for name in ("page.html", "00000001.parquet"):
         (tmp_path / name).write_text(name)
     files = [(tmp_path / "page.html", ""), (tmp_path / "00000001.parquet", "trials")]
-    open_store().send(run(name=PARENT, files=files))
+    open_store().send(PARENT, run(files=files))
     client, parent = MlflowClient(store), runs_in(store, FAMILY)[PARENT].info.run_id
     assert {entry.path for entry in client.list_artifacts(parent)} == {"page.html", "trials"}
     assert [entry.path for entry in client.list_artifacts(parent, "trials")] == ["trials/00000001.parquet"]
@@ -110,7 +109,7 @@ def test_files_lie_in_their_folders(open_store, store, runs_in, tmp_path):
 
 def test_studies_of_a_family_share_an_experiment_and_nothing_else(open_store, store):
     for study in ("study-1", "study-2"):
-        open_store(study).send(run(1, 1))
+        open_store(study).send("t", run(1, 1))
     client = MlflowClient(store)
     runs = client.search_runs([client.get_experiment_by_name(FAMILY).experiment_id])
     names = [(run.data.tags["study"], run.data.tags["name"]) for run in runs]
@@ -128,7 +127,7 @@ def test_another_study_may_make_the_experiment_first(open_store, store, points, 
         return found
 
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", look_and_be_late)
-    open_store().send(run(1, 2))
+    open_store().send("t", run(1, 2))
     assert (points()["dice"], len(rivals)) == (dice(1, 2), 1)
 
 

@@ -156,8 +156,9 @@ def test_a_trial_that_continues_keeps_its_epochs(opened):
     recorder.report("a", 2, forget=0.125)
     recorder.report("a", 3)
     recorder.ended("a", FINISHED, diverged=False)
-    assert [(row["epoch"], row["forget_dice"]) for row in recorder.epochs("a")] == [(1, 0.5), (2, 0.125), (3, 0.25)]
-    assert recorder.epochs("b") == []
+    epochs = recorder.epochs({"a": 0, "b": 0})
+    assert [(row["epoch"], row["forget_dice"]) for row in epochs["a"]] == [(1, 0.5), (2, 0.125), (3, 0.25)]
+    assert epochs["b"] == []
     assert row_of(recorder, "a")["epochs_done"] == 3
     assert sorted(set(read(recorder, "subjects").epoch)) == [1, 3]
 
@@ -198,13 +199,13 @@ def test_evidence_is_recorded_of_whom_it_was_gathered_and_outlives_later_session
     recorder = opened()
     recorder.refer("baseline", "retrained")
     recorder.trial("a", {"forget": 0.5})
-    assert [recorder.evidence(name) for name in ("baseline", "a", "nobody")] == [None] * 3
+    assert [recorder.row(name)["evidence"] for name in ("baseline", "a")] == [None] * 2
     recorder.gathered("a", FOUND)
     recorder.gathered("retrained", {**FOUND, "loss_auc": 0.5})
     recorder = opened()
     recorder.refer("baseline", "retrained")
     recorder.trial("b", {"forget": 0.25})
-    assert [recorder.evidence(name) for name in ("retrained", "a", "b")] == ["settings-1", "settings-1", None]
+    assert [recorder.row(name)["evidence"] for name in ("retrained", "a", "b")] == ["settings-1", "settings-1", None]
     tables = {"trials": ("a", "b", 0.75), "references": ("retrained", "baseline", 0.5)}
     for name, (examined, other, auc) in tables.items():
         table = read(recorder, name).set_index("id")
@@ -245,20 +246,6 @@ def test_tables_for_which_the_disk_has_no_room_stay_as_they_are(opened, monkeypa
     assert pd.read_parquet(recorder.folder / "trials").id.tolist() == ["a"]
 
 
-def test_runs_have_changed_once_they_were_written_and_all_of_them_at_the_start(opened):
-    recorder = opened()
-    assert recorder.changes() == {"study"}
-    recorder.refer("baseline")
-    recorder.trial("a", {"retain": 0.82, "forget": 0.5})
-    assert recorder.changes() == {"study", "baseline", "a"}
-    assert recorder.changes() == set()
-    recorder.trial("b", {"retain": 0.85, "forget": 0.25})  # a loses its place on the front
-    assert recorder.changes() == {"study", "a", "b"}
-    recorder.gathered("baseline", FOUND)
-    assert recorder.changes() == {"study", "baseline"}
-    assert opened().changes() == {"study", "baseline", "a", "b"}
-
-
 @pytest.mark.parametrize("recent", [50, 1, 0])
 def test_epochs_after_those_reached_come_from_memory_or_from_one_reading_of_the_table(opened, monkeypatch, recent):
     monkeypatch.setattr(recording, "_RECENT", recent)
@@ -271,6 +258,6 @@ def test_epochs_after_those_reached_come_from_memory_or_from_one_reading_of_the_
     recorder.begin("b", lr=0.001, epochs=2)
     recorder.report("b", 1)
     for after in (recorder, opened()):
-        runs = list(after.epochs_after(reached))
-        assert [[row["epoch"] for row in rows] for rows in runs] == epochs
-        assert runs[0][1]["forget_dice"] == 0.125
+        runs = after.epochs(reached)
+        assert [[row["epoch"] for row in rows] for rows in runs.values()] == epochs
+        assert runs["a"][1]["forget_dice"] == 0.125

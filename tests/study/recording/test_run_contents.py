@@ -9,12 +9,12 @@ from mlflow import MlflowClient
 from study.recording import recorder as recording
 from study.recording import tracker as tracking
 from study.recording.mlflow_store import MlflowStore
-from study.recording.recorder import PARENT, records_of
-from study.recording.run_contents import StudyRuns, parent_tags
+from study.recording.recorder import records_of
+from study.recording.run_contents import PARENT, StudyRuns, parent_tags
 from study.recording.tracker import Tracker
 from study.records.evidence import EVIDENCE
 from study.records.tables import history_table, references_table, subjects_table, trials_table
-from study.records.trials import FAILED, PRUNED
+from study.records.trials import FAILED, FINISHED, PRUNED
 
 FAMILY = "noisy_label-phantom"
 FOUND = {
@@ -68,6 +68,33 @@ def whole_study(recorder):
         recorder.gathered(name, FOUND)
     recorder.begin("b", lr=0.001, epochs=9)
     recorder.report("b", 1, forget=0.75)
+
+
+def test_a_run_has_a_new_state_once_its_row_or_an_epoch_was_written_and_when_it_was_interrupted(opened):
+    recorder = opened()
+    runs, seen = StudyRuns(recorder, {}, {}), {}
+
+    def changed(over=False):
+        states, before = runs.states(over), dict(seen)
+        seen.update(states)
+        return {name for name, state in states.items() if state != before.get(name)}
+
+    assert changed() == {PARENT}
+    recorder.refer("baseline")
+    recorder.trial("a", {"retain": 0.82, "forget": 0.5})
+    assert changed() == {PARENT, "baseline", "a"}
+    recorder.begin("b", lr=0.001, epochs=1)
+    assert changed() == {"b"}
+    recorder.report("b", 1, retain=0.85, forget=0.25)
+    assert changed() == {"b"}
+    recorder.ended("b", FINISHED, diverged=False)  # a loses its place on the front
+    assert changed() == {PARENT, "a", "b"}
+    recorder.gathered("baseline", FOUND)
+    assert changed() == {"baseline"}
+    recorder.begin("c", lr=0.001, epochs=1)
+    assert changed() == {"c"}
+    assert changed() == set()
+    assert changed(over=True) == {PARENT, "c"}
 
 
 def test_a_trial_is_a_run_with_knobs_marks_and_epochs(session, store, runs_in, points):

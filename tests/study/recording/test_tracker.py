@@ -19,8 +19,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from study.recording import tracker as tracking
 from study.recording.mlflow_store import MlflowStore
-from study.recording.recorder import PARENT
-from study.recording.run_contents import RunContent
+from study.recording.run_contents import PARENT, RunContent
 from study.recording.tracker import Tracker
 
 FAMILY = "noisy_label-phantom"
@@ -100,28 +99,22 @@ def patient(monkeypatch):
 
 
 class Records:
-    """What the runs of a study should have, as a test says it."""
+    """What the runs of a study should have, as a test says it: the content is its state."""
 
     def __init__(self):
-        self.runs, self._changed = {}, set()
-        self.put(PARENT)
+        self._runs = {PARENT: RunContent("RUNNING")}
 
     def put(self, name, last=0, **content):
         """A run is to have epochs up to one."""
         epochs = [{"epoch": epoch, "dice": epoch / 16} for epoch in range(1, last + 1)]
-        self.runs[name] = RunContent(name, **{"status": "RUNNING", "epochs": epochs, **content})
-        self._changed.add(name)
+        self._runs = {**self._runs, name: RunContent(**{"status": "RUNNING", "epochs": epochs, **content})}
 
-    def changed(self):
-        names, self._changed = self._changed, set()
-        return names
+    def states(self, over):
+        parent = self._runs[PARENT]
+        return {**self._runs, PARENT: replace(parent, status="FINISHED") if over else parent}
 
-    def contents(self, reached):
-        return (self.runs[name] for name in reached)
-
-    def end(self):
-        self.runs[PARENT] = replace(self.runs[PARENT], status="FINISHED")
-        self._changed.add(PARENT)
+    def contents(self, states, reached):
+        return states.items()
 
 
 @pytest.fixture(scope="module")
