@@ -14,8 +14,7 @@ from rich.table import Table
 from analysis.figures.front import front_figure
 from analysis.reports.comparison import differences, outcomes
 from analysis.reports.page import write_page
-from study.records.command_lines import options
-from study.records.failure import StudyError, fail
+from study.records.command_lines import command
 from study.records.files import studies_folder
 from study.records.reading import named_study
 
@@ -38,14 +37,14 @@ class CompareSettings:
     """HTML file to write with both fronts in one figure."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m analysis.compare") -> int:
-    """Compare two studies; returns the exit code."""
-    settings = options(CompareSettings, arguments, program)
+def compare(settings: CompareSettings) -> None:
+    """Compare two studies.
+
+    Raises:
+        StudyError: there is no such study.
+    """
     console = Console()
-    try:
-        both = named_study(settings.studies, settings.first), named_study(settings.studies, settings.second)
-    except StudyError as error:
-        return fail(*error.problems, code=error.code)
+    both = named_study(settings.studies, settings.first), named_study(settings.studies, settings.second)
     for title, rows in (("What differs", differences(*both)), ("What came out", outcomes(*both))):
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
         for header in ("", both[0].name, both[1].name):
@@ -56,8 +55,9 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis.
     if settings.to is not None:
         write_page(settings.to, f"{both[0].name} and {both[1].name}", [front_figure(both[0], beside=[both[1]])])
         console.print(f"fronts          {escape(str(settings.to))}", highlight=False, soft_wrap=True)
-    return 0
 
+
+main = command(CompareSettings, compare, "python -m analysis.compare")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from analysis.reports.study_report import write_report
-from study.records.command_lines import options
-from study.records.failure import StudyError, fail
+from study.records.command_lines import command
+from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.reading import named_study
 
@@ -36,21 +36,22 @@ class ReportSettings:
     """Folder to write to; by default that of the first study."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m analysis.report") -> int:
-    """Write one report; returns the exit code."""
-    settings = options(ReportSettings, arguments, program)
-    try:
-        studies = [named_study(settings.studies, name) for name in dict.fromkeys(settings.study)]
-        if not studies:
-            raise StudyError(f"name a study of {settings.studies}")
-    except StudyError as error:
-        return fail(*error.problems, code=error.code)
+def report(settings: ReportSettings) -> None:
+    """Write one report.
+
+    Raises:
+        StudyError: there is no such study.
+    """
+    studies = [named_study(settings.studies, name) for name in dict.fromkeys(settings.study)]
+    if not studies:
+        raise StudyError(f"name a study of {settings.studies}")
     folder = settings.to or settings.studies / studies[0].name
     folder.mkdir(parents=True, exist_ok=True)
     write_report(studies, folder)
     Console().print(f"report          {escape(str(folder / 'report'))}.{{html,md}}", highlight=False, soft_wrap=True)
-    return 0
 
+
+main = command(ReportSettings, report, "python -m analysis.report")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from analysis.figures.subjects import subjects_figure
 from analysis.reports.erasure import erasure_report, write_report
-from study.records.command_lines import options, trial_command
+from study.records.command_lines import command, trial_command
 from study.records.constraints import violations
-from study.records.failure import StudyError, fail
+from study.records.failure import StudyError
 from study.records.files import replace_file, studies_folder, write_json
 from study.records.front import chosen
 from study.records.reading import StudyData, knob_types, named_study
@@ -53,17 +53,7 @@ class ExportSettings:
     """Export a trial whose retain Dice lies below the floor."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m study.export") -> int:
-    """Export one trial; returns the exit code."""
-    settings = options(ExportSettings, arguments, program)
-    try:
-        export(settings, Console())
-    except StudyError as error:
-        return fail(*error.problems, code=error.code)
-    return 0
-
-
-def export(settings: ExportSettings, console: Console) -> None:
+def export(settings: ExportSettings) -> None:
     """Write the folder; nothing appears unless all of it does.
 
     Raises:
@@ -88,7 +78,7 @@ def export(settings: ExportSettings, console: Console) -> None:
         report["command"] = trial_command(record, row)
         write_report(report, subjects_figure(study, row["id"], int(row["epochs_done"])), made)
         replace_file(made / "README.md", lambda path: path.write_text(_card(report, record), encoding="utf-8"))
-    console.print(f"trial {row['id']} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
+    Console().print(f"trial {row['id']} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
 
 
 def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettings) -> Mapping[str, Any]:
@@ -174,6 +164,8 @@ encoder.load_state_dict({{name: value for name, value in state.items() if not na
 ```
 """
 
+
+main = command(ExportSettings, export, "python -m study.export")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,8 +19,8 @@ from analysis.figures.slices import mid_slices, slice_through
 from analysis.reports.page import write_page
 from study.networks.weights import Networks, networks_again
 from study.planning.plan import Plan
-from study.records.command_lines import options
-from study.records.failure import StudyError, fail
+from study.records.command_lines import command
+from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import chosen
 from study.records.reading import knob_types, named_study
@@ -62,25 +62,14 @@ class PicturesSettings:
     """Folder to write, which must not exist; by default <studies>/<study>/pictures/<trial>, which is replaced."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m study.pictures") -> int:
-    """Draw one trial; returns the exit code."""
-    settings = options(PicturesSettings, arguments, program)
-    try:
-        folder = draw(settings, Console())
-    except StudyError as error:
-        return fail(*error.problems, code=error.code)
-    Console().print(f"pictures        {plain(str(folder / 'index.html'))}", highlight=False, soft_wrap=True)
-    return 0
-
-
-def draw(settings: PicturesSettings, console: Console) -> Path:
+def draw(settings: PicturesSettings) -> None:
     """Write the folder; nothing appears unless all of it does.
 
     Raises:
         StudyError: an unknown study, trial or subject, a forget subject without --show-forget, a folder that exists.
         PlanError: the cohort cannot be read.
     """
-    study = named_study(settings.studies, settings.study)
+    console, study = Console(), named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study
     row = chosen(trials_table(folder, knob_types(study.knobs), study.metrics).rows, study.objective, settings.trial)
     subjects = _subjects(study.record["split"], settings)
@@ -96,13 +85,13 @@ def draw(settings: PicturesSettings, console: Console) -> Path:
     )
     with appearing(target) as made:
         for name, scan in _scans(networks.plan, subjects):
-            console.print(f"{name}", highlight=False)
+            console.print(name, highlight=False)
             parts += _one(networks, scan, name, made)
         classes = "".join(f"{place}\t{name}\n" for place, name in enumerate(networks.plan.cohort.class_names))
         (made / "classes.tsv").write_text(f"index\tname\n{classes}", encoding="utf-8")
         write_page(made / "index.html", f"Pictures of {row['id']}", parts)
         shutil.rmtree(target, ignore_errors=True)
-    return target
+    console.print(f"pictures        {plain(str(target / 'index.html'))}", highlight=False, soft_wrap=True)
 
 
 def _subjects(split: dict[str, list[str]], settings: PicturesSettings) -> dict[str, str]:
@@ -160,6 +149,8 @@ def _one(networks: Networks, scan: int, name: str, folder: Path) -> list[str]:
         f"<p>NIfTI, over the original scan: {files}</p>",
     ]
 
+
+main = command(PicturesSettings, draw, "python -m study.pictures")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,5 +1,6 @@
 """`python -m study.status`: how far a study is, from another terminal."""
 
+import contextlib
 import math
 import sys
 import time
@@ -19,9 +20,8 @@ from rich.text import Text
 from analysis import numbers
 from analysis.reports.terminal_tables import best_line, front_table
 from study.recording.ownership import owner
-from study.records.command_lines import options
-from study.records.config import config_of
-from study.records.failure import StudyError, fail
+from study.records.command_lines import command, config_of
+from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import best_feasible
 from study.records.reading import StudyData, load_study, named_folder, named_study, recorded_settings
@@ -49,30 +49,23 @@ class StatusSettings:
     """Show it again every two seconds, until Ctrl-C."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m study.status") -> int:
-    """Show one study, or list all; returns the exit code."""
-    settings, console = options(StatusSettings, arguments, program), Console()
-    try:
-        if settings.config:
-            sys.stdout.write(_config(settings))
-            return 0
-        if not settings.watch:
-            console.print(_shown(settings))
-            return 0
-        with Live(_shown(settings), console=console, auto_refresh=False) as live:
+def show(settings: StatusSettings) -> None:
+    """Show one study, or list all.
+
+    Raises:
+        StudyError: there is no such study, or its records are damaged.
+    """
+    if settings.config:
+        if not settings.study:
+            raise StudyError("--config: name a study")
+        sys.stdout.write(config_of(recorded_settings(named_folder(settings.studies, settings.study))))
+    elif not settings.watch:
+        Console().print(_shown(settings))
+    else:
+        with contextlib.suppress(KeyboardInterrupt), Live(_shown(settings), auto_refresh=False) as live:
             while True:
                 time.sleep(_PAUSE)
                 live.update(_shown(settings), refresh=True)
-    except StudyError as error:
-        return fail(*error.problems, code=error.code)
-    except KeyboardInterrupt:
-        return 0
-
-
-def _config(settings: StatusSettings) -> str:
-    if not settings.study:
-        raise StudyError("--config: name a study")
-    return config_of(recorded_settings(named_folder(settings.studies, settings.study)))
 
 
 def _shown(settings: StatusSettings) -> RenderableType:
@@ -166,6 +159,8 @@ def _latest(row: dict[str, Any]) -> str:
     metrics = "".join(f"  {name} {numbers.metric(row[f'{name}_dice'])}" for name in ("retain", "forget"))
     return f"{row['id']}  epoch {row['epoch']}/{row['epochs']}{metrics}  {row['seconds']:.1f} s/epoch"
 
+
+main = command(StatusSettings, show, "python -m study.status")
 
 if __name__ == "__main__":
     sys.exit(main())

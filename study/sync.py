@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from study.records.command_lines import options
-from study.records.failure import FAILED, StudyError, fail
+from study.records.command_lines import command
+from study.records.failure import FAILED, fail
 from study.records.files import studies_folder
 
 
@@ -34,21 +34,8 @@ class SyncSettings:
     """MLflow server or store; by default the study's own."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m study.sync") -> int:
-    """Send one study; returns the exit code."""
-    settings = options(SyncSettings, arguments, program)
-    try:
-        problem = sync(settings, Console())
-    except StudyError as error:
-        return fail(*error.problems, code=error.code)
-    return fail(problem, code=FAILED) if problem else 0
-
-
-def sync(settings: SyncSettings, console: Console) -> str | None:
-    """Send one study.
-
-    Returns:
-        Why MLflow still lacks something, if it does.
+def sync(settings: SyncSettings) -> int:
+    """Send one study; returns the exit code.
 
     Raises:
         StudyError: there is no such study.
@@ -59,7 +46,7 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
     from study.recording.tracker import follow, tracking_uri
     from study.records.reading import knob_types, named_study, recorded_settings
 
-    folder = settings.studies / settings.study
+    console, folder = Console(), settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
     description = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     stored = recorded_settings(folder)
@@ -71,13 +58,14 @@ def sync(settings: SyncSettings, console: Console) -> str | None:
         recorder.result(records_of(folder), recorder.ended_trials >= study.planned)
         tracker = follow(stored, description, recorder, console.print)
         tracker.close()
-    if tracker.problem is None:
-        where = escape(tracking_uri(stored))
-        console.print(
-            f"{len(recorder.rows)} trials of {settings.study} are in {where}", highlight=False, soft_wrap=True
-        )
-    return tracker.problem
+    if tracker.problem:
+        return fail(tracker.problem, code=FAILED)
+    said = f"{len(recorder.rows)} trials of {settings.study} are in {escape(tracking_uri(stored))}"
+    console.print(said, highlight=False, soft_wrap=True)
+    return 0
 
+
+main = command(SyncSettings, sync, "python -m study.sync")
 
 if __name__ == "__main__":
     sys.exit(main())

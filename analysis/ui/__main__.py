@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.records.command_lines import options
-from study.records.failure import fail
+from study.records.command_lines import command
+from study.records.failure import StudyError
 from study.records.files import STUDIES, absolute_store, studies_folder
 
 
@@ -31,17 +31,18 @@ class UiSettings:
     """Port to listen on."""
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m analysis.ui") -> None:
-    """Become the server."""
-    settings = options(UiSettings, arguments, program)
+def serve(settings: UiSettings) -> None:
+    """Become the server.
+
+    Raises:
+        StudyError: for options that it cannot serve.
+    """
     if not settings.studies.is_dir():
-        sys.exit(fail(f"--studies: no such folder {settings.studies}"))
+        raise StudyError(f"--studies: no such folder {settings.studies}")
     if settings.tracking_uri.startswith(("http://", "https://")):
-        sys.exit(
-            fail(
-                "--tracking-uri: name the database of the MLflow server, not its address;"
-                " `mlflow server --app-name lethe` on its machine has the same pages"
-            )
+        raise StudyError(
+            "--tracking-uri: name the database of the MLflow server, not its address;"
+            " `mlflow server --app-name lethe` on its machine has the same pages"
         )
     studies = settings.studies.absolute()
     uri = absolute_store(settings.tracking_uri) or f"sqlite:///{studies / 'mlflow.db'}"
@@ -54,5 +55,7 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis.
     os.execve(sys.executable, command, {**os.environ, **environment})
 
 
+main = command(UiSettings, serve, "python -m analysis.ui")
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

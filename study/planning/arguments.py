@@ -1,5 +1,6 @@
 """The command line of a study: its options in groups, over those of a --config file."""
 
+import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+import yaml
 
-from study.records.config import read_config
 from study.records.failure import StudyError
+from study.records.options import checked, option_of
 from study.records.settings import (
     ClusterOptions,
     CohortOptions,
@@ -18,6 +20,7 @@ from study.records.settings import (
     ReferenceOptions,
     SearchOptions,
     StudySettings,
+    option_names,
 )
 
 PROGRAM = "python -m study.run"
@@ -77,6 +80,37 @@ def parse(
         if line.settings.resume:
             raise StudyError("--config and --resume exclude each other: a study goes on with its own options")
     return line.settings
+
+
+def read_config(path: Path) -> StudySettings:
+    """The settings that a YAML file holds; an option that it lacks has its default.
+
+    Raises:
+        StudyError: it cannot be read, or holds what is no option or no value of one; with every problem.
+    """
+    try:
+        # Plain strings only: to YAML an id like 007 is a number, and 1e-3 is none.
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
+    except OSError as error:
+        raise StudyError(f"--config: {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"--config: {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise StudyError(f"--config: {path} must hold options, as in `space: noisy_label`")
+    names, values, problems = {option_of(name): name for name in option_names(StudySettings)}, {}, []
+    for word, value in content.items():
+        option = str(word).replace("_", "-")
+        if option in names:  # one that may be given several times may stand alone
+            alone = option in ("set", "constraint") and isinstance(value, str)
+            values[names[option]] = [value] if alone else value
+        else:
+            near = difflib.get_close_matches(option, names, 1)
+            problems.append(f"no option {option!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    values, wrong = checked(StudySettings, values)
+    problems += [problem.removeprefix("--") for problem in wrong]
+    if problems:
+        raise StudyError([f"--config: {path}: {problem}" for problem in problems])
+    return StudySettings(**values)
 
 
 def _read(arguments: Sequence[str], default: StudySettings, program: str) -> _CommandLine:

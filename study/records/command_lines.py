@@ -1,13 +1,15 @@
-"""Command lines: how those of the commands are read, and those that run a trial again or others around it."""
+"""Command lines: the commands' own, and those that run a study or a trial of it again; as a file too."""
 
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any, TypeVar
 
 import tyro
+import yaml
 
+from study.records.failure import StudyError, fail
 from study.records.options import option_of
 from study.records.settings import ClusterOptions, RecordOptions, StudySettings, option_names
 from study.records.trials import given
@@ -17,50 +19,42 @@ Options = TypeVar("Options")
 _APART = option_names(RecordOptions) | option_names(ClusterOptions) - {"concurrent"} | {"explain", "examine"}
 """Options that say where and how a study runs, not what it computes."""
 _SEARCH = {"space", "knobs", "epochs", "trials", "sampler", "enqueue", "warm_start", "early_stopping", "grace"}
+_NOT_IN_FILES = {"name", "studies", "resume", "explain", "verbose"}
+"""Options that say which study it is and what is shown, not how it is run."""
+
+
+def command(kind: type[Options], work: Callable[[Options], int | None], program: str) -> Callable[..., int]:
+    """The `main` of a command, which returns the exit code.
+
+    Args:
+        kind: dataclass of its options, whose docstring shows how it is called.
+        work: does it; gives the exit code where that is not 0.
+        program: how it is called.
+    """
+
+    def main(arguments: Sequence[str] | None = None, program: str = program) -> int:
+        description = re.sub(r"python -m [\w.]+", program, cleandoc(kind.__doc__ or ""))
+        settings = tyro.cli(kind, prog=program, description=description, args=arguments)
+        try:
+            return work(settings) or 0
+        except StudyError as error:
+            return fail(*error.problems, code=error.code)
+
+    return main
 
 
 def trial_command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The study command that runs a trial again: alone, or among those of its suite.
-
-    Args:
-        record: study.json.
-        row: of the trial, in the trial table.
-    """
+    """The study command that runs a trial again, alone or among those of its suite, by study.json and its row."""
     if record["suite"]:
-        return _command([], record["settings"], _APART)
-    words = [f"--space {record['settings']['space']}", "--trials 1"]
-    words += [_set(name, str(row[name])) for name in record["knobs"] if given(row[name])]
-    return _command(words, record["settings"], _APART | _SEARCH)
+        return _study_command([], record["settings"], _APART)
+    return _search_command(record, row, ["--trials 1"], {})
 
 
 def sweep_command(record: Mapping[str, Any], row: Mapping[str, Any], knob: str, values: Sequence[float | int]) -> str:
-    """The study command that tries some values of one knob, with everything else as a trial has it.
-
-    Args:
-        record: study.json.
-        row: of the trial, in the trial table.
-        knob: to sweep.
-        values: of the knob.
-    """
-    words = [f"--space {record['settings']['space']}", "--sampler grid", f"--trials {len(values)}"]
-    for name in record["knobs"]:
-        if name == knob:
-            words.append(_set(name, "|".join(map(str, values))))
-        elif given(row[name]):
-            words.append(_set(name, str(row[name])))
-    return _command(words, record["settings"], _APART | _SEARCH)
-
-
-def options(kind: type[Options], arguments: Sequence[str] | None, program: str) -> Options:
-    """The options of a command; exits with code 2 and a message on wrong ones.
-
-    Args:
-        kind: dataclass of the options, whose docstring shows how the command is called.
-        arguments: without the program's name; by default this process's.
-        program: how it was called.
-    """
-    description = re.sub(r"python -m [\w.]+", program, cleandoc(kind.__doc__ or ""))
-    return tyro.cli(kind, prog=program, description=description, args=arguments)
+    """The study command that tries some values of one knob, with everything else as a trial has it."""
+    return _search_command(
+        record, row, ["--sampler grid", f"--trials {len(values)}"], {knob: "|".join(map(str, values))}
+    )
 
 
 def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[str]:
@@ -71,10 +65,8 @@ def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[st
         apart: options to leave out.
     """
     words = []
-    for name, default in StudySettings().plain().items():
-        value, option = settings.get(name, default), f"--{option_of(name)}"
-        if name in apart or value == default:
-            continue
+    for name, value in _differing(settings, apart).items():
+        option = f"--{option_of(name)}"
         if isinstance(value, bool):
             words.append(option if value else f"--no-{option_of(name)}")
         else:
@@ -84,9 +76,30 @@ def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[st
     return words
 
 
-def _command(words: Sequence[str], settings: Mapping[str, Any], apart: Collection[str]) -> str:
+def config_of(settings: StudySettings) -> str:
+    """The YAML file for --config with which a study of these settings can be run again."""
+    differing = _differing(settings.plain(), _NOT_IN_FILES)
+    options = {option_of(name): value for name, value in differing.items()}
+    return yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
+
+
+def _differing(settings: Mapping[str, Any], apart: Collection[str]) -> dict[str, Any]:
+    """The options that have no defaults, in the order of the command line."""
+    defaults = StudySettings().plain()
+    return {
+        name: settings[name]
+        for name, default in defaults.items()
+        if name not in apart and settings.get(name, default) != default
+    }
+
+
+def _search_command(
+    record: Mapping[str, Any], row: Mapping[str, Any], words: Sequence[str], swept: Mapping[str, str]
+) -> str:
+    knobs = [f"{name}={swept.get(name, row[name])}" for name in record["knobs"] if name in swept or given(row[name])]
+    words = [f"--space {record['settings']['space']}", *words, *(f"--set {shlex.quote(knob)}" for knob in knobs)]
+    return _study_command(words, record["settings"], _APART | _SEARCH)
+
+
+def _study_command(words: Sequence[str], settings: Mapping[str, Any], apart: Collection[str]) -> str:
     return " ".join(["python -m study.run", *words, *map(shlex.quote, spelled(settings, apart))])
-
-
-def _set(knob: str, value: str) -> str:
-    return f"--set {shlex.quote(f'{knob}={value}')}"

@@ -1,7 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from study.records.config import config_of, read_config
+from study.planning.arguments import read_config
+from study.records.command_lines import config_of
 from study.records.settings import StudySettings
 
 
