@@ -3,6 +3,7 @@
 import os
 import secrets
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes of tests share the cores, and threads that wait spin
 os.environ.setdefault("RAY_ADDRESS", "local")  # a study joins the cluster of its machine; a test's has its own
 # Ray makes a token for itself on the way: what runs before that and after it must have the same
 os.environ.setdefault("RAY_AUTH_MODE", "token")

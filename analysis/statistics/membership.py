@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from analysis.statistics.bootstrap import Interval, Resampling, interval
 
@@ -100,10 +101,10 @@ def probe(members: np.ndarray, others: np.ndarray) -> np.ndarray:
     compared = np.full((len(members), len(others)), np.nan)
     if min(len(members), len(others)) < 2:
         return compared
-    for i in range(len(members)):
-        for j in range(len(others)):
+    truth = np.arange(len(members) + len(others) - 2) < len(members) - 1
+    with threadpool_limits(1):  # beside trials, threads that wait for each other cost more than they do
+        for i, j in np.ndindex(compared.shape):
             rest = np.concatenate([np.delete(members, i, 0), np.delete(others, j, 0)])
-            truth = np.arange(len(rest)) < len(members) - 1
             model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rest, truth)
             member, other_score = model.decision_function(np.stack([members[i], others[j]]))
             compared[i, j] = (np.sign(member - other_score) + 1) / 2
