@@ -1,7 +1,9 @@
 """`lethe` where the working folder holds what `python -m` would import instead of ours."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -103,23 +105,23 @@ def test_nor_by_a_driver_on_a_clusters_head(hostile):
     assert (done.returncode, "strategy noisy_label" in done.stdout) == (0, True), done.stderr
 
 
-def test_nor_by_mlflows_server(hostile, closed_port, store):
+def test_nor_by_the_server_of_the_pages_and_of_mlflow(hostile, closed_port, store):
+    """One address has both; MLflow's database is the one beside the studies."""
     (hostile / "studies").mkdir()
-    arguments = ("ui", "--port", str(closed_port), "--tracking-uri", store)
-    server = start(hostile, SCRIPT, *arguments, start_new_session=True)
+    Path(store.removeprefix("sqlite:///")).rename(hostile / "studies/mlflow.db")
+    server = start(hostile, SCRIPT, "ui", "--port", str(closed_port), start_new_session=True)
+    address, latest = f"http://127.0.0.1:{closed_port}", time.monotonic() + 180
     try:
-        for _ in range(300):
+        while True:
             assert server.poll() is None, server.communicate()
-            try:
-                with urllib.request.urlopen(
-                    f"http://127.0.0.1:{closed_port}/lethe/api/studies", timeout=60
-                ) as answer:
-                    assert json.loads(answer.read()) == []
-                    break
-            except urllib.error.URLError:
-                time.sleep(0.5)
-        else:
-            pytest.fail("no answer")
+            assert time.monotonic() < latest, "no answer"
+            with contextlib.suppress(urllib.error.URLError):
+                studies = urllib.request.urlopen(f"{address}/lethe/api/studies", timeout=60).read()
+                break
+            time.sleep(0.1)
+        assert json.loads(studies) == []
+        assert b"MLflow" in urllib.request.urlopen(f"{address}/", timeout=60).read()
     finally:
-        os.killpg(server.pid, 15)
+        os.killpg(server.pid, signal.SIGTERM)
         server.communicate()
+    assert list(hostile.rglob("*.db")) == [hostile / "studies/mlflow.db"]

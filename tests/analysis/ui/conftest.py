@@ -44,11 +44,6 @@ def served(command, environment):
 
 
 @pytest.fixture(scope="module")
-def start_server():
-    return served
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The app that `python -m analysis.ui` serves: its address, its folder of studies and the store of MLflow."""
     studies = tmp_path_factory.mktemp("studies")

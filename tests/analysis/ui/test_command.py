@@ -1,20 +1,8 @@
-"""`python -m analysis.ui`: MLflow's own server with the pages before it."""
-
-import urllib.request
+"""What `python -m analysis.ui` refuses; that it serves is tested with the command `lethe ui`."""
 
 import pytest
 
 from analysis.ui.__main__ import main
-
-
-def test_the_command_serves_the_pages_and_mlflow_from_one_address(start_server, folder, rows):
-    studies = folder(*rows).parent
-    with start_server(["-m", "analysis.ui", "--studies", str(studies), "--port"], {}) as address:
-        listed = urllib.request.urlopen(f"{address}/lethe/api/studies").read()
-        stock = urllib.request.urlopen(f"{address}/").read()
-    assert b'"name":"study"' in listed
-    assert b"MLflow" in stock
-    assert (studies / "mlflow.db").is_file()
 
 
 @pytest.mark.parametrize(
