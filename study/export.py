@@ -29,10 +29,6 @@ from trainables.med3d import medicalnet_layout
 _SHORTCUTS = {10: "B", 18: "A", 34: "A", 50: "B"}
 
 
-class ExportError(StudyError):
-    """A trial that cannot be exported."""
-
-
 @dataclass(frozen=True)
 class ExportSettings:
     """Write an unlearned network as MedicalNet weights, with preprocessing settings, model card and erasure report.
@@ -57,16 +53,15 @@ def export(settings: ExportSettings) -> None:
     """Write the folder; nothing appears unless all of it does.
 
     Raises:
-        ExportError: an infeasible trial, a folder that exists.
-        StudyError: a study that cannot be read, an unknown or unfinished trial.
-        PlanError: the trial was not kept, and the cohort cannot be read or has changed.
+        StudyError: a study that cannot be read, an unknown, unfinished or infeasible trial, a folder that exists; or
+            the trial was not kept, and the cohort cannot be read or has changed.
     """
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
     record = study.record
     row = _chosen(study, trials_table(folder, knob_types(study.knobs), study.metrics).rows, settings)
     if settings.to.exists():
-        raise ExportError(f"--to: {settings.to} exists already")
+        raise StudyError(f"--to: {settings.to} exists already")
     state = medicalnet_layout(_weights(folder, record, row))
     with appearing(settings.to) as made:
         save_file(state, made / "model.safetensors")
@@ -85,7 +80,7 @@ def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettin
     row = chosen(rows, study.objective, settings.trial)
     if not (row["feasible"] or settings.allow_infeasible):
         missed = [name for name, by in violations(study.constraints, row).items() if by > 0]
-        raise ExportError(
+        raise StudyError(
             f"trial {row['id']} is infeasible ({'diverged' if row['diverged'] else 'misses ' + ', '.join(missed)});"
             " --allow-infeasible exports it all the same"
         )

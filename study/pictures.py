@@ -66,8 +66,8 @@ def draw(settings: PicturesSettings) -> None:
     """Write the folder; nothing appears unless all of it does.
 
     Raises:
-        StudyError: an unknown study, trial or subject, a forget subject without --show-forget, a folder that exists.
-        PlanError: the cohort cannot be read.
+        StudyError: an unknown study, trial or subject, a forget subject without --show-forget, a folder that exists,
+            or a cohort that cannot be read.
     """
     console, study = Console(), named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study

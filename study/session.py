@@ -20,22 +20,22 @@ from analysis.reports.front_page import write_pareto
 from analysis.reports.requests import write_requests
 from analysis.reports.suite import write_suite
 from search_spaces.space import Space, Suite
-from study.cluster.costs import MemoryShortage, duration, measured_costs, packed
+from study.cluster.costs import duration, measured_costs, packed
 from study.cluster.head_loss import watched_head
-from study.cluster.joining import ClusterError, check_address, check_storage, check_stores, cluster, trial_share
+from study.cluster.joining import check_address, check_storage, check_stores, cluster, trial_share
 from study.cluster.nodes import Node
 from study.cluster.shares import Resources, problem_of
 from study.cluster.storage import storage_of
 from study.evidence.columns import all_columns, plain_columns
 from study.evidence.gathering import gather_evidence, unknown
 from study.networks.references import Listener, Reference, fit_networks, lacking, reference_digests, reference_fits
-from study.planning.plan import Plan, PlanError
+from study.planning.plan import Plan
 from study.planning.steering import selection
 from study.recording.ownership import alone
 from study.recording.recorder import Recorder, records_of
 from study.recording.revision import revision
 from study.recording.tracker import Tracker, follow, tracking_uri
-from study.records.failure import HaltedError
+from study.records.failure import HaltedError, StudyError
 from study.records.files import DISTRIBUTION, FORMAT, write_json
 from study.records.metrics import plain
 from study.records.reading import load_study, read_record
@@ -68,10 +68,8 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
         Whether the study is complete; False after a signal.
 
     Raises:
-        StudyError: a measure of an installed package cannot be used.
-        PlanError: the folder's trials started from another baseline than this session's would.
-        OwnedError: another process runs the study.
-        ClusterError: the cluster cannot run it.
+        StudyError: a measure of an installed package cannot be used, the folder's trials started from another
+            baseline than this session's would, another process runs the study, or the cluster cannot run it.
         HaltedError: the study cannot go on; what it has is on disk.
     """
     settings, folder = plan.settings, plan.settings.folder
@@ -100,7 +98,7 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     """What each trial gets of the nodes; says so, and how long it will take.
 
     Raises:
-        ClusterError: no node holds a trial, or the nodes do not share the trials' storage.
+        StudyError: no node holds a trial, or the nodes do not share the trials' storage.
     """
     settings = plan.settings
     if settings.storage or len(there) > 1:
@@ -118,13 +116,10 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     except RayError as error:
         reason = problem_of(error)
         if "auto" in (settings.cpus_per_trial, settings.gpus_per_trial):
-            raise ClusterError(f"a trial's step cannot be tried, so `auto` cannot be settled: {reason}") from error
+            raise StudyError(f"a trial's step cannot be tried, so `auto` cannot be settled: {reason}") from error
         console.print(f"[yellow]a trial's step could not be tried ({escape(reason)})[/yellow]", soft_wrap=True)
         costs = []
-    try:
-        resources = trial_share(packed(settings, costs, there), there)
-    except MemoryShortage as error:
-        raise ClusterError(str(error)) from error
+    resources = trial_share(packed(settings, costs, there), there)
     print_resources(resources, there, console)
     if costs:
         print_costs(costs, resources, fits, left, duration(plan, costs, resources.concurrent, fits, left), console)
@@ -230,7 +225,7 @@ def _listener(plan: Plan, view: StudyView) -> Listener:
 def _check_asked(plan: Plan) -> None:
     wrong = unknown(plan, trials_table(plan.settings.folder, plan.space.knobs, plan.metrics).rows)
     if wrong:
-        raise PlanError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
+        raise StudyError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
 
 
 def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:

@@ -38,8 +38,7 @@ def sync(settings: SyncSettings) -> int:
     """Send one study; returns the exit code.
 
     Raises:
-        StudyError: there is no such study.
-        OwnedError: it is running.
+        StudyError: there is no such study, or it is running.
     """
     from study.recording.ownership import alone
     from study.recording.recorder import Recorder, records_of

@@ -11,6 +11,7 @@ from search_spaces.space import Suite
 from study.cluster.nodes import Node
 from study.cluster.shares import Resources
 from study.planning.plan import Plan
+from study.records.failure import StudyError
 from study.records.settings import StudySettings
 from trainables.cost import CPU, Cost, trial_cost
 from trainables.data import scans
@@ -18,10 +19,6 @@ from trainables.recipe import Recipe
 
 HEADROOM = 0.1
 """Share of a device's memory that is left free."""
-
-
-class MemoryShortage(ValueError):
-    """A trial that no device of the cluster holds."""
 
 
 def measured_costs(plan: Plan, resources: Resources) -> list[Cost]:
@@ -52,11 +49,11 @@ def fitting(cost: Cost) -> int:
     """How many trials a device's memory holds, with head-room.
 
     Raises:
-        MemoryShortage: not even one.
+        StudyError: not even one.
     """
     count = int(cost.capacity * (1 - HEADROOM) / cost.memory)
     if not count:
-        raise MemoryShortage(
+        raise StudyError(
             f"a trial takes {cost.memory / 2**30:.1f} GiB of {cost.device}'s {cost.capacity / 2**30:.1f}:"
             " choose a smaller --shape or --depth"
         )
@@ -67,7 +64,7 @@ def packed(settings: StudySettings, costs: Sequence[Cost], nodes: Sequence[Node]
     """The settings with numbers in place of `auto`: as many trials a device as the smallest one's memory holds.
 
     Raises:
-        MemoryShortage: no device holds a trial.
+        StudyError: no device holds a trial.
     """
     if not costs or "auto" not in (settings.cpus_per_trial, settings.gpus_per_trial):
         return settings

@@ -28,10 +28,6 @@ _SPARE = 1.2
 """How much larger than what trials share an object store should be: results and reports lie in it too."""
 
 
-class ClusterError(StudyError):
-    """A cluster that cannot run the study."""
-
-
 @contextlib.contextmanager
 def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[list[Node]]:
     """While entered, Ray runs; gives the nodes that it has and those that it would start.
@@ -43,7 +39,7 @@ def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[li
         tell: hears what is waited for, and what may go wrong.
 
     Raises:
-        ClusterError: there is no such cluster.
+        StudyError: there is no such cluster.
     """
     theirs = ray.is_initialized() and not settings.address
     if not theirs:
@@ -61,14 +57,11 @@ def trial_share(settings: StudySettings, nodes: Sequence[Node]) -> Resources:
     """What each trial gets of the nodes. `auto` asks for nothing: it is settled later, by `packed`.
 
     Raises:
-        ClusterError: no node has what a trial asks for.
+        StudyError: no node has what a trial asks for.
     """
     cpus = None if settings.cpus_per_trial == "auto" else settings.cpus_per_trial
     gpus = None if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
-    try:
-        return share(nodes, settings.concurrent, cpus, gpus)
-    except ValueError as error:
-        raise ClusterError(str(error)) from error
+    return share(nodes, settings.concurrent, cpus, gpus)
 
 
 def join(address: str = "", **options: Any) -> None:
@@ -79,11 +72,11 @@ def join(address: str = "", **options: Any) -> None:
         options: of ray.init.
 
     Raises:
-        ClusterError: none answers there.
+        StudyError: none answers there.
     """
     check_address(address)
     if ray.is_initialized():
-        raise ClusterError("--address: this process has joined a Ray already: call ray.shutdown() first")
+        raise StudyError("--address: this process has joined a Ray already: call ray.shutdown() first")
     try:
         with _at_home():
             ray.init(address or None, **options)
@@ -106,7 +99,7 @@ def check_address(address: str) -> None:
     """Check within seconds that anybody listens where `join` would look, since Ray tries for minutes.
 
     Raises:
-        ClusterError: nobody does.
+        StudyError: nobody does.
     """
     host, _, port = _address_of(address)[1].removeprefix("ray://").rpartition(":")
     try:
@@ -121,9 +114,9 @@ def _address_of(address: str) -> tuple[str, str]:
     return ("--address", address) if address else ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS", ""))
 
 
-def _nobody(address: str, error: Exception) -> ClusterError:
+def _nobody(address: str, error: Exception) -> StudyError:
     source, address = _address_of(address)
-    return ClusterError(
+    return StudyError(
         f"{source}: no Ray cluster answers at {address}: {str(error).splitlines()[0]}"
         " (if its head has a ~/.ray/auth_token, this machine needs the same)"
     )
@@ -139,7 +132,7 @@ def check_stores(size: int) -> str | None:
         Advice, where a node must read it from its disk.
 
     Raises:
-        ClusterError: the disk of such a node is too small for it as well.
+        StudyError: the disk of such a node is too small for it as well.
     """
     stores = {node["NodeManagerAddress"]: node["Resources"].get("object_store_memory", 0) for node in _alive()}
     small = [f"{address} ({_gib(store)})" for address, store in stores.items() if store < size]
@@ -153,7 +146,7 @@ def check_stores(size: int) -> str | None:
     disks = {address: disk for address, disk in disks.items() if stores.get(address, 0) < size}
     full = [f"{folder} ({_gib(free)} free, {address})" for address, (folder, free) in disks.items() if free < size]
     if full:
-        raise ClusterError(f"{advice}; nor do they fit on the disk of {', '.join(full)}")
+        raise StudyError(f"{advice}; nor do they fit on the disk of {', '.join(full)}")
     return f"{advice}; until then they are read from its disk"
 
 
@@ -176,7 +169,7 @@ def check_storage(storage: Storage) -> None:
     """Write a file and let every node look for it.
 
     Raises:
-        ClusterError: it cannot be written, or a node does not see it.
+        StudyError: it cannot be written, or a node does not see it.
     """
     name = f".seen-{uuid.uuid4().hex}"
     try:
@@ -186,9 +179,9 @@ def check_storage(storage: Storage) -> None:
         blind = [address for address, seen in _by_node(_sees, below(storage.uri, name)).items() if not seen]
         storage.filesystem.delete_file(f"{storage.root}/{name}")
     except OSError as error:
-        raise ClusterError(f"{storage.uri}, where trials keep their state, cannot be written: {error}") from error
+        raise StudyError(f"{storage.uri}, where trials keep their state, cannot be written: {error}") from error
     if blind:
-        raise ClusterError(
+        raise StudyError(
             f"{', '.join(blind)} cannot see {storage.uri}, where trials keep their state:"
             " give --storage a folder that all nodes share, or s3://BUCKET/FOLDER"
         )

@@ -51,7 +51,7 @@ def follow(address: str, arguments: Sequence[str]) -> int:
         arguments: of `study.run`, as its head shall have them.
 
     Raises:
-        ClusterError: no cluster answers there.
+        StudyError: no cluster answers there.
     """
     join(address, logging_level="ERROR", namespace="lethe", runtime_env={})
     name = f"study-{digest_of(list(arguments))}"

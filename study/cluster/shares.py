@@ -10,6 +10,7 @@ import torch
 from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from study.cluster.nodes import Node
+from study.records.failure import StudyError
 
 _ROUNDING = 1e-6
 """Three times a third of a GPU is a GPU."""
@@ -45,7 +46,7 @@ def share(
         As many trials at a time as fit, at most the wanted ones.
 
     Raises:
-        ValueError: no node has what is asked for a trial.
+        StudyError: no node has what is asked for a trial.
     """
     all_gpus = sum(node.gpus for node in machines)
     if gpus is None:
@@ -56,7 +57,7 @@ def share(
         cpus = next((count for count in range(most, 1, -1) if _fitting(machines, count, gpus) >= wanted), 1)
     fitting = _fitting(machines, cpus, gpus)
     if not fitting:
-        raise ValueError(
+        raise StudyError(
             f"a trial of {cpus} CPUs and {gpus:g} GPUs fits on no node;"
             f" they have {', '.join(f'{node.cpus} CPUs and {node.gpus} GPUs' for node in machines) or 'nothing'}"
         )

@@ -15,8 +15,8 @@ from ray.exceptions import RayError
 from safetensors.numpy import load_file, save_file
 
 from study.cluster.shares import Resources, problem_of
-from study.planning.plan import Plan, PlanError
-from study.records.failure import HaltedError
+from study.planning.plan import Plan
+from study.records.failure import HaltedError, StudyError
 from study.records.files import digest_of, write_json
 from study.records.references import BASELINE, RETRAINED, retrained_names
 from trainables.cache_entries import cached, caching
@@ -87,7 +87,7 @@ def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
     """The digest of each fit: cohort, split, model, recipe, who is taught, seed and initial weights.
 
     Raises:
-        PlanError: the file of --weights cannot be used.
+        StudyError: the file of --weights cannot be used.
     """
     common = {
         "version": _VERSION,
@@ -117,14 +117,14 @@ def reference_digests(
         cache: folder that keeps fitted references.
 
     Raises:
-        PlanError: one was recorded, has left the cache and cannot be made again here.
+        StudyError: one was recorded, has left the cache and cannot be made again here.
     """
     digests = fit_digests(plan, fits)
     known = {name: recorded[name]["digest"] for name in fits if name in recorded}
     lost = [name for name in lacking(known, cache) if known[name] != digests[name]]
     if lost:
         reason = "the file of --weights, the version of torch or Lethe, or the kind of processor is another than then"
-        raise PlanError(
+        raise StudyError(
             f"study {plan.settings.name!r} was started from another baseline: {', '.join(lost)} cannot be made again:"
             f" {reason}; bring its LETHE_CACHE back, or choose another --name"
         )
@@ -294,7 +294,7 @@ def _initial(plan: Plan, seed: int) -> dict[str, np.ndarray]:
     try:
         return weights_of(initial_network(plan.settings.depth, plan.data.classes, seed, plan.settings.weights))
     except WeightsError as error:
-        raise PlanError(f"--weights: {error}") from error
+        raise StudyError(f"--weights: {error}") from error
 
 
 def _weights_digest(weights: dict[str, np.ndarray]) -> str:

@@ -21,7 +21,8 @@ from study.networks.references import (
     reference_fits,
     stored_weights,
 )
-from study.planning.plan import Plan, PlanError, make_plan
+from study.planning.plan import Plan, make_plan
+from study.records.failure import StudyError
 from study.records.reading import recorded_settings
 from study.records.references import BASELINE
 from trainables.cohorts.cache import cache_dir
@@ -84,12 +85,12 @@ def networks_again(record: Mapping[str, Any], folder: Path, row: Mapping[str, An
         row: of the trial, in the trial table.
 
     Raises:
-        PlanError: the cohort cannot be read, or is another one than the study's, or the baseline would be another.
+        StudyError: the cohort cannot be read, or is another one than the study's, or the baseline would be another.
     """
     settings = recorded_settings(folder)
     plan = make_plan(settings)
     if any(list(getattr(plan.split, name)) != subjects for name, subjects in record["split"].items()):
-        raise PlanError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
+        raise StudyError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
     fits = {BASELINE: reference_fits(plan)[BASELINE]}
     digests = reference_digests(plan, fits, record["references"], cache_dir())
     kept = kept_weights(folder, row["id"])

@@ -10,7 +10,7 @@ from pyarrow.fs import FileSystem
 from search_spaces import space as spaces
 from search_spaces.narrowing import narrow
 from search_spaces.space import Space, Suite
-from study.planning.requests import RequestError, read_requests
+from study.planning.requests import read_requests
 from study.records.failure import StudyError
 from study.records.objectives import OBJECTIVES
 from study.records.options import option_of
@@ -18,19 +18,15 @@ from study.records.settings import StudySettings
 from study.search.samplers import problems as sampler_problems
 
 
-class PlanError(StudyError):
-    """Settings that cannot be run."""
-
-
 def explained(settings: StudySettings) -> Space | Suite:
     """What --explain prints: the space, changed as the settings say.
 
     Raises:
-        PlanError: there is no such space, or no such change of it, or another option is wrong.
+        StudyError: there is no such space, or no such change of it, or another option is wrong.
     """
     settings, problems = checked(settings)
     if problems:
-        raise PlanError(problems)
+        raise StudyError(problems)
     return space_of(settings)
 
 
@@ -105,7 +101,7 @@ def _disk_problems(settings: StudySettings) -> list[str]:
     if settings.requests:
         try:
             read_requests(settings.requests)
-        except RequestError as error:
+        except StudyError as error:
             problems += [f"--requests: {problem}" for problem in error.problems]
     if settings.storage:
         try:

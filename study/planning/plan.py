@@ -8,12 +8,13 @@ from pathlib import Path
 import ray
 
 from search_spaces.space import Space, Suite
-from study.planning.checks import PlanError, checked, space_of
+from study.planning.checks import checked, space_of
 from study.planning.conflicts import conflict_of
 from study.planning.metrics import constraint_problems, study_metrics
 from study.planning.pseudonyms import owner_key, pseudonym
 from study.planning.requests import read_requests
 from study.records.constraints import Constraint
+from study.records.failure import StudyError
 from study.records.metrics import Metric
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.settings import StudySettings
@@ -87,7 +88,7 @@ def make_plan(settings: StudySettings) -> Plan:
     """Check everything that can be checked and read the cohort (from its cache, if it is there).
 
     Raises:
-        PlanError: for settings or a cohort that cannot be studied, with all problems found; or their folder holds
+        StudyError: for settings or a cohort that cannot be studied, with all problems found; or their folder holds
             another study.
         StudyError: the study.json that is there cannot be read.
     """
@@ -117,7 +118,7 @@ def make_plan(settings: StudySettings) -> Plan:
         )
     except CohortError as error:
         option = "--requests" if requests else "--forget"  # requests are forgotten subjects by another option
-        raise PlanError([problem.replace("--forget", option) for problem in error.problems]) from error
+        raise StudyError([problem.replace("--forget", option) for problem in error.problems]) from error
     if OBJECTIVES[settings.objective].steered_by == "heldout":
         split = split.steered(settings.seed)
 
@@ -133,7 +134,7 @@ def make_plan(settings: StudySettings) -> Plan:
     settings = replace(settings, name=settings.study_name)
     conflict = conflict_of(settings, cohort.digest)
     if conflict:
-        raise PlanError(conflict)
+        raise StudyError(conflict)
     records = Split(*(hidden(subjects) for subjects in (split.retain, split.forget, split.heldout, split.steering)))
     places = tuple(tuple(split.forget.index(name) for name in request) for request in requests)
     return Plan(settings, space, cohort, records, trial_data(cohort, split), places)
@@ -143,7 +144,7 @@ def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:
     """The settings, each of its option's type, and the space that they name, every recipe of which is legal.
 
     Raises:
-        PlanError: with all problems found.
+        StudyError: with all problems found.
     """
     texts = settings.constraint
     settings, problems = checked(settings)
@@ -151,10 +152,10 @@ def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:
     try:
         space = space_of(settings)
     except ValueError as error:  # one of the problems already
-        raise PlanError(problems) from error
+        raise StudyError(problems) from error
     problems += _recipe_problems(space) if isinstance(space, Space) else []
     if problems:
-        raise PlanError(problems)
+        raise StudyError(problems)
     return settings, space
 
 

@@ -10,10 +10,6 @@ import yaml
 from study.records.failure import StudyError
 
 
-class RequestError(StudyError):
-    """A list of requests that cannot be followed."""
-
-
 def read_requests(text: str) -> list[list[str]]:
     """The subjects of each request.
 
@@ -23,7 +19,7 @@ def read_requests(text: str) -> list[list[str]]:
             ask at once, one number for all or one for each request; default 1).
 
     Raises:
-        RequestError: with all problems of the list itself; whether the subjects exist is for the split to say.
+        StudyError: with all problems of the list itself; whether the subjects exist is for the split to say.
     """
     path = Path(text)
     looks_like_file = path.suffix in (".yaml", ".yml") or _is_file(path)
@@ -36,7 +32,7 @@ def read_requests(text: str) -> list[list[str]]:
     twice = [name for name, count in Counter(name for request in requests for name in request).items() if count > 1]
     problems += [f"subject {name!r} asks more than once" for name in twice if name]
     if problems:
-        raise RequestError(problems)
+        raise StudyError(problems)
     return requests
 
 
@@ -53,15 +49,15 @@ def _from_file(path: Path) -> list[list[str]]:
         # plain strings only, as an unquoted id like 007 is no number
         content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except OSError as error:
-        raise RequestError([f"{path} cannot be read: {error.strerror}"]) from error
+        raise StudyError([f"{path} cannot be read: {error.strerror}"]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RequestError([f"{path} is not YAML: {' '.join(str(error).split())}"]) from error
+        raise StudyError([f"{path} is not YAML: {' '.join(str(error).split())}"]) from error
     keys = set(content) if isinstance(content, dict) else set()
     if keys == {"requests"} and _lists(content["requests"]):
         return content["requests"]
     if "subjects" in keys <= {"subjects", "batch_sizes"} and _words(content["subjects"]):
         return _batches(content["subjects"], content.get("batch_sizes", "1"), path)
-    raise RequestError(
+    raise StudyError(
         [f"{path} must hold `requests` (a list of lists of ids), or `subjects` (a list of ids) and `batch_sizes`"]
     )
 
@@ -69,11 +65,11 @@ def _from_file(path: Path) -> list[list[str]]:
 def _batches(subjects: list[str], given: Any, path: Path) -> list[list[str]]:
     sizes = [int(size) for size in ([given] if isinstance(given, str) else given) if str(size).isdecimal()]
     if len(sizes) != (1 if isinstance(given, str) else len(given)) or not all(sizes):
-        raise RequestError([f"{path}: batch_sizes must be a number above 0 or a list of them, but is {given!r}"])
+        raise StudyError([f"{path}: batch_sizes must be a number above 0 or a list of them, but is {given!r}"])
     if isinstance(given, str):
         return [subjects[start : start + sizes[0]] for start in range(0, len(subjects), sizes[0])]
     if sum(sizes) != len(subjects):
-        raise RequestError([f"{path}: batch_sizes add up to {sum(sizes)}, but there are {len(subjects)} subjects"])
+        raise StudyError([f"{path}: batch_sizes add up to {sum(sizes)}, but there are {len(subjects)} subjects"])
     ends = accumulate(sizes)
     return [subjects[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 

@@ -14,16 +14,12 @@ _PATIENCE = 1.0
 """Seconds to wait for a folder: `owner` holds it for a moment."""
 
 
-class OwnedError(StudyError):
-    """Another process holds the folder."""
-
-
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold a study's folder, which is made if it is not there.
 
     Raises:
-        OwnedError: another process holds it.
+        StudyError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mine = folder / ".owner"
@@ -33,7 +29,7 @@ def alone(folder: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         who = mine.read_text() if mine.exists() else "another process"
-        raise OwnedError(f"study {folder.name!r} is being run by {who}: wait for it, or stop it") from error
+        raise StudyError(f"study {folder.name!r} is being run by {who}: wait for it, or stop it") from error
 
 
 def owner(folder: Path) -> str | None:

@@ -13,10 +13,6 @@ ID, REPEATS = "id", "repeats"
 """User attributes of an Optuna trial: the id of the study's trial that it is, or whose result it repeats."""
 
 
-class StorageError(StudyError):
-    """An Optuna storage that cannot hold this study."""
-
-
 def open_study(storage: str | None, name: str, objective: Objective, known: Collection[str]) -> Study:
     """The Optuna study, new or as an earlier session left it. What that session left open is told as failed.
 
@@ -27,7 +23,7 @@ def open_study(storage: str | None, name: str, objective: Objective, known: Coll
         known: ids of all trials that the records hold.
 
     Raises:
-        StorageError: the database cannot be opened, or holds another study by this name.
+        StudyError: the database cannot be opened, or holds another study by this name.
     """
     sides = {1: StudyDirection.MAXIMIZE, -1: StudyDirection.MINIMIZE}
     directions = [sides[goal.sign] for goal in objective.goals]
@@ -35,12 +31,12 @@ def open_study(storage: str | None, name: str, objective: Objective, known: Coll
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         trials = study.get_trials(deepcopy=False)
     except Exception as error:  # every database has errors of its own
-        raise StorageError(f"--optuna-storage: {type(error).__name__}: {error}".partition("\n")[0]) from error
+        raise StudyError(f"--optuna-storage: {type(error).__name__}: {error}".partition("\n")[0]) from error
     if study.directions != directions:
-        raise StorageError(f"--optuna-storage: its study {name!r} has another objective; choose another --name")
+        raise StudyError(f"--optuna-storage: its study {name!r} has another objective; choose another --name")
     strangers = [trial for trial in trials if trial.state.is_finished() and not _recorded(trial, known)]
     if strangers:
-        raise StorageError(
+        raise StudyError(
             f"--optuna-storage: its study {name!r} has {len(strangers)} trials that this study's records lack;"
             " choose another --name"
         )

@@ -100,7 +100,7 @@ class StudySearch(Searcher):
             name: of the study in it.
 
         Raises:
-            StorageError: the database holds another study by this name, or cannot be opened.
+            StudyError: the database holds another study by this name, or cannot be opened.
         """
         super().__init__()
         start = start or Start()

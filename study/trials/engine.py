@@ -75,7 +75,7 @@ def run_trials(
 
     Raises:
         OSError: the disk is full.
-        StorageError: the Optuna storage cannot hold this study.
+        StudyError: the Optuna storage cannot hold this study.
         TuneError: Tune cannot go on.
     """
     os.environ.update(_OFF)

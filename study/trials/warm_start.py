@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from search_spaces.space import Space
-from study.planning.plan import Plan, PlanError
+from study.planning.plan import Plan
 from study.records.failure import StudyError
 from study.records.metrics import recorded
 from study.records.tables import trials_table
@@ -17,7 +17,7 @@ def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
     """The ended trials of --warm-start whose configuration lies in this plan's space.
 
     Raises:
-        PlanError: that study is of another space or cohort, or its records cannot be read.
+        StudyError: that study is of another space or cohort, or its records cannot be read.
     """
     space, settings = plan.space, plan.settings
     assert isinstance(space, Space)
@@ -27,12 +27,12 @@ def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
         other, digest, knobs = study["space"], study["cohort"]["digest"], study["knobs"]
         rows = trials_table(folder, {name: _KINDS[kind] for name, kind in knobs.items()}, recorded(study)).rows
     except StudyError as error:
-        raise PlanError([f"--warm-start: {problem}" for problem in error.problems]) from error
+        raise StudyError([f"--warm-start: {problem}" for problem in error.problems]) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PlanError([f"--warm-start: {folder} cannot be read ({type(error).__name__})"]) from error
+        raise StudyError([f"--warm-start: {folder} cannot be read ({type(error).__name__})"]) from error
     if (other, digest) != (settings.space, plan.cohort.digest):
         what = "space" if other != settings.space else "cohort"
-        raise PlanError([f"--warm-start: study {settings.warm_start!r} is of another {what}"])
+        raise StudyError([f"--warm-start: study {settings.warm_start!r} is of another {what}"])
     others = [name for name in knobs if name not in space.knobs]
     return [
         row

@@ -19,10 +19,11 @@ from analysis.ui.payload import study_payload
 from search_spaces import space as spaces
 from study.networks.references import Reference
 from study.planning.metrics import installed_metrics, study_metrics
-from study.planning.plan import PlanError, make_plan
+from study.planning.plan import make_plan
 from study.recording.recorder import Recorder
 from study.recording.run_contents import PARENT, StudyRuns
 from study.records.constraints import parse
+from study.records.failure import StudyError
 from study.records.files import write_json
 from study.records.metrics import METRICS, plain
 from study.records.objectives import OBJECTIVES, Goal, Objective
@@ -109,13 +110,13 @@ def test_its_reader_strategy_and_metric_make_an_epoch(installed, settings, pairs
 def test_a_constraint_may_be_on_its_metric_and_only_while_it_is_installed(installed, settings):
     settings = replace(settings, constraint=("forget_volume_error>=0.5",))
     assert make_plan(settings).constraints[-1] == parse("forget_volume_error>=0.5")
-    with pytest.raises(PlanError, match="did you mean retain_volume_error"):
+    with pytest.raises(StudyError, match="did you mean retain_volume_error"):
         make_plan(replace(settings, constraint=("retain_volume_eror<=1",)))
 
 
 def test_a_metric_that_is_gone_is_no_ground_for_a_constraint_but_stays_in_the_tables(settings):
     plan = make_plan(settings)
-    with pytest.raises(PlanError, match="no metric 'retain_volume_error'"):
+    with pytest.raises(StudyError, match="no metric 'retain_volume_error'"):
         make_plan(replace(settings, constraint=("retain_volume_error<=1",)))
     gone = METRICS["retain_dice"]._replace(column="retain_old", title="Retain old")
     plan.settings.folder.mkdir(parents=True)

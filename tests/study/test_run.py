@@ -11,13 +11,11 @@ import pytest
 
 from study import run
 from study.networks.references import FitError
-from study.planning.plan import PlanError, make_plan
-from study.recording.ownership import OwnedError
-from study.records.failure import HaltedError
+from study.planning.plan import make_plan
+from study.records.failure import HaltedError, StudyError
 from study.records.files import write_json
 from study.records.options import option_of
 from study.records.settings import StudySettings
-from study.search.database import StorageError
 from study.session import _description
 
 ROOT = Path(run.__file__).parents[1]
@@ -164,9 +162,9 @@ def test_a_wrong_constraint_is_pointed_at(arguments, capsys, planned):
     [
         (FitError("the baseline fit diverged in epoch 3"), 1, ["error: the baseline fit diverged in epoch 3"]),
         (HaltedError("the disk is [full]"), 1, ["error: the disk is [full]"]),
-        (StorageError("--optuna-storage: [x] is another's"), 2, ["error: --optuna-storage: [x] is another's"]),
-        (OwnedError("study 's' is being run by [x]"), 2, ["error: study 's' is being run by [x]"]),
-        (PlanError(["--examine: a", "--warm-start: b"]), 2, ["error: --examine: a", "error: --warm-start: b"]),
+        (StudyError("--optuna-storage: [x] is another's"), 2, ["error: --optuna-storage: [x] is another's"]),
+        (StudyError("study 's' is being run by [x]"), 2, ["error: study 's' is being run by [x]"]),
+        (StudyError(["--examine: a", "--warm-start: b"]), 2, ["error: --examine: a", "error: --warm-start: b"]),
         (KeyboardInterrupt(), 130, []),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

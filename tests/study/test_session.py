@@ -7,12 +7,12 @@ from ray.tune import TuneError
 from rich.console import Console
 
 from analysis.report import main as report
-from study.planning.plan import PlanError, make_plan
+from study.planning.plan import make_plan
 from study.recording.mlflow_store import MlflowStore
-from study.recording.ownership import OwnedError
 from study.recording.recorder import Recorder, records_of
 from study.recording.run_contents import StudyRuns
 from study.recording.tracker import Tracker
+from study.records.failure import StudyError
 from study.records.files import write_json
 from study.records.objectives import OBJECTIVES
 from study.session import _ended, run_study
@@ -24,7 +24,7 @@ def test_trials_of_another_baseline_are_not_mixed_in(settings, no_ray):
     plan.settings.folder.mkdir(parents=True)
     record = {"settings": {}, "cohort": {}, "references": {"baseline": {"digest": "1"}}}
     write_json(plan.settings.folder / "study.json", record)
-    with pytest.raises(PlanError, match="another baseline"):
+    with pytest.raises(StudyError, match="another baseline"):
         run_study(plan, Console(file=io.StringIO()), Interrupts())
 
 
@@ -32,7 +32,7 @@ def test_a_study_that_another_process_runs_is_refused_before_any_work(settings, 
     """Neither Ray nor a table or MLflow store comes about."""
     plan = make_plan(settings)
     holder(plan.settings.folder)
-    with pytest.raises(OwnedError, match="is being run by process"):
+    with pytest.raises(StudyError, match="is being run by process"):
         run_study(plan, Console(file=io.StringIO()), Interrupts())
     assert {path.name for path in plan.settings.folder.iterdir()} <= {".lock", ".owner"}
     assert {path.name for path in plan.settings.studies.iterdir()} == {plan.settings.name}

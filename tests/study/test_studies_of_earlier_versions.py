@@ -9,7 +9,8 @@ import pytest
 from analysis import compare, report
 from study import export, run, status, sync
 from study.networks.references import fit_digests, reference_digests, reference_fits
-from study.planning.plan import PlanError, make_plan
+from study.planning.plan import make_plan
+from study.records.failure import StudyError
 from study.records.files import FORMAT, write_json
 from study.records.reading import load_study, read_record
 from study.records.settings import StudySettings
@@ -109,7 +110,7 @@ def test_references_of_another_processor_are_the_studys_as_long_as_the_cache_has
     fits = reference_fits(plan)
     recorded = {name: {"digest": digest} for name, digest in fit_digests(plan, fits).items()}
     recorded["retrained"] = {"digest": "0123456789ab"}
-    with pytest.raises(PlanError, match="another baseline: retrained cannot be made again"):
+    with pytest.raises(StudyError, match="another baseline: retrained cannot be made again"):
         reference_digests(plan, fits, recorded, cache_dir())
     with caching(cache_dir() / "references/0123456789ab") as entry:
         (entry / "reference.json").write_text("{}")

@@ -20,7 +20,8 @@ from moto.server import ThreadedMotoServer
 from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
 
-from study.cluster.joining import ClusterError, check_stores
+from study.cluster.joining import check_stores
+from study.records.failure import StudyError
 from trainables.med3d import med3d
 
 ROOT = Path(__file__).parents[3]
@@ -201,7 +202,7 @@ def test_too_small_an_object_store_is_named_with_the_option_that_makes_it_larger
         advice = check_stores(int(largest) + 1)
         assert "which is smaller on" in advice
         assert int(re.search(r"--object-store-memory=(\d+)", advice).group(1)) > largest
-        with pytest.raises(ClusterError, match="nor do they fit on the disk of /"):
+        with pytest.raises(StudyError, match="nor do they fit on the disk of /"):
             check_stores(10**15)
     finally:
         ray.shutdown()

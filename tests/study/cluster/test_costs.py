@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from search_spaces.space import load
-from study.cluster.costs import MemoryShortage, duration, fitting, packed
+from study.cluster.costs import duration, fitting, packed
 from study.cluster.nodes import Node
+from study.records.failure import StudyError
 from study.records.settings import StudySettings
 from trainables.cost import CPU, Cost
 from trainables.data import TrialData
@@ -23,7 +24,7 @@ def test_a_tenth_of_a_device_stays_free(cost, count):
 
 
 def test_a_trial_larger_than_the_device_is_one_clear_error():
-    with pytest.raises(MemoryShortage, match=r"a trial takes 4\.0 GiB of Small's 4\.0: choose a smaller --shape"):
+    with pytest.raises(StudyError, match=r"a trial takes 4\.0 GiB of Small's 4\.0: choose a smaller --shape"):
         fitting(A10G._replace(device="Small", capacity=4 * GIB))
 
 

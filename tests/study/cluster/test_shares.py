@@ -7,6 +7,7 @@ from ray.exceptions import RayError
 
 from study.cluster.nodes import Node, nodes
 from study.cluster.shares import Resources, problem_of, share
+from study.records.failure import StudyError
 
 FOUR = [Node(16, 4)] * 4
 UNEVEN = [Node(32, 0), Node(8, 1), Node(16, 4)]
@@ -46,7 +47,7 @@ def test_nodes_are_divided_among_the_trials(machines, wanted, expected):
 
 @pytest.mark.parametrize(("machines", "wanted"), [(FOUR, {"cpus": 17}), ([Node(8, 0)], {"gpus": 0.5}), ([], {})])
 def test_what_no_node_has_is_said(machines, wanted):
-    with pytest.raises(ValueError, match=r"fits on no node; they have"):
+    with pytest.raises(StudyError, match=r"fits on no node; they have"):
         share(machines, **wanted)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from search_spaces.space import names
-from study.planning.checks import PlanError, explained
+from study.planning.checks import explained
 from study.planning.plan import check, make_plan
 from study.records.constraints import Constraint
+from study.records.failure import StudyError
 from study.records.settings import StudySettings
 
 SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
@@ -46,7 +47,7 @@ WRONG = {  # option -> settings with that one mistake, and what the message must
 
 
 def problems_of(settings, function=check):
-    with pytest.raises(PlanError) as raised:
+    with pytest.raises(StudyError) as raised:
         function(settings)
     assert str(raised.value) == "\n".join(raised.value.problems)
     assert all("\n" not in problem or problem.startswith("--constraint") for problem in raised.value.problems)

@@ -1,6 +1,7 @@
 import pytest
 
-from study.planning.requests import RequestError, read_requests
+from study.planning.requests import read_requests
+from study.records.failure import StudyError
 
 ORDER = "subjects: [anna, bert, carla]\n"
 
@@ -18,7 +19,7 @@ def written(tmp_path):
 
 
 def problems_of(text):
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(StudyError) as caught:
         read_requests(text)
     assert str(caught.value) == "\n".join(caught.value.problems)
     return caught.value.problems

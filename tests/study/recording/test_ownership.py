@@ -6,7 +6,8 @@ import pytest
 from filelock import FileLock
 
 from study.recording import ownership
-from study.recording.ownership import OwnedError, alone, owner
+from study.recording.ownership import alone, owner
+from study.records.failure import StudyError
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def test_a_folder_that_another_process_holds_is_refused_until_that_one_ends(tmp_
     folder = tmp_path / "studies/s"
     process = holder(folder)
     for _ in range(2):
-        with pytest.raises(OwnedError) as caught, alone(folder):
+        with pytest.raises(StudyError) as caught, alone(folder):
             pytest.fail("two at once")
         assert str(caught.value).startswith("study 's' is being run by ")
         assert f"process {process.pid} on {os.uname().nodename}" in str(caught.value)

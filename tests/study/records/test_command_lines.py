@@ -12,8 +12,9 @@ from optuna.distributions import CategoricalDistribution
 from search_spaces.narrowing import narrow
 from search_spaces.space import load
 from study.planning.arguments import parse
-from study.planning.plan import PlanError, check
+from study.planning.plan import check
 from study.records.command_lines import sweep_command, trial_command
+from study.records.failure import StudyError
 from study.records.settings import StudySettings
 
 KNOBS = {
@@ -119,7 +120,7 @@ def test_a_sweep_is_a_grid_of_the_values_beside_the_trials_other_knobs(space, kn
 def test_a_grid_without_the_list_would_be_refused(tmp_path):
     row = {"strategy": "noisy_label", **KNOBS["noisy_label"]}
     found = read(sweep_command(record(SEARCHED, KNOBS["noisy_label"]), row, "lr", [1e-4, 1e-3]))
-    with pytest.raises(PlanError, match="grid needs a list or a step for lr"):
+    with pytest.raises(StudyError, match="grid needs a list or a step for lr"):
         check(replace(found, studies=tmp_path, knobs=tuple(one for one in found.knobs if "lr=" not in one)))
 
 

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from search_spaces.space import Space
 from study.records.constraints import parse
+from study.records.failure import StudyError
 from study.records.tables import trials_table
-from study.search.database import StorageError
 from study.search.samplers import SAMPLERS, Sampler
 from study.search.searcher import Unfinished
 
@@ -442,7 +442,7 @@ def test_a_grid_in_a_database_misses_nothing_that_was_suggested_and_never_begun(
 
 def test_a_database_with_trials_that_the_records_lack_is_refused(database, run, row_of):
     rows = run(database.search(TINY), TINY, 3)
-    with pytest.raises(StorageError, match=r"study 'study' has 2 trials that this study's records lack; .*--name"):
+    with pytest.raises(StudyError, match=r"study 'study' has 2 trials that this study's records lack; .*--name"):
         database.search(TINY, rows=rows[:1])
     assert len([state for state in database.states if state == "COMPLETE"]) >= 3
     assert "WAITING" not in database.states
@@ -453,13 +453,13 @@ def test_a_database_with_trials_that_the_records_lack_is_refused(database, run, 
 def test_a_database_with_another_objective_under_the_name_is_refused(database):
     database.search(TINY, "gap")
     for objective in ("retrain", "front"):
-        with pytest.raises(StorageError, match=r"study 'study' has another objective; choose another --name"):
+        with pytest.raises(StudyError, match=r"study 'study' has another objective; choose another --name"):
             database.search(TINY, objective)
 
 
 @pytest.mark.parametrize("url", ["sqlite:////no/such/folder/optuna.db", "nonsense", "oracle9://x/y"])
 def test_a_database_that_cannot_be_opened_is_named_in_one_line(bench, url):
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(StudyError) as caught:
         bench.search(TINY, storage=url)
     assert str(caught.value).startswith("--optuna-storage: ")
     assert "\n" not in str(caught.value)

@@ -5,7 +5,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from study.planning.plan import PlanError, make_plan
+from study.planning.plan import make_plan
+from study.records.failure import StudyError
 from study.records.files import write_json
 from study.records.tables import trials_table
 from study.session import _description
@@ -42,7 +43,7 @@ def taught(settings):
 
 
 def problem_of(read):
-    with pytest.raises(PlanError) as caught:
+    with pytest.raises(StudyError) as caught:
         read()
     (problem,) = caught.value.problems
     return problem
