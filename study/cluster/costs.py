@@ -33,16 +33,9 @@ def measured_costs(plan: Plan, resources: Resources) -> list[Cost]:
     places: list[dict[str, float]] = [{kind: 0.001} for kind in kinds] or [{}]
     task = ray.remote(max_retries=0)(trial_cost)  # else Ray tries on where memory is short
     share = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
-    return list(
-        ray.get(
-            [
-                task.options(**share, resources=place).remote(
-                    plan.shared, plan.settings.depth, _heaviest(plan), resources.cpus
-                )
-                for place in places
-            ]
-        )
-    )
+    arguments = plan.shared, plan.settings.depth, _heaviest(plan), resources.cpus
+    costs: list[Cost] = ray.get([task.options(**share, resources=place).remote(*arguments) for place in places])
+    return costs
 
 
 def fitting(cost: Cost) -> int:
@@ -83,22 +76,17 @@ def duration(plan: Plan, costs: Sequence[Cost], concurrent: int, fits: int, tria
         plan: the study.
         costs: of a trial.
         concurrent: trials at a time.
-        fits: references that are not in the cache.
+        fits: references that are still to be fitted.
         trials: that are left.
     """
     data, train = plan.data, max(cost.train_seconds for cost in costs)
-    evaluation = sum(len(scans(some)) for some in data.subsets.values()) * max(
-        cost.evaluate_seconds for cost in costs
-    )
+    evaluate = max(cost.evaluate_seconds for cost in costs)
+    evaluation = sum(len(scans(some)) for some in data.subsets.values()) * evaluate
     retain, forget = len(scans(data.retain)), len(scans(data.forget))
     fit = plan.settings.baseline_epochs * ((retain + forget) * train + evaluation / 5)
-    trial = _epochs(plan) * (retain * train + evaluation)
+    epochs = max(plan.space.horizons) if isinstance(plan.space, Suite) else plan.space.mean_epochs
+    trial = epochs * (retain * train + evaluation)
     return ceil(fits / concurrent) * fit + ceil(trials / concurrent) * trial
-
-
-def _epochs(plan: Plan) -> float:
-    """Of a trial, on average."""
-    return max(plan.space.horizons) if isinstance(plan.space, Suite) else plan.space.mean_epochs
 
 
 def _heaviest(plan: Plan) -> list[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, copy_files
+from pyarrow.fs import FileSelector, FileSystem, FileType, copy_files
 
 from study.records.files import replace_file
 from study.records.settings import StudySettings
@@ -33,7 +33,7 @@ class Storage:
 
     def next_session(self) -> str:
         """A name that no earlier session has."""
-        return f"session-{1 + max(map(_number, self._sessions()), default=0)}"
+        return f"session-{1 + max((_numbers(session)[-1] for session in self._sessions()), default=0)}"
 
     def newest_state(self, trial: str) -> str | None:
         """The newest complete state file of a trial in any session, as a URI; what was cut off is passed over.
@@ -65,26 +65,29 @@ class Storage:
 
     def keep_only(self, checkpoint: str) -> None:
         """Remove the trial's other checkpoints of the session. Tune would do it, and save all trials each time."""
-        for other in self._folders(checkpoint.rpartition("/")[0]):
-            if other.base_name != checkpoint.rpartition("/")[2] and other.base_name.startswith("checkpoint_"):
-                self.filesystem.delete_dir(other.path)
+        folder, _, name = checkpoint.rpartition("/")
+        for other in self._folders(folder, "checkpoint_"):
+            if not other.endswith(f"/{name}"):
+                self.filesystem.delete_dir(other)
 
     def fetch(self, path: str, to: Path) -> None:
         """Copy a file from here; it appears whole."""
         replace_file(to, lambda temporary: copy_files(path, str(temporary), source_filesystem=self.filesystem))
 
     def _sessions(self) -> list[str]:
-        return [folder.path for folder in self._folders(self.root) if folder.base_name.startswith("session-")]
+        return self._folders(self.root, "session-")
 
     def _checkpoints(self, trial: str) -> list[str]:
         """A trial's checkpoints of all sessions, the newest first."""
-        folders = [folder for session in self._sessions() for folder in self._folders(f"{session}/{trial}")]
-        checkpoints = [folder.path for folder in folders if folder.base_name.startswith("checkpoint_")]
-        return sorted(checkpoints, key=_numbers, reverse=True)
+        sessions = self._sessions()
+        found = [path for session in sessions for path in self._folders(f"{session}/{trial}", "checkpoint_")]
+        return sorted(found, key=_numbers, reverse=True)
 
-    def _folders(self, path: str) -> list[FileInfo]:
+    def _folders(self, path: str, kind: str) -> list[str]:
+        """The numbered folders of a kind below a path."""
         entries = self.filesystem.get_file_info(FileSelector(path, allow_not_found=True))
-        return [entry for entry in entries if entry.type == FileType.Directory]
+        folders = [entry for entry in entries if entry.type == FileType.Directory]
+        return [folder.path for folder in folders if re.fullmatch(rf"{kind}\d+", folder.base_name)]
 
 
 def storage_of(settings: StudySettings) -> Storage:
@@ -100,11 +103,6 @@ def below(uri: str, path: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 
 
-def _number(session: str) -> int:
-    number = re.search(r"session-(\d+)$", session)
-    return int(number.group(1)) if number else 0
-
-
-def _numbers(checkpoint: str) -> tuple[int, int]:
-    session, _, name = checkpoint.rsplit("/", 2)
-    return _number(session), int(name.rpartition("_")[2])
+def _numbers(path: str) -> list[int]:
+    """Of a session, and of a checkpoint in it."""
+    return [int(number) for number in re.findall(r"/(?:session-|checkpoint_)(\d+)(?![^/])", path)][-2:]

@@ -9,7 +9,6 @@ import ray
 
 from search_spaces.space import Space, Suite
 from study.planning.checks import checked, space_of
-from study.planning.conflicts import conflict_of
 from study.planning.metrics import constraint_problems, study_metrics
 from study.planning.pseudonyms import owner_key, pseudonym
 from study.planning.requests import read_requests
@@ -17,6 +16,8 @@ from study.records.constraints import Constraint
 from study.records.failure import StudyError
 from study.records.metrics import Metric
 from study.records.objectives import OBJECTIVES, Objective
+from study.records.options import option_of
+from study.records.reading import read_record, recorded_settings
 from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
@@ -89,8 +90,7 @@ def make_plan(settings: StudySettings) -> Plan:
 
     Raises:
         StudyError: for settings or a cohort that cannot be studied, with all problems found; or their folder holds
-            another study.
-        StudyError: the study.json that is there cannot be read.
+            another study, or a study.json that cannot be read.
     """
     settings, space = check(settings)
     requests = read_requests(settings.requests) if settings.requests else []
@@ -132,12 +132,26 @@ def make_plan(settings: StudySettings) -> Plan:
         heldout=",".join(hidden(split.heldout + split.steering)) if settings.heldout else "",
     )
     settings = replace(settings, name=settings.study_name)
-    conflict = conflict_of(settings, cohort.digest)
+    conflict = _conflict(settings, cohort.digest)
     if conflict:
         raise StudyError(conflict)
     records = Split(*(hidden(subjects) for subjects in (split.retain, split.forget, split.heldout, split.steering)))
     places = tuple(tuple(split.forget.index(name) for name in request) for request in requests)
     return Plan(settings, space, cohort, records, trial_data(cohort, split), places)
+
+
+def _conflict(settings: StudySettings, cohort: str) -> str | None:
+    """Why settings cannot go on with what their folder holds, if that is another study or of another cohort."""
+    if not (settings.folder / "study.json").exists():
+        return None
+    before, now = recorded_settings(settings.folder).absolute().lasting, settings.lasting
+    changed = [name for name in now if now[name] != before[name]]
+    if changed:
+        listed = ", ".join(f"{option_of(name)} ({before[name]!r} -> {now[name]!r})" for name in changed)
+        return f"study {settings.name!r} was started with other settings: {listed}; choose another --name"
+    if read_record(settings.folder)["cohort"].get("digest") != cohort:
+        return f"study {settings.name!r} was started on other data: the cohort's files have changed since"
+    return None
 
 
 def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:

@@ -52,8 +52,7 @@ class Recorder:
         Args:
             folder: of the study.
             knobs: those of any trial and the Python type of their values.
-            objective: decides the front.
-            constraints: what a feasible trial meets.
+            objective, constraints: decide what is feasible, and the front.
             subjects: set -> pseudonyms of its subjects, in the order of the reported values.
             horizons: epochs after which single subjects are recorded, beside the last one.
             metrics: of the study; one that a trial does not report stays empty.
@@ -136,11 +135,7 @@ class Recorder:
                 self._write(table, rows, [{**rows[name], **dict.fromkeys(self.evidence_columns), **found}])
 
     def started(self, config: Mapping[str, Any]) -> None:
-        """A trial begins, or continues.
-
-        Args:
-            config: `id`, `strategy`, `seed` and `knobs`.
-        """
+        """A trial begins, or continues; its config has `id`, `strategy`, `seed` and `knobs`."""
         trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.knobs}
         empty = dict.fromkeys(self._trials.schema.names)
         known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
@@ -166,7 +161,7 @@ class Recorder:
         Args:
             trial: its id.
             status: FINISHED, PRUNED or FAILED.
-            diverged: whether its last loss was not finite.
+            diverged: its last loss was not finite.
             problem: what went wrong with it.
         """
         reports = [report for _, report in sorted(self._epochs[trial].items())]

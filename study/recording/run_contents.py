@@ -22,13 +22,7 @@ _NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME}
 
 
 class RunState(NamedTuple):
-    """What a run's content follows from.
-
-    Attributes:
-        status: as MLflow calls it.
-        row: of the trial or reference; of the parent's best trial, if there is one.
-        reported: epochs in memory.
-    """
+    """What a run's content follows from: its row (the parent's is the best trial's), and its epochs in memory."""
 
     status: str
     row: Mapping[str, Any] | None
@@ -57,16 +51,9 @@ class RunContent:
 
 
 class StudyRuns:
-    """The runs of a study by name: the parent, its references and its trials."""
+    """The runs of a study by name: the parent, with parameters and tags of its own, its references and its trials."""
 
     def __init__(self, recorder: Recorder, params: Mapping[str, Any], tags: Mapping[str, str]):
-        """Know a study.
-
-        Args:
-            recorder: has its records.
-            params: of the parent run.
-            tags: of the parent run.
-        """
         self._recorder, self._params, self._tags = recorder, params, tags
 
     def states(self, over: bool) -> dict[str, RunState]:
@@ -140,11 +127,7 @@ class StudyRuns:
 
 
 def parent_tags(description: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a study's parent run.
-
-    Args:
-        description: its study.json.
-    """
+    """The tags of a study's parent run, from its study.json."""
     return {
         "kind": "study",
         "space": description["space"],

@@ -136,14 +136,7 @@ def _hopeless(error: Exception) -> bool:
 def follow(
     settings: StudySettings, description: Mapping[str, Any], recorder: Recorder, tell: Callable[[str], None]
 ) -> Tracker:
-    """Have MLflow follow a study's records.
-
-    Args:
-        settings: of the study.
-        description: its study.json.
-        recorder: its tables.
-        tell: hears when writing begins to fail, and when it works again.
-    """
+    """Have MLflow follow a study, of which `description` is the study.json; `tell` is as in `Tracker`."""
     artifacts = None if settings.tracking_uri else settings.studies.absolute() / "mlartifacts"
     connect = partial(MlflowStore, tracking_uri(settings), settings.family, settings.name, artifacts)
     return Tracker(connect, StudyRuns(recorder, settings.lasting, parent_tags(description)), tell)

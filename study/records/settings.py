@@ -224,9 +224,7 @@ class StudySettings(ClusterOptions, RecordOptions, EvidenceOptions, ReferenceOpt
 
     def checked(self) -> tuple["StudySettings", list[str]]:
         """The settings with every option of its type and in its range, and what was not: that has its default."""
-        values, problems = checked(
-            StudySettings, {option.name: getattr(self, option.name) for option in fields(self)}
-        )
+        values, problems = checked(StudySettings, vars(self))
         return StudySettings(**values), problems
 
     def absolute(self) -> "StudySettings":

@@ -79,7 +79,26 @@ class Start:
     first: Iterable[Mapping[str, Knob]] = ()
 
 
-class StudySearch(Searcher):
+class Suggestions(Searcher):
+    """What both kinds of search share: what Tune tells of ends and sessions is heard from the records alone."""
+
+    closed = False
+
+    def close(self) -> None:
+        """Suggest nothing more."""
+        self.closed = True
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: `ended` is called once the trial's row has been written."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a study that continues builds a new search from its records."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, like `save`."""
+
+
+class StudySearch(Suggestions):
     """Searches a space for an objective under constraints.
 
     Optuna is told of a trial from its row of the trial table, after the row has been written. That holds when a trial
@@ -106,7 +125,7 @@ class StudySearch(Searcher):
         start = start or Start()
         self._problem, self._space = problem, problem.space
         self._size = problem.space.size
-        self.exhausted, self._closed = False, False
+        self.exhausted = False
         self._rows = {row["id"]: row for row in start.rows}
         self._tried = {_rounded(self._knobs(row)) for row in start.rows}
         self._open: dict[str, Trial] = {}
@@ -138,7 +157,7 @@ class StudySearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config, as `TrialConfig.trial` gives it, or the end of the search."""
-        if self._closed or self.exhausted:
+        if self.closed or self.exhausted:
             return Searcher.FINISHED
         for attempt in count():
             if len(self._tried) == self._size and not self._unfinished:
@@ -160,10 +179,6 @@ class StudySearch(Searcher):
             return config.trial(unfinished.checkpoint, unfinished.one_by_one) if unfinished else config.trial()
         self.exhausted = True
         return Searcher.FINISHED
-
-    def close(self) -> None:
-        """Suggest nothing more."""
-        self._closed = True
 
     def ended(self, row: Mapping[str, Any]) -> None:
         """Tell Optuna of a trial that this search has suggested, from its row."""
@@ -231,15 +246,6 @@ class StudySearch(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: no pruner of Optuna's looks at intermediate values."""
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: `ended` is called once the trial's row has been written."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: a study that continues builds a new search from its records."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, like `save`."""
 
 
 def choose(space: Space, trial: Trial) -> dict[str, Knob]:

@@ -7,7 +7,7 @@ from ray.tune.search import Searcher
 
 from search_spaces.space import Suite
 from study.records.trials import TrialConfig
-from study.search.searcher import Unfinished
+from study.search.searcher import Suggestions, Unfinished
 
 
 def suite_trials(suite: Suite, seed: int, baseline: str) -> list[TrialConfig]:
@@ -19,7 +19,7 @@ def suite_trials(suite: Suite, seed: int, baseline: str) -> list[TrialConfig]:
     ]
 
 
-class SuiteSearch(Searcher):
+class SuiteSearch(Suggestions):
     """Suggests the trials of a suite that have not ended; `exhausted` once all have been suggested."""
 
     def __init__(self, trials: Sequence[TrialConfig], ended: Sequence[str], unfinished: Sequence[Unfinished]):
@@ -31,7 +31,6 @@ class SuiteSearch(Searcher):
             unfinished: those that can continue from a checkpoint.
         """
         super().__init__()
-        self._closed = False
         progress = {trial.id: (trial.checkpoint, trial.one_by_one) for trial in unfinished}
         self._left = [
             trial.trial(*progress.get(trial.signature, ())) for trial in trials if trial.signature not in set(ended)
@@ -42,22 +41,9 @@ class SuiteSearch(Searcher):
         """Nothing is left to suggest."""
         return not self._left
 
-    def close(self) -> None:
-        """Suggest nothing more."""
-        self._closed = True
-
     def ended(self, row: Mapping[str, Any]) -> None:
         """Nothing: no result changes what follows."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config."""
-        return self._left.pop(0) if self._left and not self._closed else Searcher.FINISHED
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: no result changes what follows."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: a resumed study builds a new search from its records."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, like `save`."""
+        return self._left.pop(0) if self._left and not self.closed else Searcher.FINISHED
