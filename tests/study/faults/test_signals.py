@@ -39,7 +39,7 @@ def grown(study, before):
 
 
 def test_a_signal_lets_trials_save_themselves_and_a_second_one_stops_at_once(study_in, tmp_path, gone):
-    study = study_in(tmp_path, "s", "--concurrent", 2, "--trials", 2, "--set", "epochs=120")
+    study = study_in(tmp_path, "s", "--concurrent", 2, "--trials", 2, "--set", "epochs=60")
     first = stopped_by(study, signal.SIGINT, 130)
     seconds = study.history.set_index(["id", "epoch"]).seconds
     second = stopped_by(study, signal.SIGTERM, 143)
@@ -63,6 +63,6 @@ def test_a_signal_lets_trials_save_themselves_and_a_second_one_stops_at_once(stu
     trials, history = study.final("trials"), study.final("history")
     assert trials.status.tolist() == ["finished"] * 2
     for trial, epochs in first.items():
-        assert history[history.id == trial].epoch.tolist() == [*range(1, 121)]
+        assert history[history.id == trial].epoch.tolist() == [*range(1, 61)]
         again = history[history.id == trial].set_index("epoch").seconds
         assert (again[:epochs] == seconds[trial]).all()  # not run again
