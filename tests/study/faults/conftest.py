@@ -290,9 +290,10 @@ def repeatable(study_in: Callable, tmp_path: Path) -> Callable:
 
 @pytest.fixture(scope="session")
 def undisturbed(_studies: Callable, shared: Path) -> Study:
-    """A finished study of three trials, one at a time, that nothing has disturbed: the first that needs it runs it."""
-    study, over = _studies(shared / "undisturbed", "s", *REPEATABLE), shared / "over"
+    """A finished study of three trials, one at a time, that nothing has disturbed; the first process runs it."""
+    over = shared / "over"
     with FileLock(shared / ".lock"):
+        study = _studies(shared / "undisturbed", "s", *REPEATABLE)
         if not over.exists():
             assert "Traceback" not in study.start().ends(0)
             over.touch()
