@@ -21,7 +21,7 @@ from scipy import ndimage
 from study.planning.plan import make_plan
 from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
-from trainables.cohorts.phantom.writing import parse_spec, phantom_folder
+from trainables.cohorts.readers.phantom import parse_spec, phantom_folder
 from trainables.device import default_device, shared_tensor
 from trainables.fitting import initial_network
 from trainables.losses import segmentation_loss

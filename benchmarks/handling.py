@@ -22,7 +22,7 @@ from study.records.references import BASELINE
 from study.records.settings import StudySettings
 from trainables.cohorts.cache import cache_dir
 from trainables.fitting import network_of
-from trainables.presets import build
+from trainables.mechanics.strategy import build
 from trainables.unlearning import Unlearning
 
 RECIPES = {

@@ -1,7 +1,4 @@
-"""Bad Teacher: published learning rate 1e-4 and temperature 1.
-
-Source: Chundawat et al. 2023, arXiv 2205.08096.
-"""
+"""Bad Teacher: published learning rate 1e-4 and temperature 1 (Chundawat et al. 2023, arXiv 2205.08096)."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -1,7 +1,4 @@
-"""CF-k: the last k stages are fine-tuned on the retain subjects.
-
-Source: Goel et al. 2022, arXiv 2201.06640.
-"""
+"""CF-k: the last k stages are fine-tuned on the retain subjects (Goel et al. 2022, arXiv 2201.06640)."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -1,7 +1,4 @@
-"""EU-k: the last k stages learn again from nothing.
-
-Source: Goel et al. 2022, arXiv 2201.06640.
-"""
+"""EU-k: the last k stages learn again from nothing (Goel et al. 2022, arXiv 2201.06640)."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -1,7 +1,4 @@
-"""NegGrad+: descent on retain, ascent on forget subjects; the published retain weight is 0.95.
-
-Source: Kurmanji et al. 2023, arXiv 2302.09880.
-"""
+"""NegGrad+: published retain weight 0.95 (Kurmanji et al. 2023, arXiv 2302.09880)."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -1,7 +1,4 @@
-"""The mechanics themselves: what each batch is taught and which weights move, as choices beside their knobs.
-
-The five published strategies (arXiv 2402.00351, 2606.16180) are five points of it.
-"""
+"""The mechanics as choices beside their knobs: the strategies of arXiv 2402.00351 and 2606.16180 are five points."""
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

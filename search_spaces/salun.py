@@ -1,7 +1,4 @@
-"""SalUn: random labels on the half of the weights with the largest gradients.
-
-Source: Fan et al. 2024, arXiv 2310.12508 (saliency 0.5).
-"""
+"""SalUn: random labels on the half of the weights with the largest gradients (Fan et al. 2024, arXiv 2310.12508)."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

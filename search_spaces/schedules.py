@@ -1,7 +1,4 @@
-"""Noisy Label under schedules of the forget weight and a warm-up of the learning rate.
-
-Source: the future work of arXiv 2606.16180 (dynamic forgetting schedules, calibrated warm-ups).
-"""
+"""Noisy Label under forgetting schedules and a warm-up of the learning rate: the future work of arXiv 2606.16180."""
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

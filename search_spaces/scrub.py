@@ -1,7 +1,4 @@
-"""SCRUB: published learning rate 5e-4, gamma 0.99, alpha 0.5, max steps in the first two or three epochs.
-
-Source: Kurmanji et al. 2023, arXiv 2302.09880.
-"""
+"""SCRUB: published lr 5e-4, gamma 0.99, alpha 0.5, 2 or 3 epochs of max steps (Kurmanji et al., arXiv 2302.09880)."""
 
 from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -1,11 +1,10 @@
-"""What a study runs: a search space, or a suite of fixed recipes; and how one is found by its name."""
+"""What a study runs: a search space, or a suite of fixed recipes."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from random import Random
-from statistics import fmean
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -13,8 +12,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from search_spaces.domains import kind, lies_in, values
 from trainables.recipe import Recipe
 from trainables.registry import STRATEGIES, Registry
-
-_COUNTED = 100_000
 
 Knob = float | int | str | bool
 
@@ -34,11 +31,10 @@ class Space:
 
     Attributes:
         strategy: its name: a file in trainables/strategies, one of an installed package, or `package.module:name`.
-        domains: knob -> distribution; a knob is a keyword of the preset or a field of the recipe, and `epochs`
-            (whole numbers) is always one of them, or fixed.
-        conditions: knob -> other knob -> the values of the other at which the first is searched; where one of them
-            has another value, or is not searched itself, the preset's default holds. The other comes first in
-            `domains`.
+        domains: knob -> distribution; a knob is a keyword of the preset or a field of the recipe. `epochs` (whole
+            numbers) is searched or fixed in every space.
+        conditions: knob -> earlier knob -> the values of the earlier one at which the first is searched. Elsewhere,
+            and where the earlier one is not searched itself, the preset's default holds.
         fixed: knobs that every trial shares.
         first: published configurations, tried before the search; those that lie in the domains.
         published: the point of the strategy's paper, drawn beside the front.
@@ -75,19 +71,23 @@ class Space:
         searched = {name: kind(domain) for name, domain in self.domains.items()}
         return {**{name: type(value) for name, value in self.fixed.items()}, **searched}
 
-    def active(self, knob: str, chosen: Mapping[str, Knob]) -> bool:
+    @property
+    def epochs(self) -> Sequence[int]:
+        """Every number of epochs that a trial can have."""
+        epochs: Any = values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
+        return epochs
+
+    def active(self, knob: str, before: Mapping[str, Knob]) -> bool:
         """Whether a knob is searched, given the knobs before it."""
         others = self.conditions.get(knob, {})
-        return all(other in chosen and chosen[other] in values for other, values in others.items())
+        return all(other in before and before[other] in values for other, values in others.items())
 
     @property
     def size(self) -> int | None:
-        """How many configurations there are; None if they cannot be counted, or not in reasonable time."""
+        """How many configurations there are; None if more than 100,000, or if a knob is continuous."""
         configurations = self.configurations(0)
-        if configurations is None:
-            return None
-        count = sum(1 for _ in islice(configurations, _COUNTED + 1))
-        return None if count > _COUNTED else count
+        count = None if configurations is None else sum(1 for _ in islice(configurations, 100_001))
+        return None if count == 100_001 else count
 
     def configurations(self, seed: int) -> Iterator[dict[str, Knob]] | None:
         """Every configuration once, in an order that the seed decides; None where a knob is continuous."""
@@ -100,56 +100,29 @@ class Space:
         return self._combinations(orders, dict(self.fixed))
 
     @property
-    def longest(self) -> int:
-        """Epochs of the longest trial."""
-        return max(self._epochs)
-
-    @property
-    def mean_epochs(self) -> float:
-        """Epochs of a trial, on average over their domain."""
-        return fmean(self._epochs)
-
-    @property
-    def _epochs(self) -> list[int]:
-        epochs = values(self.domains["epochs"]) if "epochs" in self.domains else [self.fixed["epochs"]]
-        assert epochs is not None  # __post_init__ has seen to it
-        return [int(value) for value in epochs]
-
-    @property
     def starts(self) -> list[dict[str, Knob]]:
         """The published configurations, with what is fixed; those that lie in the domains."""
-        return [chosen for knobs in self.first if self.contains(chosen := {**knobs, **self.fixed})]
+        return [{**knobs, **self.fixed} for knobs in self.first if self.contains({**knobs, **self.fixed})]
 
     def contains(self, knobs: Mapping[str, Any]) -> bool:
         """Whether a configuration lies in the domains and agrees with what is fixed."""
         if any(name in knobs and knobs[name] != value for name, value in self.fixed.items()):
             return False
-        chosen = {**self.fixed, **{name: knobs[name] for name in self.domains if knobs.get(name) is not None}}
+        known = {**self.fixed, **{name: knobs[name] for name in self.domains if knobs.get(name) is not None}}
         return all(
-            name in chosen and lies_in(chosen[name], domain)
+            name in known and lies_in(known[name], domain)
             for name, domain in self.domains.items()
-            if self.active(name, chosen)
+            if self.active(name, known)
         )
 
     @property
-    def choices(self) -> Iterator[dict[str, Knob]]:
-        """Every combination of the fixed knobs and the words (categories) that are searched."""
-        words = {
-            name: domain.choices
-            for name, domain in self.domains.items()
-            if isinstance(domain, CategoricalDistribution)
-        }
-        return self._combinations(words, dict(self.fixed))
-
-    @property
     def corners(self) -> Iterator[dict[str, Knob]]:
-        """Each of the choices with the lowest, then with the highest value of every number searched with it."""
-        for chosen in self.choices:
+        """Each combination of words (categories) with the lowest, then with the highest value of every number."""
+        words = {name: domain.choices for name, domain in self.domains.items() if hasattr(domain, "choices")}
+        for combination in self._combinations(words, dict(self.fixed)):
+            numbers = [name for name in self.domains if name not in words and self.active(name, combination)]
             for end in ("low", "high"):
-                numbers = {
-                    name: getattr(domain, end) for name, domain in self.domains.items() if hasattr(domain, end)
-                }
-                yield {**chosen, **{name: value for name, value in numbers.items() if self.active(name, chosen)}}
+                yield {**combination, **{name: getattr(self.domains[name], end) for name in numbers}}
 
     def _combinations(
         self, values: Mapping[str, Sequence[Any]], before: dict[str, Knob]
@@ -161,8 +134,8 @@ class Space:
         if not values:
             yield before
             return
-        name, *rest = values
-        later = {other: values[other] for other in rest}
+        name, *_ = values
+        later = {other: values[other] for other in values if other != name}
         for knob in [{name: value} for value in values[name]] if self.active(name, before) else [{}]:
             yield from self._combinations(later, {**before, **knob})
 
@@ -250,27 +223,13 @@ def knobs_of(strategy: str) -> tuple[str, ...]:
     return (*(argument.arg for argument in arguments), *(recipe.name for recipe in fields(Recipe)))
 
 
-_OTHERS = frozenset({"domains", "narrowing", "space"})
-SPACES = Registry("search space", "search_spaces", "lethe.spaces", (Space, Suite), "SPACE", _OTHERS)
-
-
-def names() -> list[str]:
-    """Every search space and suite that has a name."""
-    return SPACES.names()
-
-
-def load(name: str) -> Space | Suite:
-    """A search space or a suite, by its name or as `package.module:NAME`.
-
-    Raises:
-        ValueError: for one that does not exist, with those that do, or cannot be imported.
-    """
-    space: Space | Suite = SPACES.load(name)
-    return space
-
-
-def _check_knobs(strategy: str, given: Iterable[str]) -> None:
+def _check_knobs(strategy: str, names: Iterable[str]) -> None:
     known = knobs_of(strategy)
-    unknown = sorted(set(given) - set(known))
+    unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(f"strategy {strategy!r} has no knobs {unknown}; it has {sorted(known)}")
+
+
+_OTHERS = frozenset({"domains", "narrowing", "space"})
+SPACES = Registry("search space", "search_spaces", "lethe.spaces", (Space, Suite), "SPACE", _OTHERS)
+"""Every search space and suite that has a name, and those that are written as `package.module:NAME`."""

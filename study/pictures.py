@@ -26,8 +26,7 @@ from study.records.front import chosen
 from study.records.reading import knob_types, named_study
 from study.records.tables import trials_table
 from trainables.cache_entries import appearing
-from trainables.cohorts.grid import Grid
-from trainables.cohorts.restoring import restore
+from trainables.cohorts.grid import Grid, restore
 from trainables.device import default_device, shared_tensor
 from trainables.evaluation import probabilities
 from trainables.fitting import network_of

@@ -5,14 +5,15 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import psutil
 import torch
 
 from trainables.data import Sets, TrialData, scans
+from trainables.mechanics.strategy import build
 from trainables.med3d import med3d
-from trainables.presets import build
 from trainables.recipe import Recipe
 from trainables.unlearning import Unlearning
 
@@ -30,7 +31,7 @@ class Cost(NamedTuple):
         device: name of the GPU, or CPU.
         train_seconds: of training, per retain scan.
         evaluate_seconds: of evaluation, per scan.
-        memory: bytes of the device's memory that it takes at its peak; on the CPU without what processes share.
+        memory: bytes of the device's memory at the peak; on the CPU without what processes share.
         capacity: bytes that the device has.
     """
 
@@ -42,17 +43,7 @@ class Cost(NamedTuple):
 
 
 def trial_cost(data: TrialData, depth: int, trials: Sequence[tuple[str, Mapping[str, Any]]], threads: int) -> Cost:
-    """Take a step of each of these trials at the study's shape, and evaluate.
-
-    Args:
-        data: of the study; its arrays lie on the device, as in a trial.
-        depth: of the network.
-        trials: strategies and their knobs.
-        threads: of torch on the CPU.
-
-    Returns:
-        The mean seconds and the largest memory.
-    """
+    """The mean seconds and the largest memory of a step and an evaluation of trials: strategies with their knobs."""
     torch.set_num_threads(threads)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # what the process did before is no part of the peak
@@ -68,7 +59,8 @@ def trial_cost(data: TrialData, depth: int, trials: Sequence[tuple[str, Mapping[
         evaluation = time.perf_counter() - started
         train.append(max(0.0, seconds - evaluation) / len(few.retain))
         evaluate.append(evaluation / sum(map(len, few.subsets.values())))
-    return Cost(_name(loop.device), sum(train) / len(train), sum(evaluate) / len(evaluate), *_memory(loop.device))
+    device = torch.cuda.get_device_name(loop.device) if loop.device.type == "cuda" else CPU
+    return Cost(device, fmean(train), fmean(evaluate), *_memory(loop.device))
 
 
 def _few(data: TrialData, recipe: Recipe) -> Sets:
@@ -77,10 +69,6 @@ def _few(data: TrialData, recipe: Recipe) -> Sets:
     others = [scan for scan in range(len(data.images)) if scan not in {*retain, *forget}]
     rest = others[: max(0, _EVALUATED - len(retain) - len(forget))]
     return Sets(*(tuple((scan,) for scan in subset) for subset in (retain, forget, rest)))
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else CPU
 
 
 def _memory(device: torch.device) -> tuple[int, int]:

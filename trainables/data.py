@@ -60,7 +60,9 @@ def trial_data(cohort: Cohort, split: Split) -> TrialData:
     """The cohort's arrays with the split's subjects as scan indices."""
 
     def subset(subjects: tuple[str, ...]) -> Subset:
-        return tuple(cohort.scans_of((subject,)) for subject in subjects)
+        return tuple(
+            tuple(scan for scan, subject in enumerate(cohort.subject_ids) if subject == name) for name in subjects
+        )
 
     return TrialData(
         cohort.images,

@@ -33,17 +33,17 @@ def evaluate(
         network: left in evaluation mode.
         images: (N, D, H, W) float32.
         labels: (N, D, H, W) uint8.
-        subsets: set name -> scan indices grouped by subject.
+        subsets: by name.
         batch: scans per forward pass.
     """
     network.eval()
     order = sorted({scan for subset in subsets.values() for subject in subset for scan in subject})
     values: dict[str, dict[int, float]] = {name: {} for name in scan_metrics()}
     for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        found = probabilities(network, images[chosen])
+        scans = order[start : start + batch]
+        predicted = probabilities(network, images[scans])
         for name, metric in scan_metrics().items():
-            values[name].update(zip(chosen, metric.function(found, labels[chosen]).tolist(), strict=True))
+            values[name].update(zip(scans, metric.function(predicted, labels[scans]).tolist(), strict=True))
     return {
         f"{subset_name}_{name}": [nanmean(by_scan[scan] for scan in subject) for subject in subset]
         for name, by_scan in values.items()

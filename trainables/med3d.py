@@ -9,10 +9,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from monai.networks.nets import resnet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,13 +25,6 @@ _LISTED = 8
 
 class WeightsError(ValueError):
     """Weights that cannot be fetched, read, or loaded into this network."""
-
-
-class LoadedWeights(NamedTuple):
-    """State-dict keys of the network that came from a checkpoint, and those left at their initialisation."""
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 class SegmentationNetwork(nn.Module):
@@ -92,7 +84,7 @@ def upsample(logits: Tensor, size: Iterable[int]) -> Tensor:
     return F.interpolate(logits, size=tuple(size), mode="trilinear", align_corners=False)
 
 
-def load_weights(network: SegmentationNetwork, path: Path | str) -> LoadedWeights:
+def load_weights(network: SegmentationNetwork, path: Path | str) -> tuple[str, ...]:
     """Load a MedicalNet checkpoint, or a saved `state_dict()` of this network, from a file.
 
     The file is a dict with the key "state_dict" or a bare state dict; see `load_state` for what it may lack.
@@ -112,32 +104,34 @@ def load_weights(network: SegmentationNetwork, path: Path | str) -> LoadedWeight
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
         keys = f" of {', '.join(map(str, content))}" if isinstance(content, dict) else ""
-        found = f"{type(content).__name__}{keys}"
-        raise WeightsError(f"Weights file {path} holds no state dict but a {found}.")
+        raise WeightsError(f"Weights file {path} holds no state dict but a {type(content).__name__}{keys}.")
     return load_state(network, state, str(path))
 
 
-def load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], source: str) -> LoadedWeights:
+def load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
     """Load a state dict with MedicalNet's key names or the network's own; `source` names it in an error.
 
     The whole encoder must be there. The decoder may be absent in part or whole, and so may BatchNorm's batch
     counters; a last layer of another number of classes is passed over.
 
+    Returns:
+        The network's keys that were left as they are, batch counters aside.
+
     Raises:
         WeightsError: an unknown key, a missing encoder key or another shape; the network is then unchanged.
     """
     own = network.state_dict()
-    given = {_own_name(key): value for key, value in state.items()}
-    head = given.get(_HEAD, own[_HEAD])
+    theirs = {_own_name(key): value for key, value in state.items()}
+    head = theirs.get(_HEAD, own[_HEAD])
     if head.shape[1:] == own[_HEAD].shape[1:] and len(head) != len(own[_HEAD]):
-        del given[_HEAD]
-    absent = [key for key in own if key not in given and not key.endswith(".num_batches_tracked")]
+        del theirs[_HEAD]
+    absent = [key for key in own if key not in theirs and not key.endswith(".num_batches_tracked")]
     wrong = [key for key in absent if key.startswith("encoder.")]
-    wrong += [key for key, value in given.items() if key not in own or value.shape != own[key].shape]
+    wrong += [key for key, value in theirs.items() if key not in own or value.shape != own[key].shape]
     if wrong:
-        raise WeightsError(_mismatch(source, wrong, own, given))
-    network.load_state_dict(given, strict=False)
-    return LoadedWeights(tuple(given), tuple(absent))
+        raise WeightsError(_mismatch(source, wrong, own, theirs))
+    network.load_state_dict(theirs, strict=False)
+    return tuple(absent)
 
 
 def medicalnet_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,6 +145,8 @@ def medicalnet_state(depth: int) -> dict[str, Tensor]:
     Raises:
         WeightsError: they could not be fetched; says how to do it by hand.
     """
+    from monai.networks.nets import resnet  # takes seconds, which who builds no network need not spend
+
     try:
         return resnet.get_pretrained_resnet_medicalnet(depth)
     except Exception as error:  # network, hub and missing-package errors have no common base class
@@ -178,6 +174,8 @@ class _CroppedConv3d(nn.Conv3d):
 
 
 def _encoder(depth: int) -> nn.Sequential:
+    from monai.networks.nets import resnet
+
     _, shortcut_type = resnet.get_medicalnet_pretrained_resnet_args(depth)
     build = getattr(resnet, f"resnet{depth}")
     network = build(
@@ -233,14 +231,14 @@ def _own_name(key: str) -> str:
     return key if key.startswith(("encoder.", "decoder.")) else f"encoder.{key}"
 
 
-def _mismatch(source: str, wrong: list[str], own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+def _mismatch(source: str, wrong: list[str], own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
     def shape(tensors: Mapping[str, Tensor], key: str) -> str:
         return str(tuple(tensors[key].shape)) if key in tensors else "absent"
 
-    lines = [f"{key}: network {shape(own, key)}, checkpoint {shape(given, key)}" for key in wrong[:_LISTED]]
+    lines = [f"{key}: network {shape(own, key)}, checkpoint {shape(theirs, key)}" for key in wrong[:_LISTED]]
     if len(wrong) > _LISTED:
         lines.append(f"and {len(wrong) - _LISTED} more")
-    depth = _depth(given)
+    depth = _depth(theirs)
     hint = ""
     if depth is not None and depth != _depth(own):
         advice = f"use --depth {depth}" if depth in DEPTHS else f"legal depths: {_LEGAL}"

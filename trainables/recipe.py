@@ -1,9 +1,13 @@
 """How weights are moved: the optimisation settings that fits and unlearning trials share."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+NEAR = 0.02
+"""Dice above the floor within which `until_floor` stops pushing."""
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -51,3 +55,23 @@ class Recipe:
     schedule_epochs: Annotated[int, Field(ge=1)] = 5
     lora_rank: Annotated[int, Field(ge=0)] = 0
     lora_scale: NotNegative = 4.0
+
+    def forget_factor(self, epoch: int, retain_dice: float, floor_dice: float) -> float:
+        """What multiplies the forget weight in an epoch, in [0, 1].
+
+        Args:
+            epoch: from 1.
+            retain_dice: after the epoch before; above any floor in the first.
+            floor_dice: retain Dice below which a trial is infeasible.
+        """
+        if self.forget_schedule == "warmup":
+            return min(1.0, epoch / self.schedule_epochs)
+        if self.forget_schedule == "cosine":
+            return (1 + math.cos(math.pi * min(1.0, (epoch - 1) / self.schedule_epochs))) / 2
+        if self.forget_schedule == "until_floor":
+            return 1.0 if retain_dice >= floor_dice + NEAR else 0.0
+        return 1.0
+
+    def lr_factor(self, epochs: float) -> float:
+        """What multiplies the learning rate of the step that ends after so many epochs, in (0, 1]."""
+        return min(1.0, epochs / self.lr_warmup) if self.lr_warmup else 1.0

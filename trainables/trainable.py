@@ -17,8 +17,8 @@ from trainables.data import TrialData
 from trainables.device import shared_tensor
 from trainables.gaps import gaps
 from trainables.mechanics.scopes import plain_state
+from trainables.mechanics.strategy import build
 from trainables.med3d import med3d
-from trainables.presets import build
 from trainables.unlearning import Unlearning
 
 CHECKPOINT_SHARE = 0.05

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# The first network and the first optimiser would import these two, and the imports (torch.fx.wrap) make cycles with
+# the frames above: what they hold, such as a cohort in the object store, would not be free before a collection.
+import monai.networks.nets.resnet  # noqa: F401
 import numpy as np
 import torch
-
-# Torch's first optimiser would import it, and the import (torch.fx.wrap) makes a cycle with the frames above
-# it: what they hold, such as a cohort in the object store, would not be free before Python collects cycles.
 import torch._dynamo
 
 from trainables.data import Subset, TrialData, scans
@@ -24,7 +24,6 @@ from trainables.mechanics.step import Setting, Step
 from trainables.mechanics.strategy import Strategy
 from trainables.med3d import SegmentationNetwork
 from trainables.recipe import Recipe
-from trainables.schedules import forget_factor, lr_factor
 from trainables.seeds import seed_for
 
 
@@ -178,7 +177,7 @@ class Unlearning(Iterator[EpochReport]):
                     buffer.copy_(before)  # the forward pass has moved BatchNorm's
                 break
             for group in self._optimizer.param_groups:
-                group["lr"] = recipe.lr * lr_factor(recipe, self.epoch - 1 + number / len(batches))
+                group["lr"] = recipe.lr * recipe.lr_factor(self.epoch - 1 + number / len(batches))
             if recipe.clip:
                 torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
             self._optimizer.step()
@@ -212,7 +211,7 @@ class Unlearning(Iterator[EpochReport]):
         strategy, last = self._strategy, self._strategy.forget_epochs
         if strategy.forget is None or not self._setting.forget or (last is not None and self.epoch > last):
             return 0.0
-        return strategy.forget_weight * forget_factor(self._recipe, self.epoch, self._retain_dice, self._floor_dice)
+        return strategy.forget_weight * self._recipe.forget_factor(self.epoch, self._retain_dice, self._floor_dice)
 
     def _batches(self, forget_weight: float) -> list[tuple[list[int], list[int]]]:
         """The retain and the forget scans of each step of this epoch; without weight no forget scan is touched."""

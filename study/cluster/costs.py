@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
+from statistics import fmean
 from typing import Any
 
 import ray
@@ -84,7 +85,7 @@ def duration(plan: Plan, costs: Sequence[Cost], concurrent: int, fits: int, tria
     evaluation = sum(len(scans(some)) for some in data.subsets.values()) * evaluate
     retain, forget = len(scans(data.retain)), len(scans(data.forget))
     fit = plan.settings.baseline_epochs * ((retain + forget) * train + evaluation / 5)
-    epochs = max(plan.space.horizons) if isinstance(plan.space, Suite) else plan.space.mean_epochs
+    epochs = max(plan.space.horizons) if isinstance(plan.space, Suite) else fmean(plan.space.epochs)
     trial = epochs * (retain * train + evaluation)
     return ceil(fits / concurrent) * fit + ceil(trials / concurrent) * trial
 

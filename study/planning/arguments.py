@@ -130,6 +130,6 @@ def _read(arguments: Sequence[str], default: StudySettings, program: str) -> _Co
 
 
 def _description(program: str) -> str:
-    from search_spaces.space import names  # imports Optuna, which takes as long as all the rest
+    from search_spaces.space import SPACES  # imports Optuna, which takes as long as all the rest
 
-    return f"{_DESCRIPTION.replace(PROGRAM, program)}\nSearch spaces: {', '.join(names())}."
+    return f"{_DESCRIPTION.replace(PROGRAM, program)}\nSearch spaces: {', '.join(SPACES.names())}."

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileSystem
 
-from search_spaces import space as spaces
 from search_spaces.narrowing import narrow
-from search_spaces.space import Space, Suite
+from search_spaces.space import SPACES, Space, Suite
 from study.planning.requests import read_requests
 from study.records.failure import StudyError
 from study.records.objectives import OBJECTIVES
@@ -38,7 +37,7 @@ def checked(settings: StudySettings) -> tuple[StudySettings, list[str]]:
     settings, problems = settings.checked()
     settings = settings.absolute()
     if not settings.space:
-        problems.insert(0, f"--space is missing: name what to search, one of {', '.join(spaces.names())}")
+        problems.insert(0, f"--space is missing: name what to search, one of {', '.join(SPACES.names())}")
     else:
         problems += _space_problems(settings)
     excluding = [("forget", "forget_count"), ("heldout", "heldout_count")]
@@ -55,7 +54,7 @@ def space_of(settings: StudySettings) -> Space | Suite:
     Raises:
         ValueError: for knobs that cannot be.
     """
-    space = spaces.load(settings.space)
+    space = SPACES.load(settings.space)
     if isinstance(space, Suite):
         horizons = {int(part) for part in settings.horizons.split(",") if part}
         return replace(space, horizons=tuple(sorted(horizons)) or space.horizons, seeds=settings.seeds or space.seeds)
@@ -66,7 +65,7 @@ def space_of(settings: StudySettings) -> Space | Suite:
 def _space_problems(settings: StudySettings) -> list[str]:
     """What is wrong with the options that change the space, or how it is searched."""
     try:
-        suite = isinstance(spaces.load(settings.space), Suite)
+        suite = isinstance(SPACES.load(settings.space), Suite)
     except ValueError as error:
         return [f"--space: {error}"]
     defaults = StudySettings()

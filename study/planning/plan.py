@@ -23,7 +23,7 @@ from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
 from trainables.cohorts.open_cohort import open_cohort
 from trainables.data import TrialData, trial_data
-from trainables.presets import build
+from trainables.mechanics.strategy import build
 from trainables.split import Split, split_subjects
 
 
@@ -77,7 +77,7 @@ class Plan:
     def grace(self) -> int:
         """Epochs that early stopping leaves every trial."""
         assert isinstance(self.space, Space)
-        return self.settings.grace or max(1, 3 * self.space.longest // 4)
+        return self.settings.grace or max(1, 3 * max(self.space.epochs) // 4)
 
     @property
     def horizons(self) -> tuple[int, ...]:

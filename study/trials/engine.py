@@ -172,7 +172,7 @@ def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
         return None
     histories = recorder.epochs({row["id"]: 0 for row in recorder.rows}).values()
     reports = [{**epoch, "diverged": False} for history in histories for epoch in history]
-    return Halving(plan.objective, plan.constraints, plan.space.longest, plan.grace, reports)
+    return Halving(plan.objective, plan.constraints, max(plan.space.epochs), plan.grace, reports)
 
 
 def _used(utilisation: Utilisation, concurrent: int) -> str:

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.narrowing import GRAMMAR, narrow
-from search_spaces.space import Space, load
+from search_spaces.space import SPACES, Space
 from study.search.searcher import choose
 
 FORGET = CategoricalDistribution(["ascent", "noisy_labels"])
@@ -77,7 +77,7 @@ def test_a_value_holds_a_knob(space, text, value):
     assert held.fixed == {"lora_scale": 4.0, knob: value}
     assert type(held.fixed[knob]) is type(value) is held.knobs[knob]
     assert held.domains == {name: domain for name, domain in space.domains.items() if name != knob}
-    assert all(chosen[knob] == value for chosen in held.choices)
+    assert all(corner[knob] == value for corner in held.corners)
     assert knob == "lora_scale" or knob not in space.fixed
 
 
@@ -143,7 +143,7 @@ def test_several_knobs_are_changed_at_once_and_the_space_itself_is_not(space):
     narrowed = narrow(space, ["noise_rate=1", "epochs=10", "lr=1e-3..1e-2", "clip=1.0"])
     assert narrowed.fixed == {"lora_scale": 4.0, "noise_rate": 1.0, "epochs": 10, "clip": 1.0}
     assert narrowed.domains["lr"] == FloatDistribution(1e-3, 1e-2, log=True)
-    assert narrowed.longest == 10
+    assert narrowed.epochs == [10]
     assert space == before
     assert narrow(space, []) == space
 
@@ -189,7 +189,7 @@ def test_configurations_can_be_counted_where_held_knobs_rule_out_what_cannot(con
 
 
 def test_published_configurations_follow_what_is_held_and_drop_out_of_what_is_narrowed():
-    space = load("mechanics")
+    space = SPACES.load("mechanics")
     assert [start["forget"] for start in space.starts] == [
         "noisy_labels",
         "retain_labels",

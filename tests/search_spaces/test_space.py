@@ -11,10 +11,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import search_spaces
-from search_spaces.space import Entry, Published, Space, Suite, knobs_of, load, names
+from search_spaces.space import SPACES, Entry, Published, Space, Suite, knobs_of
 from study.search.searcher import choose
 from trainables import strategies
-from trainables.presets import build
+from trainables.mechanics.strategy import build
 from trainables.recipe import Recipe
 
 ROOT = Path(search_spaces.__file__).parents[1]
@@ -26,17 +26,17 @@ def modules(package):
     return sorted(path.stem for path in (ROOT / package).glob("*.py") if path.stem not in own)
 
 
-SUITES = [name for name in names() if isinstance(load(name), Suite)]
+SUITES = [name for name in SPACES.names() if isinstance(SPACES.load(name), Suite)]
 
 
-@pytest.fixture(params=[name for name in names() if name not in SUITES])
+@pytest.fixture(params=[name for name in SPACES.names() if name not in SUITES])
 def space(request):
-    return load(request.param)
+    return SPACES.load(request.param)
 
 
 @pytest.fixture(params=SUITES)
 def suite(request):
-    return load(request.param)
+    return SPACES.load(request.param)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def make(domains=None, **more):
 
 
 def test_every_file_is_offered():
-    assert names() == modules("search_spaces")
+    assert SPACES.names() == modules("search_spaces")
 
 
 def test_every_file_is_a_space_of_an_existing_strategy(space):
@@ -91,20 +91,20 @@ def test_the_preset_and_the_recipe_take_what_is_sampled(space, sampled):
         assert recipe.lr == knobs.get("lr", Recipe().lr)
 
 
-def brute_choices(space):
-    """What is fixed or a word, of many draws: by sampling alone."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+def words_of(space, configurations):
+    """What is fixed or a word of each configuration."""
     kept = {name for name, domain in space.domains.items() if isinstance(domain, CategoricalDistribution)}
+    return [tuple((name, knobs[name]) for name in knobs if name in {*space.fixed, *kept}) for knobs in configurations]
+
+
+def test_every_corner_can_be_built_and_has_words_that_are_drawn(space):
+    for corner in space.corners:
+        build(space.strategy, corner)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     draws = [{**space.fixed, **choose(space, study.ask())} for _ in range(600)]
-    return {tuple((name, knobs[name]) for name in knobs if name in {*space.fixed, *kept}) for knobs in draws}
-
-
-def test_every_choice_of_words_can_be_built_and_is_one_that_is_drawn(space):
-    choices = list(space.choices)
-    for chosen in choices:
-        build(space.strategy, chosen)
-    assert len(choices) == len({tuple(chosen.items()) for chosen in choices})
-    assert {tuple(chosen.items()) for chosen in choices} == brute_choices(space)
+    words = words_of(space, space.corners)
+    assert set(words) == set(words_of(space, draws))
+    assert len(words) == 2 * len(set(words))
 
 
 def test_every_recipe_of_a_suite_can_be_built_and_has_types_of_its_own_knobs(suite):
@@ -119,7 +119,7 @@ def test_every_recipe_of_a_suite_can_be_built_and_has_types_of_its_own_knobs(sui
 
 
 def test_every_strategy_has_a_space():
-    searched = {load(name).strategy for name in names() if name not in SUITES}
+    searched = {SPACES.load(name).strategy for name in SPACES.names() if name not in SUITES}
     assert searched == set(modules("trainables/strategies"))
 
 
@@ -145,8 +145,8 @@ def test_a_new_file_is_a_space(package):
         "from optuna.distributions import IntDistribution\nfrom search_spaces.space import Space\n"
         "def dropped_in(rate: float): ...\nSPACE = Space('dropped_in', {'epochs': IntDistribution(1, 2)})\n"
     )
-    assert names() == ["dropped_in"]
-    assert load("dropped_in").domains["epochs"].high == 2
+    assert SPACES.names() == ["dropped_in"]
+    assert SPACES.load("dropped_in").domains["epochs"].high == 2
     del sys.modules["search_spaces.dropped_in"]
 
 
@@ -171,7 +171,7 @@ def test_epochs_must_be_searched_as_whole_numbers(domain):
     domains = {"lr": FloatDistribution(1e-4, 1e-2)} | ({} if domain is None else {"epochs": domain})
     with pytest.raises(ValueError, match="must search `epochs` in whole numbers, or fix it"):
         Space("noisy_label", domains)
-    assert Space("noisy_label", {**domains, "epochs": CategoricalDistribution((5, 20))}).longest == 20
+    assert Space("noisy_label", {**domains, "epochs": CategoricalDistribution((5, 20))}).epochs == (5, 20)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_epochs_must_be_searched_as_whole_numbers(domain):
 )
 def test_an_unknown_space_is_refused_with_those_there_are(name):
     with pytest.raises(ValueError, match="no search space") as caught:
-        load(name)
+        SPACES.load(name)
     assert repr(name) in str(caught.value)
     assert all(known in str(caught.value) for known in modules("search_spaces"))
 
@@ -224,7 +224,7 @@ def test_up_to_sets_the_longest_trial_and_nothing_else(domain, epochs, shorter):
 
 def test_loading_every_space_imports_neither_torch_nor_ray():
     code = (
-        "import sys; from search_spaces.space import load, names; print(*[len(load(name).knobs) for name in names()])"
+        "import sys; from search_spaces.space import SPACES as s; print(*[s.load(name).knobs for name in s.names()])"
         ";print(*sorted({'torch', 'ray', 'mlflow', 'monai', 'study', 'analysis'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -261,7 +261,7 @@ def conditional():
 
 
 @pytest.mark.parametrize(
-    ("chosen", "active"),
+    ("before", "active"),
     [
         ({}, set()),
         ({"forget": "ascent"}, {"ceiling"}),
@@ -272,21 +272,22 @@ def conditional():
     ],
     ids=str,
 )
-def test_a_knob_is_active_where_all_of_its_conditions_hold(conditional, chosen, active):
-    assert {name for name in conditional.conditions if conditional.active(name, chosen)} == set(active)
-    assert all(conditional.active(name, chosen) for name in ("forget", "retain", "epochs"))
+def test_a_knob_is_active_where_all_of_its_conditions_hold(conditional, before, active):
+    assert {name for name in conditional.conditions if conditional.active(name, before)} == set(active)
+    assert all(conditional.active(name, before) for name in ("forget", "retain", "epochs"))
 
 
-def test_choices_are_the_words_that_are_active_together(conditional):
-    expected = [{"forget": forget, "retain": "features"} for forget in FORGET.choices]
-    expected += [
-        {"forget": forget, "retain": "segment", "moves": moves}
-        for forget in FORGET.choices
-        for moves in MOVES.choices
+def test_corners_are_the_ends_of_the_numbers_and_the_words_that_are_active_together(conditional):
+    features = {"forget": "ascent", "retain": "features"}
+    labels = {"forget": "noisy_labels", "retain": "segment"}
+    corners = list(conditional.corners)
+    assert len(corners) == 2 * 8
+    assert [knobs for knobs in corners if knobs.items() >= features.items()] == [
+        {**features, "ceiling": 1.0, "epochs": 5},
+        {**features, "ceiling": 20.0, "epochs": 20},
     ]
-    found = list(conditional.choices)
-    assert len(found) == len(expected) == 8
-    assert all(chosen in found for chosen in expected)
+    assert {**labels, "moves": "all", "noise_rate": 1.0, "epochs": 20} in corners
+    assert {**labels, "moves": "decoder", "epochs": 5} in corners
 
 
 @pytest.mark.parametrize(
@@ -398,11 +399,12 @@ def test_the_size_counts_what_hangs_on_a_number_with_steps():
 
 
 @pytest.mark.parametrize(
-    ("domain", "longest"), [(EPOCHS, 20), (CategoricalDistribution((40, 5)), 40), (IntDistribution(2, 9, step=7), 9)]
+    ("domain", "epochs"),
+    [(EPOCHS, [*range(5, 21)]), (CategoricalDistribution((40, 5)), [40, 5]), (IntDistribution(2, 9, step=7), [2, 9])],
 )
-def test_the_longest_trial_is_known(domain, longest):
-    assert Space("noisy_label", {"epochs": domain}).longest == longest
-    assert Space("ssd", {"dampening": FloatDistribution(0.1, 5.0)}, fixed={"epochs": longest}).longest == longest
+def test_the_lengths_of_trials_are_known(domain, epochs):
+    assert [*Space("noisy_label", {"epochs": domain}).epochs] == epochs
+    assert Space("ssd", {"dampening": FloatDistribution(0.1, 5.0)}, fixed={"epochs": 9}).epochs == [9]
 
 
 def test_a_suite_names_what_its_entries_cannot_be():

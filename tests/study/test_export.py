@@ -62,11 +62,11 @@ def test_both_files_load_into_the_network_and_give_the_recorded_dice(done, expor
     assert {path.name for path in exported.iterdir()} == FILES
     dice = recorded(done, done.front)
     network = med3d(10, 3)
-    assert load_weights(network, exported / "model.pth").missing == ()
+    assert load_weights(network, exported / "model.pth") == ()
     assert dice_of(network, done) == pytest.approx(dice, abs=1e-4)
     network = med3d(10, 3)
     state = load_file(exported / "model.safetensors")
-    assert load_state(network, state, "model.safetensors").missing == ()
+    assert load_state(network, state, "model.safetensors") == ()
     assert dice_of(network, done) == pytest.approx(dice, abs=1e-4)
     content = torch.load(exported / "model.pth", weights_only=True)
     assert list(content) == ["state_dict"]

@@ -29,8 +29,8 @@ from study.records.metrics import METRICS, plain
 from study.records.objectives import OBJECTIVES, Goal, Objective
 from study.records.reading import load_study
 from study.records.trials import FINISHED
+from trainables.mechanics.strategy import build
 from trainables.med3d import med3d
-from trainables.presets import build
 from trainables.registry import READERS, STRATEGIES
 from trainables.scan_metric import scan_metrics
 from trainables.unlearning import Unlearning
@@ -79,10 +79,10 @@ def pairs(cohort_list, tmp_path):
 
 def test_an_installed_package_adds_one_of_each(installed):
     assert "to_background" in STRATEGIES.names()
-    assert "to_background" in spaces.names()
+    assert "to_background" in spaces.SPACES.names()
     assert "pairs" in READERS.names()
     assert set(scan_metrics()) == {"dice", "mae", "volume_error"}
-    assert spaces.load("to_background") is spaces.load("lethe_example.spaces:SPACE")
+    assert spaces.SPACES.load("to_background") is spaces.SPACES.load("lethe_example.spaces:SPACE")
     assert spaces.knobs_of("to_background")[0] == "pull"
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.networks.nets import resnet
 from torch import nn
 from torch.nn import functional as F
 
 from trainables import med3d as module
 from trainables.med3d import (
     DEPTHS,
-    LoadedWeights,
     WeightsError,
     initialise,
     load_state,
@@ -328,8 +328,7 @@ def test_loads_a_whole_checkpoint(tmp_path, network, checkpoint, prefix, wrapped
     result = load_weights(network, tmp_path / "w.pth")
 
     own = network.state_dict()
-    assert set(result.loaded) == set(own)
-    assert result.missing == ()
+    assert result == ()
     assert torch.equal(own["encoder.layer4.0.conv2.weight"], checkpoint["layer4.0.conv2.weight"])
     assert torch.equal(own["encoder.bn1.running_var"], checkpoint["bn1.running_var"])
     assert torch.equal(own["decoder.6.weight"], checkpoint["conv_seg.6.weight"])
@@ -353,7 +352,7 @@ def test_an_encoder_without_batch_counters_leaves_the_decoder_as_it_was(network,
     result = load_state(network, state, "old")
 
     decoder = tuple(f"decoder.{key}" for key in before if not key.endswith("num_batches_tracked"))
-    assert result == LoadedWeights(tuple(f"encoder.{key}" for key in state), decoder)
+    assert result == decoder
     assert all(torch.equal(value, before[key]) for key, value in network.decoder.state_dict().items())
 
 
@@ -364,7 +363,7 @@ def test_a_head_of_other_classes_is_left_and_reported(network, checkpoint):
     result = load_state(network, state, "binary")
 
     own = network.state_dict()
-    assert result == LoadedWeights(tuple(key for key in own if key != "decoder.6.weight"), ("decoder.6.weight",))
+    assert result == ("decoder.6.weight",)
     assert torch.equal(own["decoder.6.weight"], before)
     assert torch.equal(own["decoder.3.weight"], checkpoint["conv_seg.3.weight"])
 
@@ -459,7 +458,7 @@ def test_without_a_download_the_message_says_what_to_do(monkeypatch):
     def offline(**_):
         raise ConnectionError("no route to host\nand a traceback")
 
-    monkeypatch.setattr(module.resnet, "hf_hub_download", offline)
+    monkeypatch.setattr(resnet, "hf_hub_download", offline)
 
     with pytest.raises(WeightsError) as caught:
         module.medicalnet_state(10)
@@ -475,9 +474,9 @@ def test_without_a_download_the_message_says_what_to_do(monkeypatch):
 def test_a_download_loads(monkeypatch, tmp_path, network, checkpoint):
     state = prefixed(encoder_keys(checkpoint))
     torch.save({"state_dict": state}, tmp_path / "resnet_10_23dataset.pth")
-    monkeypatch.setattr(module.resnet, "hf_hub_download", lambda repo_id, filename: str(tmp_path / filename))
+    monkeypatch.setattr(resnet, "hf_hub_download", lambda repo_id, filename: str(tmp_path / filename))
 
     result = load_state(network, module.medicalnet_state(10), "MedicalNet")
 
-    assert all(key.startswith("decoder.") for key in result.missing)
+    assert all(key.startswith("decoder.") for key in result)
     assert torch.equal(network.state_dict()["encoder.conv1.weight"], state["module.conv1.weight"])

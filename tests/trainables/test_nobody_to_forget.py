@@ -18,7 +18,7 @@ from trainables.fitting import fit, weights_of
 from trainables.gaps import GAPS
 from trainables.mechanics.gradients import gradients
 from trainables.mechanics.scopes import plain_state
-from trainables.presets import build
+from trainables.mechanics.strategy import build
 from trainables.recipe import Recipe
 from trainables.unlearning import Unlearning
 

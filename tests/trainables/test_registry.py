@@ -110,7 +110,7 @@ def test_files_that_are_apart_have_no_name():
 
 def test_names_and_sources_are_had_without_torch_and_ray():
     program = (
-        "import sys; from search_spaces.space import load, names; [load(name) for name in names()];"
+        "import sys; from search_spaces.space import SPACES; [SPACES.load(name) for name in SPACES.names()];"
         "from trainables.registry import READERS; READERS.names();"
         "assert not {'torch', 'ray'} & set(sys.modules), 'imported'"
     )

@@ -17,8 +17,7 @@ from trainables.data import scans
 from trainables.evaluation import evaluate
 from trainables.mechanics.labels import noisy_labels, segment_retain
 from trainables.mechanics.scopes import plain_state
-from trainables.mechanics.strategy import Strategy
-from trainables.presets import build
+from trainables.mechanics.strategy import Strategy, build
 from trainables.recipe import Recipe
 from trainables.strategies.noisy_label import noisy_label
 from trainables.unlearning import Unlearning

@@ -9,9 +9,7 @@ import numpy as np
 from platformdirs import user_cache_dir
 
 from trainables.cache_entries import cached, caching, file_sha256
-from trainables.cohorts.checks import cohort_problems, inspect_scan
 from trainables.cohorts.cohort import Cohort, CohortError, Listing
-from trainables.cohorts.grid import prepare_scan, study_grid
 from trainables.cohorts.label_map import LabelMap, class_table
 from trainables.cohorts.parallel import map_parallel
 
@@ -61,7 +59,7 @@ def cohort_digest(listing: Listing, label_map: LabelMap | None, shape: tuple[int
     """
     rows = [(subject.id, scan) for subject in listing.subjects for scan in subject.scans]
     files = [file for _, scan in rows for file in (scan.image, scan.label)]
-    hashes = map_parallel(_file_hash, files, "Hashing")
+    hashes = map_parallel(lambda file: file_sha256(file) if file.is_file() else "missing", files, "Hashing")
     content = {
         "preprocessing": PREPROCESSING,
         "scans": [(subject, scan.id, scan.channel) for subject, scan in rows],
@@ -75,12 +73,12 @@ def cohort_digest(listing: Listing, label_map: LabelMap | None, shape: tuple[int
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _file_hash(file: Path) -> str:
-    return file_sha256(file) if file.is_file() else "missing"
-
-
 def _build(folder: Path, listing: Listing, label_map: LabelMap | None, shape: tuple[int, int, int] | None) -> None:
     """Checks and preprocesses a cohort into `folder`, which appears only when it is complete."""
+    # MONAI, torch and SciPy take seconds to import; who finds the cohort in the cache needs none of them
+    from trainables.cohorts.checks import cohort_problems, inspect_scan
+    from trainables.cohorts.grid import prepare_scan, study_grid
+
     rows = [(subject.id, scan) for subject in listing.subjects for scan in subject.scans]
     facts = map_parallel(lambda row: inspect_scan(*row), rows, "Checking")
     problems = cohort_problems(listing, facts, label_map)

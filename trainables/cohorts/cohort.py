@@ -45,8 +45,8 @@ class Listing:
         class_names: label value -> class name; empty where the layout does not name its labels, and then
             every non-negative integer found is a class. 0 is background.
         ignored: label values excluded from training and evaluation.
-        problems: what is wrong with the layout itself (a folder without an image, a malformed line). Files
-            that a scan names are not opened here: `checks` finds the missing and the broken ones.
+        problems: what is wrong with the layout itself (a folder without an image, a malformed line). The files that
+            it names are opened by `checks` only.
     """
 
     subjects: tuple[Subject, ...]
@@ -81,8 +81,3 @@ class Cohort:
     def subjects(self) -> tuple[str, ...]:
         """Distinct subject ids, sorted."""
         return tuple(sorted(set(self.subject_ids)))
-
-    def scans_of(self, subjects: tuple[str, ...]) -> tuple[int, ...]:
-        """Indices of the scans of these subjects, in cohort order."""
-        wanted = set(subjects)
-        return tuple(i for i, subject in enumerate(self.subject_ids) if subject in wanted)

@@ -1,13 +1,16 @@
-"""Preprocessing: every scan of a cohort on one grid, z-scored, its labels numbered 0..C-1."""
+"""Preprocessing: every scan of a cohort on one grid, z-scored, its labels numbered 0..C-1; and the way back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.transforms import ResizeWithPadOrCrop
+from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
 from trainables.cohorts.cohort import Scan
 from trainables.cohorts.label_map import ClassTable
@@ -17,6 +20,8 @@ SPACING_TOLERANCE = 0.01
 """A scan whose voxel size is within 1 % of the grid's is not resampled."""
 MULTIPLE = 8
 """The network's output stride, to which a default shape is rounded up."""
+_CANONICAL = np.array([[0, 1], [1, 1], [2, 1]])
+"""The axes (R, A, S); `io_orientation` of a canonical affine may find others where a scan is turned by 45 degrees."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ def resample_image(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     and darkens the faces of a tight crop.
     """
     sigma = [max(0.0, (old / new - 1) / 2) for old, new in zip(image.shape, size, strict=True)]
-    return _linear(gaussian_filter(image, sigma, mode="nearest"), size)
+    smooth = gaussian_filter(image, sigma, mode="nearest")
+    return _linear(torch.from_numpy(smooth)[None], size)[0].numpy()
 
 
 def resample_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -110,12 +116,31 @@ def resample_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     best = np.zeros(size, dtype=np.float32)
     classes = np.zeros(size, dtype=np.uint8)
     for value in np.unique(labels):
-        share = _linear((labels == value).astype(np.float32), size)
+        share = _linear(torch.from_numpy((labels == value).astype(np.float32))[None], size)[0].numpy()
         classes[share > best] = value
         np.maximum(best, share, out=best)
     return classes
 
 
-def _linear(volume: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    tensor = torch.from_numpy(np.ascontiguousarray(volume))[None, None]
-    return torch.nn.functional.interpolate(tensor, size=size, mode="trilinear", align_corners=False)[0, 0].numpy()
+def restore(scan: Scan, grid: Grid, probabilities: Tensor) -> nib.Nifti1Image:
+    """The uint8 classes of (C, D, H, W) probabilities on a scan's own voxels, to lie over the scan in any viewer.
+
+    The image has the scan's affine and nothing else of its header.
+    """
+    canonical, own = open_volume(scan.image, scan.channel), nib.load(scan.image)
+    shape = canonical.shape[::-1]
+    size, inner = size_on(grid, shape, spacing_of(canonical)), probabilities
+    for axis, (whole, part) in enumerate(zip(grid.shape, size, strict=True), 1):
+        inner = inner.narrow(axis, (whole - part) // 2, part)
+    if size != shape:
+        inner = _linear(inner, shape)
+    classes = inner.argmax(0).to(torch.uint8).cpu().numpy().transpose(2, 1, 0)
+    back = ornt_transform(_CANONICAL, io_orientation(own.affine))
+    image = nib.Nifti1Image(np.ascontiguousarray(apply_orientation(classes, back)), own.affine)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def _linear(channels: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(C, D, H, W) at another size of (D, H, W)."""
+    return torch.nn.functional.interpolate(channels[None], size=size, mode="trilinear", align_corners=False)[0]

@@ -44,21 +44,13 @@ def read_label_map(file: Path) -> LabelMap:
         missing = [column for column in ("from", "to", "name") if column not in (rows.fieldnames or ())]
         if missing:
             raise CohortError([f"{file}: columns from,to,name are needed, but {', '.join(missing)} is missing"])
-        table = [
-            # a name may hold commas that nobody quoted
-            (
-                rows.line_num,
-                row["from"].strip(),
-                row["to"].strip(),
-                ",".join([row["name"], *row.get("more", [])]).strip(),
-            )
-            for row in rows
-        ]
+        lines_of = [(rows.line_num, row) for row in rows]
     values: dict[int, int | None] = {}
     names: dict[int, str] = {}
     problems = []
-    for number, raw, target, name in table:
-        where = f"{file}, line {number}"
+    for number, row in lines_of:
+        where, raw, target = f"{file}, line {number}", row["from"].strip(), row["to"].strip()
+        name = ",".join([row["name"], *row.get("more", [])]).strip()  # it may hold commas that nobody quoted
         if not (raw.isdecimal() and (target.isdecimal() or target == "ignore")):
             problems.append(f"{where}: `from` and `to` must be whole numbers or `to` ignore, got {raw!r}, {target!r}")
             continue
@@ -76,16 +68,12 @@ def read_label_map(file: Path) -> LabelMap:
     return LabelMap(file, values, dict(sorted(names.items())))
 
 
-def class_table(listing: Listing, label_map: LabelMap | None, found: Iterable[int]) -> ClassTable:
-    """Classes in the order of their label values; the map comes before the layout's own names.
-
-    Args:
-        found: label values of the whole cohort, which are the classes where nothing names them.
-    """
+def class_table(listing: Listing, label_map: LabelMap | None, present: Iterable[int]) -> ClassTable:
+    """Classes in the order of their label values: the map's, else the layout's, else the values that are present."""
     if label_map:
         names, values = label_map.names, label_map.values
     else:
-        unnamed = {value: f"label {value}" for value in found if value not in listing.ignored}
+        unnamed = {value: f"label {value}" for value in present if value not in listing.ignored}
         names = dict(sorted({0: "background", **(listing.class_names or unnamed | {0: "background"})}.items()))
         values = {value: value for value in names}
     position = {value: index for index, value in enumerate(names)}

@@ -16,13 +16,5 @@ def map_parallel(function: Callable[[Item], Result], items: Sequence[Item], desc
     """Results in the order of the items. Threads, because zlib, numpy and torch release the interpreter lock."""
     console = Console(stderr=True)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(
-            track(
-                pool.map(function, items),
-                description,
-                total=len(items),
-                console=console,
-                transient=True,
-                disable=not console.is_terminal,
-            )
-        )
+        results, hidden = pool.map(function, items), not console.is_terminal
+        return list(track(results, description, len(items), console=console, transient=True, disable=hidden))

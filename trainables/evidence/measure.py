@@ -18,8 +18,7 @@ class Context:
     Attributes:
         data: of the study; its forget set may be empty.
         depth: of the network and of all the others.
-        retrained: weights of the retrained references that the report compares with, by name; a network that is one
-            of them is not compared with itself.
+        retrained: weights by name of the retrained references that the report compares with, the network's own aside.
         baseline_dice: forget Dice of the baseline.
         lr: learning rate at which the baseline was fitted.
         seed: of whatever the measure draws.

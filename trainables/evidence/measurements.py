@@ -14,8 +14,8 @@ from trainables.evidence.measure import Context, Measure
 from trainables.evidence.scores import Scores, score
 from trainables.fitting import Weights, network_of
 from trainables.mechanics.scopes import plain_state
+from trainables.mechanics.strategy import build
 from trainables.med3d import SegmentationNetwork
-from trainables.presets import build
 from trainables.registry import Registry
 from trainables.unlearning import Unlearning
 
@@ -62,17 +62,15 @@ def examine(
 ) -> Examination:
     """Take the scores of a network's forget and held-out subjects, and measures of it.
 
-    A measure that fails, or is not installed here, is left out with the reason.
-
-    Args:
-        data: of the study.
-        weights: of the network.
-        retrained: weights of the retrained references; the network may be among them.
-        depth, baseline_dice, lr, seed: see `Context`.
-        measures: their names.
+    A measure that fails, or is not installed here, is left out with the reason. The network may be one of the
+    retrained references; for `depth`, `baseline_dice`, `lr` and `seed` see `Context`.
     """
     network = network_of(weights, depth, data.classes)
-    others = {name: other for name, other in retrained.items() if not _same(weights, other)}
+    others = {
+        name: other
+        for name, other in retrained.items()
+        if not all(np.array_equal(weights[key], other[key]) for key in weights)
+    }
     context = Context(data, depth, others, baseline_dice, lr, seed)
     examination = Examination(score(network, data, data.forget), score(network, data, data.heldout), {}, {})
     for name in measures:
@@ -121,7 +119,3 @@ def _unlearn(data: TrialData, weights: Weights, depth: int, recipe: RecipeOf) ->
     for _ in loop:
         pass
     return network
-
-
-def _same(first: Weights, second: Weights) -> bool:
-    return all(np.array_equal(first[name], second[name]) for name in first)

@@ -17,12 +17,7 @@ from trainables.med3d import SegmentationNetwork, upsample
 
 
 class Features(NamedTuple):
-    """The baseline encoder's features of the retain scans, and their moments over all scans, channels and places.
-
-    Attributes:
-        values: (R, E, D/8, H/8, W/8) float32, in the order of the retain scans.
-        mean, variance: scalars.
-    """
+    """The encoder's (R, E, D/8, H/8, W/8) float32 features of the retain scans in their order, and their moments."""
 
     values: np.ndarray
     mean: float
@@ -35,12 +30,10 @@ class Baseline:
     def __init__(
         self, network: SegmentationNetwork, images: Tensor, retain: Sequence[int], folder: Path | None = None
     ):
-        """Freeze the network, in evaluation mode.
+        """Freeze the network, which is kept, not copied, in evaluation mode.
 
         Args:
-            network: kept, not copied.
             images: (N, D, H, W) float32, on the network's device.
-            retain: indices of the retain scans.
             folder: where the processes of a node share the retain features; None keeps them in memory.
         """
         self.network = network.eval().requires_grad_(False)

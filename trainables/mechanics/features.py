@@ -1,6 +1,7 @@
 """Terms on features: what the encoder's output E(x) is taught, in units of the variance of E0 on the retain scans.
 
-E0 is the baseline's frozen encoder. Source: arXiv 2402.00351, whose `fix_decoder` is a loss on the features.
+E0 is the baseline's frozen encoder. What is drawn is drawn once per trial or, with `resample`, in every epoch anew.
+Source: arXiv 2402.00351, whose `fix_decoder` is a loss on the features.
 """
 
 import torch
@@ -10,9 +11,6 @@ from torch.nn.functional import mse_loss
 from trainables.mechanics.labels import paired
 from trainables.mechanics.step import Draw, Setting, Step, Term, drawn_per_scan
 
-NOISE_IMAGES = ("normal", "uniform", "constant")
-"""Kinds of noise images, all of mean 0 and variance 1 like a z-scored scan, but for the constant, which is 0."""
-
 
 def match_retain(step: Step) -> Tensor:
     """Mean squared error between E(x) and E0(x) of the retain batch."""
@@ -21,11 +19,7 @@ def match_retain(step: Step) -> Tensor:
 
 
 def random_features(resample: bool) -> Term:
-    """Mean squared error between E(x) of the forget batch and Gaussian noise with the moments of E0's features.
-
-    Args:
-        resample: draw anew in every epoch instead of once per trial.
-    """
+    """Mean squared error between E(x) of the forget batch and Gaussian noise with the moments of E0's features."""
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
         values, mean, variance = setting.baseline.retain_features
@@ -36,12 +30,7 @@ def random_features(resample: bool) -> Term:
 
 
 def noise_image_features(kind: str, resample: bool) -> Term:
-    """Mean squared error between E(x) of the forget batch and E0(n), n an image of noise.
-
-    Args:
-        kind: of the noise, one of `NOISE_IMAGES`.
-        resample: draw anew in every epoch instead of once per trial.
-    """
+    """Mean squared error between E(x) of the forget batch and E0(n), n an image of noise (see `noise_image`)."""
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
         image = noise_image(setting.images[scan].shape, kind, seed).to(setting.images.device)
@@ -51,11 +40,7 @@ def noise_image_features(kind: str, resample: bool) -> Term:
 
 
 def retain_features(resample: bool) -> Term:
-    """Mean squared error between E(x) of the forget batch and E0 of the retain scans paired with its own.
-
-    Args:
-        resample: pair anew in every epoch instead of once per trial.
-    """
+    """Mean squared error between E(x) of the forget batch and E0 of the retain scans paired with its own."""
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
         return setting.baseline.features([paired(setting, seed)])[0]
@@ -64,11 +49,7 @@ def retain_features(resample: bool) -> Term:
 
 
 def feature_ascent(ceiling: float) -> Term:
-    """Minus the mean squared error between E(x) and E0(x) of the forget batch.
-
-    Args:
-        ceiling: an error (in variances of E0) from which on there is nothing more to gain; infinite for no bound.
-    """
+    """Minus the mean squared error, up to the ceiling, between E(x) and E0(x) of the forget batch."""
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
         return setting.baseline.encode(setting.images[scan][None, None])[0]
@@ -78,7 +59,7 @@ def feature_ascent(ceiling: float) -> Term:
 
 
 def noise_image(shape: torch.Size, kind: str, seed: int) -> Tensor:
-    """A (D, H, W) image of noise; see `NOISE_IMAGES`."""
+    """A (D, H, W) image of normal or uniform noise of mean 0 and variance 1, like a z-scored scan, or constant 0."""
     generator = torch.Generator().manual_seed(seed)
     if kind == "normal":
         return torch.randn(shape, generator=generator)

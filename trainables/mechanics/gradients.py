@@ -15,10 +15,7 @@ def gradients(setting: Setting, scans: Sequence[int], power: int) -> dict[str, T
 
     The network is in evaluation mode, so that its running statistics stay and scans do not mix.
 
-    Args:
-        setting: of the trial.
-        scans: their own labels are the targets.
-        power: 1 for the gradient, 2 for the diagonal of the empirical Fisher information.
+    Their own labels are the targets; the square is the diagonal of the empirical Fisher information.
     """
     network = setting.network.eval()
     parameters = dict(network.named_parameters())

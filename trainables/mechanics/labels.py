@@ -1,4 +1,7 @@
-"""Terms on labels: what the network's output is taught."""
+"""Terms on labels: what the network's output is taught.
+
+What is drawn is drawn once per trial or, with `resample`, in every epoch anew.
+"""
 
 import torch
 from torch import Tensor
@@ -18,7 +21,6 @@ def noisy_labels(noise_rate: float, resample: bool) -> Term:
 
     Args:
         noise_rate: fraction of the voxels that are redrawn, in [0, 1].
-        resample: draw anew in every epoch instead of once per trial.
     """
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
@@ -29,11 +31,7 @@ def noisy_labels(noise_rate: float, resample: bool) -> Term:
 
 
 def retain_labels(resample: bool) -> Term:
-    """Cross-entropy + soft Dice of the forget batch against the label maps of retain scans paired with its own.
-
-    Args:
-        resample: pair anew in every epoch instead of once per trial.
-    """
+    """Cross-entropy + soft Dice of the forget batch against the label maps of retain scans paired with its own."""
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
         return setting.labels[paired(setting, seed)]
@@ -43,16 +41,8 @@ def retain_labels(resample: bool) -> Term:
 
 
 def ascent(ceiling: float) -> Term:
-    """Minus the cross-entropy of the forget batch against its own labels: gradient ascent.
-
-    Args:
-        ceiling: a cross-entropy (nats a voxel) from which on there is nothing more to gain; infinite for no bound.
-    """
-
-    def term(step: Step) -> Tensor:
-        return -cross_entropy(step.forget_logits, step.forget.labels).clamp(max=ceiling)
-
-    return term
+    """Minus the cross-entropy (nats a voxel, up to the ceiling) of the forget batch: gradient ascent."""
+    return lambda step: -cross_entropy(step.forget_logits, step.forget.labels).clamp(max=ceiling)
 
 
 def segmentation_ascent(step: Step) -> Tensor:
@@ -74,7 +64,7 @@ def corrupt(labels: Tensor, classes: int, noise_rate: float, seed: int) -> Tenso
     Args:
         labels: (D, H, W) uint8.
         classes: C, the background included.
-        noise_rate: in [0, 1].
+        noise_rate: the fraction, in [0, 1].
         seed: of the draw, which is the same on every device.
     """
     generator = torch.Generator().manual_seed(seed)

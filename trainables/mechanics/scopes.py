@@ -18,13 +18,7 @@ _STAGES = (DECODER, *((f"encoder.layer{number}",) for number in (4, 3, 2, 1)), (
 
 
 def last_stages(count: int) -> tuple[str, ...]:
-    """The paths of the last stages of a Med3D network: 1 is the decoder, 2 layer4 too, ... 6 everything.
-
-    Raises:
-        ValueError: a count out of range.
-    """
-    if not 1 <= count <= len(_STAGES):
-        raise ValueError(f"k must be from 1 (the decoder) to {len(_STAGES)} (everything), but got {count}")
+    """The paths of the last stages of a Med3D network: 1 is the decoder, 2 layer4 too, ... 6 everything."""
     return tuple(path for stage in _STAGES[:count] for path in stage)
 
 
@@ -72,14 +66,7 @@ def open_scope(network: SegmentationNetwork, moves: Iterable[str]) -> None:
 
 
 def adapt(network: SegmentationNetwork, rank: int, scale: float, seed: int) -> None:
-    """Give every convolution that may learn a low-rank adapter, and let nothing else learn.
-
-    Args:
-        network: whose scope is open.
-        rank: of the adapters.
-        scale: of the adapters' matrix, the usual alpha / rank.
-        seed: of the initial adapters.
-    """
+    """Give every convolution that may learn a low-rank adapter (scale: alpha / rank); only they learn then."""
     generator = torch.Generator().manual_seed(seed_for(seed, "adapters"))
     convolutions = [
         module
@@ -104,8 +91,8 @@ def plain_state(network: SegmentationNetwork) -> dict[str, Tensor]:
     """The state dict of the plain network that computes the same: adapters added in, masks applied."""
     state: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
-        path, found, rest = name.partition("parametrizations.")
-        if not found:
+        path, parametrized, rest = name.partition("parametrizations.")
+        if not parametrized:
             state[name] = value
         elif rest.endswith(".original"):
             parameter = rest.removesuffix(".original")

@@ -111,10 +111,7 @@ Draw = Callable[[Setting, int, int], Tensor]
 def drawn_per_scan(draw: Draw, purpose: str, resample: bool) -> Callable[[Step], Tensor]:
     """A function of a step that gives what is drawn for each of its forget scans, stacked: (B forget, ...).
 
-    Args:
-        draw: what to draw.
-        purpose: names the draw's seed, which depends on the trial's seed and the scan.
-        resample: draw anew in every epoch instead of once per trial.
+    The draw's seed depends on the trial's, the purpose and the scan, and with `resample` on the epoch.
     """
     kept: dict[int, tuple[int, Tensor]] = {}
 

@@ -1,13 +1,17 @@
 """A strategy: what the retain batch is taught, what the forget batch is taught, and which weights move."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from pydantic import ConfigDict, ValidationError, validate_call
 from torch import Tensor
 
 from trainables.mechanics.labels import segment_retain
 from trainables.mechanics.scopes import EVERYTHING
 from trainables.mechanics.step import Setting, Term
+from trainables.recipe import Recipe
+from trainables.registry import STRATEGIES
 
 
 @dataclass(frozen=True)
@@ -34,3 +38,28 @@ class Strategy:
     alternate: bool = False
     prepare: Callable[[Setting], None] | None = None
     mask: Callable[[Setting], Mapping[str, Tensor]] | None = None
+
+
+def build(name: str, knobs: Mapping[str, Any]) -> tuple[Strategy, Recipe]:
+    """The strategy and the recipe that these knobs describe.
+
+    Raises:
+        ValueError: for a strategy that is not there, or is none, and for a value that a knob cannot have.
+    """
+    preset: Any = validate_call(config=ConfigDict(strict=True))(STRATEGIES.load(name))
+    of_recipe = {field.name for field in fields(Recipe)} & knobs.keys()
+    try:
+        strategy = preset(**{knob: value for knob, value in knobs.items() if knob not in of_recipe})
+        recipe = Recipe(**{knob: knobs[knob] for knob in of_recipe})
+    except ValidationError as error:
+        raise ValueError("; ".join(_in_words(problem) for problem in error.errors())) from error
+    if not isinstance(strategy, Strategy):
+        raise ValueError(f"strategy {name!r} makes no Strategy but a {type(strategy).__name__}")
+    return strategy, recipe
+
+
+def _in_words(problem: Any) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    reason = problem["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    return f"{name}: {reason}, but got {problem['input']!r}" if name else reason

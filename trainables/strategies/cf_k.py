@@ -3,17 +3,11 @@
 Source: Goel et al. 2022, "Towards Adversarial Evaluations for Inexact Machine Unlearning", arXiv 2201.06640.
 """
 
+from trainables.mechanics.knobs import Stages
 from trainables.mechanics.scopes import last_stages
 from trainables.mechanics.strategy import Strategy
 
 
-def cf_k(k: int = 2) -> Strategy:
-    """Cross-entropy + Dice on the retain batch, the last stages moving.
-
-    Args:
-        k: number of stages: 1 is the decoder, 2 layer4 too, ... 6 everything.
-
-    Raises:
-        ValueError: k out of range.
-    """
+def cf_k(k: Stages = 2) -> Strategy:
+    """Cross-entropy + Dice on the retain batch, the last stages moving."""
     return Strategy(moves=last_stages(k))

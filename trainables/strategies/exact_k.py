@@ -3,6 +3,7 @@
 Source: Goel et al. 2022, "Towards Adversarial Evaluations for Inexact Machine Unlearning", arXiv 2201.06640.
 """
 
+from trainables.mechanics.knobs import Stages
 from trainables.mechanics.scopes import last_stages
 from trainables.mechanics.step import Setting
 from trainables.mechanics.strategy import Strategy
@@ -10,19 +11,11 @@ from trainables.med3d import initialise
 from trainables.seeds import seed_for
 
 
-def exact_k(k: int = 2) -> Strategy:
-    """Cross-entropy + Dice on the retain batch, from re-initialised last stages.
-
-    Args:
-        k: number of stages: 1 is the decoder, 2 layer4 too, ... 6 everything.
-
-    Raises:
-        ValueError: k out of range.
-    """
-    moves = last_stages(k)
+def exact_k(k: Stages = 2) -> Strategy:
+    """Cross-entropy + Dice on the retain batch, from re-initialised last stages."""
 
     def forget_all(setting: Setting) -> None:
-        for path in moves:
+        for path in last_stages(k):
             initialise(setting.network.get_submodule(path), seed_for(setting.seed, f"initial {path}"))
 
-    return Strategy(moves=moves, prepare=forget_all)
+    return Strategy(moves=last_stages(k), prepare=forget_all)

@@ -1,16 +1,12 @@
 """Noisy Label (arXiv 2402.00351, 2606.16180): the forget subjects are taught random labels."""
 
+from trainables.mechanics.knobs import ForgetWeight, NoiseRate, Resample
 from trainables.mechanics.labels import noisy_labels
-from trainables.mechanics.ranges import Fraction, Weight
 from trainables.mechanics.strategy import Strategy
 
 
-def noisy_label(noise_rate: Fraction = 1.0, forget_weight: Weight = 1.0, resample: bool = False) -> Strategy:
-    """Cross-entropy against noisy labels on the forget batch, cross-entropy + Dice on the retain batch.
-
-    Args:
-        noise_rate: fraction of a forget subject's voxels that are redrawn uniformly over the classes, [0, 1].
-        forget_weight: weight of the forget term, > 0.
-        resample: draw the noise anew in every epoch instead of once per trial.
-    """
+def noisy_label(
+    noise_rate: NoiseRate = 1.0, forget_weight: ForgetWeight = 1.0, resample: Resample = False
+) -> Strategy:
+    """Cross-entropy against noisy labels on the forget batch, cross-entropy + Dice on the retain batch."""
     return Strategy(forget=noisy_labels(noise_rate, resample), forget_weight=forget_weight)

@@ -1,16 +1,11 @@
 """Random Encoder (arXiv 2402.00351, 2606.16180): the forget subjects' features become Gaussian noise."""
 
 from trainables.mechanics.features import match_retain, random_features
-from trainables.mechanics.ranges import Weight
+from trainables.mechanics.knobs import ForgetWeight, Resample
 from trainables.mechanics.scopes import ENCODER
 from trainables.mechanics.strategy import Strategy
 
 
-def random_encoder(forget_weight: Weight = 1.0, resample: bool = False) -> Strategy:
-    """Squared errors of the encoder: to noise on the forget batch, to the baseline's features on the retain batch.
-
-    Args:
-        forget_weight: weight of the forget term, > 0.
-        resample: draw the noise anew in every epoch instead of once per trial.
-    """
+def random_encoder(forget_weight: ForgetWeight = 1.0, resample: Resample = False) -> Strategy:
+    """Squared errors of the encoder: to noise on the forget batch, to the baseline's features on the retain batch."""
     return Strategy(match_retain, random_features(resample), forget_weight, ENCODER)

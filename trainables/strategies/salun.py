@@ -7,22 +7,22 @@ import torch
 from torch import Tensor
 
 from trainables.mechanics.gradients import gradients
+from trainables.mechanics.knobs import ForgetWeight, Fraction, NoiseRate, Resample
 from trainables.mechanics.labels import noisy_labels
-from trainables.mechanics.ranges import Fraction, Weight
 from trainables.mechanics.step import Setting
 from trainables.mechanics.strategy import Strategy
 
 
 def salun(
-    saliency: Fraction = 0.5, noise_rate: Fraction = 1.0, forget_weight: Weight = 1.0, resample: bool = False
+    saliency: Fraction = 0.5,
+    noise_rate: NoiseRate = 1.0,
+    forget_weight: ForgetWeight = 1.0,
+    resample: Resample = False,
 ) -> Strategy:
     """Noisy Label under a mask of the baseline's weights with the largest gradients on the forget subjects.
 
     Args:
-        saliency: fraction that moves of the weights that have a gradient, in (0, 1]; published: 0.5.
-        noise_rate: fraction of a forget subject's voxels that are redrawn uniformly over the classes, [0, 1].
-        forget_weight: weight of the forget term, > 0.
-        resample: draw the noise anew in every epoch instead of once per trial.
+        saliency: fraction that moves of the weights that have a gradient; published: 0.5.
     """
 
     def mask(setting: Setting) -> dict[str, Tensor]:

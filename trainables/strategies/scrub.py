@@ -5,14 +5,16 @@ Source: Kurmanji et al. 2023, "Towards Unbounded Machine Unlearning", arXiv 2302
 
 from torch import Tensor
 
+from trainables.mechanics.knobs import Count, Temperature, Weight
 from trainables.mechanics.labels import segment_retain
-from trainables.mechanics.ranges import Count, Positive, Weight
 from trainables.mechanics.step import Step
 from trainables.mechanics.strategy import Strategy
 from trainables.mechanics.teachers import follow_baseline, leave_baseline
 
 
-def scrub(alpha: Weight = 0.5, gamma: Weight = 0.99, max_epochs: Count = 2, temperature: Positive = 1.0) -> Strategy:
+def scrub(
+    alpha: Weight = 0.5, gamma: Weight = 0.99, max_epochs: Count = 2, temperature: Temperature = 1.0
+) -> Strategy:
     """Max steps: -KL(baseline || student) on forget batches; min steps: alpha * KL + gamma * loss on retain batches.
 
     Args:

@@ -6,7 +6,7 @@ Source: Foster et al. 2024, arXiv 2308.07707, equations 5 and 6.
 import torch
 
 from trainables.mechanics.gradients import gradients
-from trainables.mechanics.ranges import Positive
+from trainables.mechanics.knobs import Positive
 from trainables.mechanics.step import Setting
 from trainables.mechanics.strategy import Strategy
 
@@ -18,10 +18,10 @@ def ssd(selection: Positive = 10.0, dampening: Positive = 1.0) -> Strategy:
     no part but `epochs`, after each of which the same network is evaluated: use one.
 
     Args:
-        selection: alpha, > 0; published: 10. No ratio exceeds the number of all scans over that of the forget scans,
+        selection: alpha; published: 10. No ratio exceeds the number of all scans over that of the forget scans,
             so a small cohort needs less.
-        dampening: lambda, > 0: the factor is lambda * importance to all / importance to the forget subjects, at
-            most 1; published: 1.
+        dampening: lambda: the factor is lambda * importance to all / importance to the forget subjects, at most 1;
+            published: 1.
     """
 
     def dampen(setting: Setting) -> None:

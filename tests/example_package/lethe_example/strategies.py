@@ -4,7 +4,7 @@ from torch import Tensor
 
 from trainables.cohorts.cohort import IGNORED
 from trainables.losses import cross_entropy
-from trainables.mechanics.ranges import Weight
+from trainables.mechanics.knobs import Weight
 from trainables.mechanics.step import Step
 from trainables.mechanics.strategy import Strategy
 

@@ -1,9 +1,10 @@
+from statistics import fmean
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from search_spaces.space import load
+from search_spaces.space import SPACES
 from study.cluster.costs import duration, fitting, packed
 from study.cluster.nodes import Node
 from study.records.failure import StudyError
@@ -52,10 +53,10 @@ def test_the_time_is_that_of_the_longest_row_of_trials():
     """6 retain, 2 forget, 4 held-out scans: an epoch takes 6 x 0.1 + 12 x 0.02 s; three trials after another."""
     arrays = np.zeros((12, 1, 1, 1), np.float32), np.zeros((12, 1, 1, 1), np.uint8)
     sets = tuple(tuple((scan,) for scan in range(*ends)) for ends in ((0, 6), (6, 8), (8, 12)))
-    space = load("noisy_label").up_to(10)
+    space = SPACES.load("noisy_label").up_to(10)
     settings = StudySettings(baseline_epochs=5)
     plan = SimpleNamespace(data=TrialData(*arrays, *sets, 2), space=space, settings=settings)
-    epochs = space.mean_epochs
+    epochs = fmean(space.epochs)
     assert 1 <= epochs <= 10
     trials = duration(plan, [A10G], concurrent=4, fits=0, trials=9)
     assert trials == pytest.approx(3 * epochs * (6 * 0.1 + 12 * 0.02))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.space import names
+from search_spaces.space import SPACES
 from study.planning.arguments import parse
 from study.records import settings as module
 from study.records.failure import StudyError
@@ -94,7 +94,7 @@ def test_the_help_shows_every_field_with_its_text(capsys):
         parse(["--help"])
     assert exit_.value.code == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert all(space in shown.partition("options")[0] for space in names())
+    assert all(space in shown.partition("options")[0] for space in SPACES.names())
     texts = help_texts()
     assert set(texts) == set(FIELDS)
     for name, text in texts.items():

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from search_spaces.space import names
+from search_spaces.space import SPACES
 from study.planning.checks import explained
 from study.planning.plan import check, make_plan
 from study.records.constraints import Constraint
@@ -79,7 +79,7 @@ def test_all_problems_are_listed_at_once():
 def test_a_missing_space_lists_those_there_are():
     (problem,) = problems_of(StudySettings())
     listed = problem.removeprefix("--space is missing: name what to search, one of ")
-    assert listed.split(", ") == names()
+    assert listed.split(", ") == SPACES.names()
 
 
 def test_a_studies_folder_that_cannot_be_made_is_a_problem(tmp_path):
@@ -305,7 +305,7 @@ def test_a_suite_is_explained_and_what_cannot_be_is_told():
     assert problems_of(options("noisy_label", "lr=x"), explained)[0].startswith("--set: lr=x")
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", SPACES.names())
 def test_every_space_passes_as_it_is(name):
     check(options(name))
 

@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from search_spaces.narrowing import narrow
-from search_spaces.space import load
+from search_spaces.space import SPACES
 from study.planning.arguments import parse
 from study.planning.plan import check
 from study.records.command_lines import sweep_command, trial_command
@@ -87,7 +87,7 @@ def test_the_trials_command_leaves_one_configuration_which_is_the_trials(space, 
         trial_command(record(replace(SEARCHED, space=space), KNOBS[space]), {"strategy": space, **KNOBS[space]})
     )
     check(replace(found, studies=tmp_path))
-    left = narrow(load(space), found.knobs)
+    left = narrow(SPACES.load(space), found.knobs)
     assert left.size == 1
     assert left.fixed == {name: value for name, value in KNOBS[space].items() if value is not None and value == value}
     assert left.domains == {}
@@ -111,7 +111,7 @@ def test_a_sweep_is_a_grid_of_the_values_beside_the_trials_other_knobs(space, kn
     computed = {name: value for name, value in changes.items() if name in COMPUTED}
     assert replace(found, knobs=(), sampler="tpe", trials=24) == StudySettings(space=space, **computed)
     check(replace(found, studies=tmp_path))
-    swept = narrow(load(space), found.knobs)
+    swept = narrow(SPACES.load(space), found.knobs)
     assert swept.domains == {knob: CategoricalDistribution(values)}
     others = {name: value for name, value in KNOBS[space].items() if value is not None and value == value}
     assert swept.fixed == {name: value for name, value in others.items() if name != knob}
@@ -139,6 +139,6 @@ def test_a_trial_of_a_suite_runs_again_among_the_others(changes, tmp_path):
 def test_numbers_of_a_table_lose_no_digit(knob, value):
     row = {"strategy": "noisy_label", **KNOBS["noisy_label"], knob: value}
     found = read(trial_command(record(SEARCHED, KNOBS["noisy_label"]), row))
-    held = narrow(load("noisy_label"), found.knobs).fixed[knob]
+    held = narrow(SPACES.load("noisy_label"), found.knobs).fixed[knob]
     assert held == value
     assert type(held) is type(value.item())

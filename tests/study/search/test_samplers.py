@@ -4,7 +4,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.narrowing import narrow
-from search_spaces.space import Space, load
+from search_spaces.space import SPACES, Space
 from study.records.constraints import parse
 from study.records.settings import SamplerName
 from study.search.samplers import SAMPLERS, problems
@@ -162,7 +162,7 @@ def test_a_small_distance_is_found(bench, run):
             ["qmc searches numbers only: hold forget with --set", "qmc searches knobs that every trial has"],
         ),
         ("gp", WORDS, ["gp searches knobs that every trial has: hold with --set what noise_rate, ceiling depend on"]),
-        ("qmc", load("finetune"), ["hold optimizer with --set, or choose another sampler"]),
+        ("qmc", SPACES.load("finetune"), ["hold optimizer with --set, or choose another sampler"]),
         (
             "grid",
             REALS,
@@ -170,7 +170,7 @@ def test_a_small_distance_is_found(bench, run):
         ),
         (
             "grid",
-            load("max_loss"),
+            SPACES.load("max_loss"),
             ["grid needs a list or a step for ceiling, lr, forget_weight: --set ceiling=A|B|C"],
         ),
     ],
@@ -184,7 +184,7 @@ def test_what_a_sampler_cannot_search_is_told_with_the_remedy(sampler, space, wo
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "random"])
 def test_the_other_samplers_search_every_space(sampler):
-    assert problems(sampler, load("mechanics")) == problems(sampler, load("finetune")) == []
+    assert problems(sampler, SPACES.load("mechanics")) == problems(sampler, SPACES.load("finetune")) == []
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,6 @@ def test_the_other_samplers_search_every_space(sampler):
 )
 def test_the_remedy_helps(bench, run, sampler, settings):
     """Holding what knobs depend on, as the problem says, is enough."""
-    space = narrow(load("mechanics"), settings)
+    space = narrow(SPACES.load("mechanics"), settings)
     assert problems(sampler, space) == []
     assert len(run(bench.search(space, sampler=sampler), space, 2)) == 2

@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from rich.console import Console
 
 from search_spaces.narrowing import GRAMMAR, narrow
-from search_spaces.space import Space, load, names
+from search_spaces.space import SPACES, Space
 from study.planning.plan import make_plan
 from study.records.files import write_json
 from study.session import _description
@@ -110,12 +110,12 @@ def rows_of(text):
 
 def test_a_space_is_told_with_every_knob_where_it_is_searched_and_what_comes_first():
     settings = ["noise_rate=0.5..1/0.25", "epochs=5|20", "lr=1e-3..1e-2", "clip=0.5"]
-    text = said(print_space, narrow(load("noisy_label"), settings))
+    text = said(print_space, narrow(SPACES.load("noisy_label"), settings))
     rows = rows_of(text)
     assert rows["strategy"] == "noisy_label"
     assert rows["noise_rate"] == "0.5..1 in steps of 0.25 1.0"
     assert rows["lr"] == "0.001..0.01, log 0.001"
-    assert rows_of(said(print_space, narrow(load("noisy_label"), ["lr=0.5..1"])))["epochs"] == "5..20"
+    assert rows_of(said(print_space, narrow(SPACES.load("noisy_label"), ["lr=0.5..1"])))["epochs"] == "5..20"
     assert rows["epochs"] == "5|20 20"
     assert rows["clip"] == "held at 0.5"
     assert rows["forget_weight"] == "0.1..2, log 1.0"
@@ -146,16 +146,16 @@ def test_a_space_is_told_with_its_conditions_and_its_size():
     assert rows["epochs"] == "1..2 2"
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name != "paper"])
+@pytest.mark.parametrize("name", [name for name in SPACES.names() if name != "paper"])
 def test_every_space_is_told_whole(name):
-    text, space = said(print_space, load(name)), load(name)
+    text, space = said(print_space, SPACES.load(name)), SPACES.load(name)
     assert {*space.domains, *space.fixed} <= set(rows_of(text))
     assert "..." not in text
     assert "\u2026" not in text
 
 
 def test_a_suite_is_told_with_its_recipes():
-    text = said(print_space, replace(load("paper"), seeds=2, horizons=(3, 9)))
+    text = said(print_space, replace(SPACES.load("paper"), seeds=2, horizons=(3, 9)))
     rows = rows_of(text)
     assert rows["max_loss"] == "lr=0.0003 forget_weight=0.1"
     assert rows["noisy_label"] == "lr=0.001 noise_rate=1.0 forget_weight=1.0"

@@ -14,8 +14,8 @@ import pytest
 
 from trainables.cohorts.cache import cache_dir, cohort_digest, load_cohort
 from trainables.cohorts.cohort import CohortError
-from trainables.cohorts.groups import regroup
 from trainables.cohorts.label_map import LabelMap
+from trainables.cohorts.open_cohort import regroup
 from trainables.cohorts.readers.medicalnet import read
 
 MAP = {"values": {0: 0, 1: 1, 2: 1}, "names": {0: "background", 1: "both"}}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainables.cohorts.cohort import Listing, Scan, Subject
-from trainables.cohorts.groups import regroup
+from trainables.cohorts.open_cohort import regroup
 
 SCANS = [Scan(name, Path(f"{name}.nii"), Path(f"{name}_l.nii")) for name in "abc"]
 LISTING = Listing(tuple(Subject(scan.id, (scan,)) for scan in SCANS))

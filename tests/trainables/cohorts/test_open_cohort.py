@@ -45,7 +45,6 @@ def test_a_cohort_with_all_defaults(opened):
     assert cohort.class_names == ("background", "label 1", "label 2")
     assert cohort.spacing_mm == (1.0, 1.0, 1.0)
     assert [int((cohort.labels[0] == value).sum()) for value in (1, 2)] == [72, 72]
-    assert cohort.scans_of(("s3", "s1")) == (1, 3)
 
 
 def test_label_map_groups_and_shape_take_part(opened, tmp_path):

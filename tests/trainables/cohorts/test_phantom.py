@@ -18,8 +18,8 @@ from trainables.cohorts.phantom.anatomy import Tissue
 from trainables.cohorts.phantom.imaging import APPEARANCE, scan
 from trainables.cohorts.phantom.person import draw_person
 from trainables.cohorts.phantom.shapes import blend, draw_waves, ellipsoid, tube
-from trainables.cohorts.phantom.writing import Spec, parse_spec, phantom_folder
 from trainables.cohorts.readers import phantom
+from trainables.cohorts.readers.phantom import Spec, parse_spec, phantom_folder
 
 CORTEX, DEEP_GREY, WHITE, LESIONS, CSF, VENTRICLES, CEREBELLUM, STEM, INFARCTION, OTHER = range(1, 11)
 FILES = ("pre/FLAIR", "pre/IR", "pre/T1", "pre/reg_IR", "pre/reg_T1", "segm")
@@ -142,7 +142,7 @@ def test_the_same_subject_at_another_size_is_the_same_anatomy(fine):
 
 def test_same_seed_same_bytes_whatever_the_process_and_its_threads(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from trainables.cohorts.phantom.writing import *;"
+        "import sys; from pathlib import Path; from trainables.cohorts.readers.phantom import *;"
         "phantom_folder(parse_spec('16x24x20,1'), Path(sys.argv[1]))"
     )
     raced = tmp_path / "raced"

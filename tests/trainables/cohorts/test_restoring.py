@@ -12,10 +12,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from trainables.cohorts.cohort import Scan
-from trainables.cohorts.grid import Grid, prepare_scan, study_grid
+from trainables.cohorts.grid import Grid, prepare_scan, restore, study_grid
 from trainables.cohorts.label_map import ClassTable, class_table, read_label_map
 from trainables.cohorts.readers import bids, decathlon
-from trainables.cohorts.restoring import restore
 from trainables.cohorts.volumes import open_volume, spacing_of
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"

@@ -16,9 +16,3 @@ def test_the_other_stages_stay_bit_identical_through_a_trial(after, changed, med
 
 def test_all_six_stages_are_fine_tuning(after, changed, med3d_10, small):
     assert not changed(*(after(strategy, med3d_10(), small, epochs=1)[0] for strategy in (cf_k(6), finetune())))
-
-
-@pytest.mark.parametrize("k", [0, 7])
-def test_a_count_of_stages_out_of_range_is_refused(k):
-    with pytest.raises(ValueError, match="k must be from 1"):
-        cf_k(k)

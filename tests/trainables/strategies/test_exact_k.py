@@ -34,9 +34,3 @@ def test_the_last_stages_begin_as_if_there_had_been_no_baseline(changed, med3d_1
     assert not changed(first, begun(scale=2.0))
     drawn = {name for name in last if first[name].ndim == 5 or name == "decoder.0.bias"}
     assert changed(first, begun(seed=1)) == drawn
-
-
-@pytest.mark.parametrize("k", [0, 7])
-def test_a_count_of_stages_out_of_range_is_refused(k):
-    with pytest.raises(ValueError, match="k must be from 1"):
-        exact_k(k)

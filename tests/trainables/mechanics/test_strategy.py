@@ -4,12 +4,13 @@ import inspect
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from pydantic import TypeAdapter
 
 from trainables import strategies
-from trainables.mechanics.strategy import Strategy
-from trainables.presets import build
+from trainables.mechanics.strategy import Strategy, build
 from trainables.recipe import Recipe
 
 NAMES = sorted(file.stem for file in Path(strategies.__path__[0]).glob("[!_]*.py"))
@@ -58,8 +59,14 @@ def test_a_whole_number_will_do_for_a_fraction():
     ("name", "knobs", "problem"),
     [
         ("noisy_label", {"optimizer": "lion", "clip": -1.0}, "optimizer: .*; clip: |clip: .*; optimizer: "),
-        ("exact_k", {"k": 9}, "k must be from 1"),
-        ("mechanics", {"forget": "noise"}, "forget must be one of"),
+        ("exact_k", {"k": 0}, "k: .*greater than or equal to 1, but got 0"),
+        ("cf_k", {"k": 7}, "k: .*less than or equal to 6, but got 7"),
+        ("fix_decoder", {"image": "blank"}, "image: .*'normal', 'uniform' or 'constant', but got 'blank'"),
+        (
+            "mechanics",
+            {"forget": "a", "retain": "b", "moves": "c"},
+            "forget: .*'feature_ascent', but got 'a'; retain: .*'b'; moves: .*'c'",
+        ),
     ],
 )
 def test_what_preset_or_recipe_refuse_is_refused(name, knobs, problem):
@@ -76,7 +83,8 @@ def test_a_strategy_that_is_not_there():
 def test_a_preset_has_a_default_and_a_help_text_for_every_knob_and_none_of_the_recipes(name):
     preset = getattr(import_module(f"{strategies.__name__}.{name}"), name)
     knobs = inspect.signature(preset).parameters
+    hints = get_type_hints(preset, include_extras=True)
     assert isinstance(build(name, {knob: argument.default for knob, argument in knobs.items()})[0], Strategy)
     assert not knobs.keys() & {field.name for field in fields(Recipe)}
     for knob in knobs:
-        assert f"        {knob}: " in preset.__doc__
+        assert f"        {knob}: " in preset.__doc__ or TypeAdapter(hints[knob]).json_schema().get("description")
