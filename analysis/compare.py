@@ -1,22 +1,28 @@
 """`python -m analysis.compare`: two studies side by side."""
 
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from analysis import numbers
 from analysis.figures.front import front_figure
-from analysis.reports.comparison import differences, outcomes
 from analysis.reports.page import write_page
+from analysis.reports.terminal_tables import plain_table, verdict
+from analysis.statistics.plane import covered
 from study.records.command_lines import command
 from study.records.files import studies_folder
-from study.records.reading import named_study
+from study.records.front import best_feasible
+from study.records.metrics import shown
+from study.records.reading import StudyData, named_study
+from study.records.trials import given
+
+_NEVER_EQUAL = {"name", "studies", "resume"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def compare(settings: CompareSettings) -> None:
     console = Console()
     both = named_study(settings.studies, settings.first), named_study(settings.studies, settings.second)
     for title, rows in (("What differs", differences(*both)), ("What came out", outcomes(*both))):
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
+        table = plain_table(title, padding=2)
         for header in ("", both[0].name, both[1].name):
             table.add_column(escape(header), overflow="fold")
         for row in rows:
@@ -55,6 +61,54 @@ def compare(settings: CompareSettings) -> None:
     if settings.to is not None:
         write_page(settings.to, f"{both[0].name} and {both[1].name}", [front_figure(both[0], beside=[both[1]])])
         console.print(f"fronts          {escape(str(settings.to))}", highlight=False, soft_wrap=True)
+
+
+def differences(first: StudyData, second: StudyData) -> list[tuple[str, str, str]]:
+    """What differs in settings, space, cohort, split, references, versions and commit: name and the two values."""
+    rows = _beside(dict(_flat(first.record)), dict(_flat(second.record)))
+    return [(name, left, right) for name, left, right in rows if left != right]
+
+
+def outcomes(first: StudyData, second: StudyData) -> list[tuple[str, str, str]]:
+    """What came out, with the values of both."""
+    return _beside(_outcome(first), _outcome(second))
+
+
+def _beside(left: Mapping[str, str], right: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    return [(name, left.get(name, numbers.MISSING), right.get(name, numbers.MISSING)) for name in {**left, **right}]
+
+
+def _flat(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in record["settings"].items():
+        if name not in _NEVER_EQUAL:
+            yield name.replace("_", " "), str(value)
+    for name, domain in record["domains"].items():
+        yield f"domain of {name}", str(domain["attributes"])
+    yield "cohort hash", record["cohort"]["digest"]
+    for name in ("retain", "forget", "heldout", "steering"):
+        yield f"{name} subjects", " ".join(sorted(record["split"][name]))
+    for name, reference in record["references"].items():
+        yield f"{name} hash", reference["digest"]
+    for name, number in record["versions"].items():
+        yield f"version of {name}", number
+    yield "commit", record["commit"]
+
+
+def _outcome(study: StudyData) -> dict[str, str]:
+    trials = study.trials
+    best = best_feasible(trials.to_dict("records"), study.objective) or {}
+    recipe = " ".join(f"{name}={numbers.knob(best[name])}" for name in study.knobs if best and given(best[name]))
+    return {
+        "trials": f"{len(trials)}, {trials['feasible'].sum()} of them feasible",
+        "trial-seconds": f"{trials['seconds'].sum():.0f}",
+        "on the front": str(trials["on_front"].sum()),
+        "hypervolume": numbers.metric(covered(study)),
+        "best trial": best.get("id", numbers.MISSING),
+        "strategy": best.get("strategy", numbers.MISSING),
+        "recipe": recipe if best else numbers.MISSING,
+        **{name.replace("_", " "): numbers.metric(best.get(name)) for name in shown(study.metrics)},
+        "evidence": verdict(best) if given(best.get("evidence")) else numbers.MISSING,
+    }
 
 
 main = command(CompareSettings, compare, "python -m analysis.compare")

@@ -1,10 +1,14 @@
 """How figures and tables write their numbers."""
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from study.records.trials import Knob
 
 MISSING = "–"  # noqa: RUF001
+ENDS = ("", "_low", "_high")
+"""What follows a metric's name in the columns of its mean, and of the ends of its interval."""
 
 
 def metric(value: float | None, signed: bool = False, digits: int = 3) -> str:
@@ -12,6 +16,17 @@ def metric(value: float | None, signed: bool = False, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def interval(bounds: Iterable[float | None]) -> str:
+    """A mean and the ends of its interval."""
+    mean, low, high = map(metric, bounds)
+    return f"{mean} [{low}, {high}]"
+
+
+def interval_of(row: Mapping[str, Any], name: str) -> str:
+    """A row's mean and interval, from the metric's three columns."""
+    return interval(row[f"{name}{end}"] for end in ENDS)
 
 
 def steps(value: float | None) -> str:

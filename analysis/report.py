@@ -1,19 +1,28 @@
 """`python -m analysis.report`: what studies came to, as one HTML page and as Markdown."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.reports.study_report import write_report
+from analysis import numbers
+from analysis.figures.charts import attainment_figure
+from analysis.reports import sections
+from analysis.reports.page import markdown_table, plain, write_page
+from analysis.reports.sections import Part
+from analysis.statistics.plane import covered
 from study.records.command_lines import command
 from study.records.failure import StudyError
-from study.records.files import studies_folder
-from study.records.reading import named_study
+from study.records.files import replace_file, studies_folder
+from study.records.front import best_feasible
+from study.records.metrics import shown
+from study.records.reading import StudyData, named_study
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,69 @@ def report(settings: ReportSettings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_report(studies, folder)
     Console().print(f"report          {escape(str(folder / 'report'))}.{{html,md}}", highlight=False, soft_wrap=True)
+
+
+def write_report(studies: Sequence[StudyData], folder: Path) -> None:
+    """Write report.html and report.md, each in one step."""
+    parts = report_parts(studies)
+    text = "\n\n".join(part for part in parts if isinstance(part, str)) + "\n"
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    html = [renderer.render(part) if isinstance(part, str) else part for part in parts]
+    write_page(folder / "report.html", _title(studies), html)
+    replace_file(folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def report_parts(studies: Sequence[StudyData]) -> list[Part]:
+    """The parts of the report, from top to bottom."""
+    parts: list[Part] = [f"# {plain(_title(studies))}"]
+    if len(studies) > 1:
+        parts += _comparison(studies)
+    for study in studies:
+        if len(studies) > 1:
+            parts.append(f"# {plain(study.name)}")
+        parts += _sections(study)
+    return parts
+
+
+def _title(studies: Sequence[StudyData]) -> str:
+    return f"Unlearning study {studies[0].name}" if len(studies) == 1 else f"{len(studies)} unlearning studies"
+
+
+def _sections(study: StudyData) -> list[Part]:
+    """The sections of one study; those with nothing to say are left out."""
+    rows = study.trials.to_dict("records")
+    best = best_feasible(rows, study.objective)
+    several = not study.suite and study.trials["strategy"].nunique() > 1
+    content = {
+        "Question and answer": sections.question_and_answer(study, best),
+        "Cohort and split": sections.cohort_and_split(study),
+        "References": sections.references(study),
+        "Front": sections.front(study, rows, best),
+        "What decides it": sections.what_decides(study, best),
+        "Training curves": sections.training_curves(study, best),
+        "Recipes": sections.suite_recipes(study) if study.suite else [],
+        "Strategies": sections.strategies([study]) if several else [],
+        "Deletion requests": sections.deletion_requests(study),
+        "Evidence": sections.evidence(study, rows),
+        "Cost": sections.cost(study),
+        "How to reproduce it": sections.reproduction(study, best),
+    }
+    return [part for title, parts in content.items() if parts for part in (f"## {title}", *parts)]
+
+
+def _comparison(studies: Sequence[StudyData]) -> list[Part]:
+    """Several studies' best trials in one table, their attainment if they repeat one search, and their strategies."""
+    rows, columns = [], dict.fromkeys(name for study in studies for name in shown(study.metrics))
+    for study in studies:
+        best = best_feasible(study.trials.to_dict("records"), study.objective) or {}
+        metrics = {name: numbers.metric(best.get(name)) for name in columns}
+        volume = numbers.metric(covered(study))
+        rows.append({"study": study.name, "trials": len(study.trials), **metrics, "hypervolume": volume})
+    parts: list[Part] = ["## The studies and their best feasible trials", markdown_table(rows)]
+    if len({(study.space, study.record["cohort"]["digest"]) for study in studies}) == 1:
+        parts += ["## Attainment", attainment_figure(studies)]
+        parts.append("The search was repeated: in how many studies it reaches which retain Dice at a forget Dice.")
+    return [*parts, "## Strategies", *sections.strategies(studies)]
 
 
 main = command(ReportSettings, report, "python -m analysis.report")

@@ -17,7 +17,7 @@ import optuna
 from replay import SPACE, Replay, result
 from scipy.stats import bootstrap
 
-from analysis.statistics.hypervolume import hypervolume
+from analysis.statistics.plane import hypervolume
 from study.records.constraints import Constraint, violations
 from study.records.objectives import OBJECTIVES
 from study.records.trials import FINISHED

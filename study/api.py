@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from analysis.statistics.knee import knee
+from analysis.statistics.plane import knee
 from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import best_feasible

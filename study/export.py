@@ -14,7 +14,7 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from analysis.figures.subjects import subjects_figure
+from analysis.figures.charts import subjects_figure
 from analysis.reports.erasure import erasure_report, write_report
 from study.records.command_lines import command, trial_command
 from study.records.constraints import violations

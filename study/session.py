@@ -16,9 +16,8 @@ from ray.tune import TuneError
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.reports.front_page import write_pareto
-from analysis.reports.requests import write_requests
-from analysis.reports.suite import write_suite
+from analysis.reports.page import write_pareto
+from analysis.reports.tables import write_requests, write_suite
 from search_spaces.space import Space, Suite
 from study.cluster.costs import duration, measured_costs, packed
 from study.cluster.head_loss import watched_head

@@ -120,7 +120,7 @@ def _status(study: StudyData, who: str | None) -> RenderableType:
     lines.append(Text(f"best feasible  {best_line(best)}" if best else "no feasible trial yet", style="bold green"))
     if any(row["on_front"] for row in rows):
         cells = [{name: None if value != value else value for name, value in row.items()} for row in rows]
-        lines += [Text(), front_table(cells, list(study.knobs), study.objective)]
+        lines += [Text(), front_table(cells, list(study.knobs), study.metrics, study.objective)]
     return Group(*lines)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.evidence import conclusions as conclusions_package
 from analysis.evidence.conclusion import Conclusion, Examined, Findings
+from analysis.statistics.membership import FEW
 
 
 @cache
@@ -37,6 +38,23 @@ def conclude(findings: Findings) -> Evidence:
         except Exception as error:  # whatever it meets in these data, the others are none the worse for it
             evidence.problems[name] = f"{type(error).__name__}: {error}"
     return evidence
+
+
+def weaknesses(forget: int, heldout: int, references: int, draws: int) -> list[str]:
+    """What makes the evidence of these numbers of subjects, references and draws weak, one sentence each."""
+    sentences = []
+    if min(forget, heldout) < FEW:
+        sentences.append(
+            f"Membership attacks compare {forget} forget with {heldout} held-out subjects: an AUC says little"
+            + ("." if draws else "; --forget-draws K pools over random forget sets.")
+        )
+    if references < 2:
+        sentences.append(
+            f"{references} retrained reference for the report: no prediction interval; give --references 3."
+        )
+    elif references < 5:
+        sentences.append(f"{references} retrained references for the report: their prediction interval is wide.")
+    return sentences
 
 
 def _measured(network: Examined, retrained: Mapping[str, Examined]) -> dict[str, float]:

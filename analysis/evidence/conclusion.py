@@ -1,12 +1,16 @@
 """A conclusion: some columns of the evidence, and the function that fills them from what was measured."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.numbers import ENDS
+from analysis.statistics.intervals import Interval, with_bounds
 from study.records.evidence import EvidenceColumn
+
+LIKE_RETRAINED = "Does it treat the forgotten like a retrained network?"
+"""The question that several conclusions answer."""
 
 Scores = Mapping[str, np.ndarray]
 """Of N subjects: `dice` (N,), `class_dice` (N, C - 1), `cross_entropy` (N,), `confidence` (N,), `features` (N, E)."""
@@ -57,21 +61,40 @@ class Findings(NamedTuple):
     draws: Sequence[np.ndarray] = ()
 
 
-Function = Callable[[Findings], Mapping[str, Any]]
-"""From the findings to values of the columns; those that it leaves out are null."""
-
-
-@dataclass(frozen=True)
-class Conclusion:
+class Conclusion(NamedTuple):
     """What a file of conclusions/ holds.
 
     Attributes:
-        function: fills the columns.
+        function: from the findings to values of the columns; those that it leaves out are null.
         columns: of the evidence, by name.
     """
 
-    function: Function
+    function: Callable[[Findings], Mapping[str, Any]]
     columns: Mapping[str, EvidenceColumn]
+
+
+def attack(name: str, title: str, auc: Callable[[Findings], Interval | None]) -> Conclusion:
+    """An attack on membership: the column `name` holds its AUC, `<name>_low` and `<name>_high` the interval.
+
+    Args:
+        name: of the first column.
+        title: of its values.
+        auc: the AUC; None without the findings that the attack needs.
+    """
+
+    def values(findings: Findings) -> dict[str, float]:
+        interval = auc(findings)
+        return {} if interval is None else with_bounds({name: interval})
+
+    question = "Can an attack tell them from subjects it never saw? (AUC, 0.5: no)"
+    titled = EvidenceColumn("float", title, question, "as retrained, 0.5 if both groups are equally hard")
+    return Conclusion(values, {f"{name}{end}": EvidenceColumn() if end else titled for end in ENDS})
+
+
+def from_retrained(findings: Findings, score: str) -> np.ndarray:
+    """Each forget subject's score minus the mean of the retrained references; NaN without a reference."""
+    own, others = findings.network.forget[score], [other.forget[score] for other in findings.retrained.values()]
+    return own - np.mean(others, axis=0) if others else np.full_like(own, np.nan)
 
 
 def defined_mean(values: np.ndarray) -> float:

@@ -13,10 +13,9 @@ _SHARES = {"low": 0.1, "median": 0.5, "high": 0.9}
 
 
 def bands(study: StudyData, strategy: str, metric: str) -> pd.DataFrame:
-    """The median and the middle four fifths of a metric over a strategy's trials, epoch by epoch.
+    """The median and the middle four fifths of a metric over a strategy's trials, one row per epoch.
 
-    Returns:
-        One row per epoch: `epoch`, `low`, `median`, `high`, `trials` (those that got as far).
+    Columns: `epoch`, `low`, `median`, `high`, `trials` (those that got as far).
     """
     ids = study.trials.loc[study.trials["strategy"] == strategy, "id"]
     grouped = study.history[study.history["id"].isin(ids)].dropna(subset=[metric]).groupby("epoch")[metric]
@@ -29,14 +28,15 @@ def curves_figure(study: StudyData, strategy: str, ids: Sequence[str] = ()) -> g
     figure = blank(f"<b>{strategy}</b>: median and 10-90 % of the trials" + (", and single ones" if ids else ""))
     for metric, (name, colour) in _METRICS.items():
         epochs = bands(study, strategy, metric)
-        band = {"fill": "toself", "fillcolor": faint(colour, 0.15), "line_width": 0}
         figure.add_scatter(
             x=[*epochs["epoch"], *epochs["epoch"][::-1]],
             y=[*epochs["high"], *epochs["low"][::-1]],
+            fill="toself",
+            fillcolor=faint(colour, 0.15),
+            line_width=0,
             hoverinfo="skip",
             showlegend=False,
             legendgroup=metric,
-            **band,
         )
         figure.add_scatter(
             x=epochs["epoch"],

@@ -1,12 +1,13 @@
-"""The figure of a front: every trial in a plane of two metrics, with the front, the landmarks and the retain floor.
+"""The figures of a search, for the server's pages, pareto.html and the report: its front, and its history.
 
-It is drawn here for the pages of the server, for pareto.html and for the report.
+The front shows every trial in a plane of two metrics, with the landmarks and the retain floor.
 """
 
 import math
 from collections.abc import Sequence
 from html import escape
 from itertools import cycle
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -20,6 +21,7 @@ from analysis.figures.front_data import (
     FrontData,
     Landmark,
     axes,
+    best_so_far,
     front_data,
     trial_dots,
 )
@@ -48,7 +50,8 @@ _LANDMARKS = {
 }
 _BEST = {"symbol": "circle-open", "color": ORANGE, "size": 20, "line": {"width": 3}}
 _BELOW = {"symbol": "triangle-down", "color": GREY, "size": 10}
-_LOWER = {"forget_dice": "lower = more is forgotten"}
+_EVERY_TICK = 20
+"""Trials up to which the history has a tick for each."""
 
 
 def front_figure(
@@ -57,7 +60,7 @@ def front_figure(
     """Every trial that has a value on both axes. `customdata` of a trial is its place in the trial table.
 
     Args:
-        study: the study's tables.
+        study: whose trials they are.
         x: column across, of `axes`; by default what stands for forgetting.
         y: column up; by default the retain Dice.
         colour: `KIND`, or a column of the trial table that colours the trials.
@@ -74,15 +77,38 @@ def front_figure(
         for other, line_colour in zip(beside, cycle(CYCLE[1:]), strict=False):
             _add_staircase(figure, trial_dots(other, x, y), line_colour, f"front of {escape(other.name)}")
     for name, marker, dots in _groups(data.dots, colour):
-        _add_points(figure, f"{name} ({len(dots)})", dots, marker, [dot.number - 1 for dot in dots])
+        _add_points(figure, f"{name} ({len(dots)})", dots, marker, customdata=[dot.number - 1 for dot in dots])
     for landmark in data.landmarks:
         _add_points(figure, landmark.name, [landmark], _LANDMARKS[landmark.name.partition("-")[0]])
     if data.best is not None:
         goal, signed = study.objective.best.column, study.objective.best.sign > 0
-        name = label(study.metrics, goal).lower()
-        _add_points(figure, f"best: {name} {numbers.metric(data.best.value, signed)}", [data.best], _BEST)
+        name = f"best: {label(study.metrics, goal).lower()} {numbers.metric(data.best.value, signed)}"
+        _add_points(figure, name, [data.best], _BEST)
         figure.data[-1].update(hoverinfo="skip")  # the pointer reaches the trial under the ring
     figure.update_layout(legend_traceorder="reversed")
+    return figure
+
+
+def history_figure(study: StudyData) -> go.Figure:
+    """What is searched for, of every finished trial in the order in which they began, and the best so far."""
+    trials = trial_dots(study, study.objective.forgetting, RETAIN)
+    figure = blank("<b>Search history</b>")
+    count = max(len(study.trials), 1)
+    figure.update_layout(margin_t=50, legend_traceorder="reversed")
+    figure.update_xaxes(title="Trial", range=[0.5, count + 0.5], dtick=1 if count <= _EVERY_TICK else None)
+    figure.update_yaxes(title=label(study.metrics, study.objective.best.column))
+    for kind in (INFEASIBLE, DIVERGED, FEASIBLE, FRONT):
+        dots = [dot._replace(x=dot.number, y=dot.value) for dot in trials if dot.kind == kind]
+        _add_points(figure, kind, dots, MARKERS[kind])
+    rises, values = best_so_far(trials, study.objective.best.sign)
+    figure.add_scatter(
+        x=[*rises, count] if rises else [],
+        y=[*values, values[-1]] if rises else [],
+        mode="lines",
+        line={"shape": "hv", "color": ORANGE, "width": 2},
+        name="best feasible so far",
+        hoverinfo="skip",
+    )
     return figure
 
 
@@ -99,17 +125,16 @@ def _title(study: StudyData, data: FrontData, beside: Sequence[StudyData]) -> st
 
 
 def _draw_axes(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: str) -> None:
+    titles = axes(study)
+    figure.update_xaxes(title=titles[x])
+    figure.update_yaxes(title=titles[y])
     if x == study.objective.forgetting:
-        hint = _LOWER.get(x, "lower = less distinguishable")
-        figure.update_xaxes(title=f"{study.objective.title}  ({hint})")
+        hint = "more is forgotten" if x == "forget_dice" else "less distinguishable"
+        figure.update_xaxes(title=f"{study.objective.title}  (lower = {hint})")
         if (study.metrics[x].low, study.metrics[x].high) == (0, 1):
             figure.update_xaxes(range=[-0.03, 1.02], dtick=0.1)
-    else:
-        figure.update_xaxes(title=axes(study)[x])
     if y == RETAIN:
         figure.update_yaxes(title="Retain Dice  (higher = more is kept)", range=data.window)
-    else:
-        figure.update_yaxes(title=axes(study)[y])
 
 
 def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y: str) -> None:
@@ -119,21 +144,17 @@ def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y:
     """
     shapes, notes = [], []
     if y == RETAIN and math.isfinite(data.floor):
-        across, text = (
-            {"xref": "paper", "x0": 0, "x1": 1},
-            f"retain floor {data.floor:.3f} = {study.retain_floor:g} x",
-        )
+        across, line = {"xref": "paper", "x0": 0, "x1": 1}, {"dash": "dash", "color": GREY, "width": 1.5}
         below = {"type": "rect", "y0": -1, "y1": data.floor, "fillcolor": GREY, "opacity": 0.1, "layer": "below"}
         shapes.append(below | across | {"line": {"width": 0}})
-        dashed = {"dash": "dash", "color": GREY, "width": 1.5}
-        shapes.append({"type": "line", "y0": data.floor, "y1": data.floor, "line": dashed, "opacity": 1} | across)
+        shapes.append({"type": "line", "y0": data.floor, "y1": data.floor, "line": line, "opacity": 1} | across)
         right = {"xref": "paper", "x": 1, "xanchor": "right", "y": data.floor, "yanchor": "top"}
         text = f"retain floor {data.floor:.3f} = {study.retain_floor:g} x baseline"
         notes.append(right | {"text": text, "font": {"size": 13}})
     heldout = study.references.get(RETRAINED, {}).get("heldout_dice", math.nan)
     if x == "forget_dice" and math.isfinite(heldout):
-        up, dotted = {"yref": "paper", "y0": 0, "y1": 1}, {"dash": "dot", "color": GREEN, "width": 1.5}
-        shapes.append({"type": "line", "x0": heldout, "x1": heldout, "line": dotted, "opacity": 1} | up)
+        up, line = {"yref": "paper", "y0": 0, "y1": 1}, {"dash": "dot", "color": GREEN, "width": 1.5}
+        shapes.append({"type": "line", "x0": heldout, "x1": heldout, "line": line, "opacity": 1} | up)
         foot = {"yref": "paper", "y": 0, "yanchor": "bottom", "x": heldout, "xanchor": "left"}
         notes.append(foot | {"text": "held-out Dice of the retrained", "font": {"size": 13}})
     if _is_front(study, x, y):
@@ -145,18 +166,18 @@ def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y:
 def _groups(dots: Sequence[Dot], colour: str) -> list[tuple[str, dict, list[Dot]]]:
     """The traces of trials: name, marker and dots; from the bottom to the top."""
     if colour == KIND:
-        kinds = [(kind, marker, [dot for dot in dots if dot.kind == kind]) for kind, marker in MARKERS.items()]
-        return [group for group in kinds if group[2]]
-    title = colour.replace("_", " ")
-    known, unknown = [dot for dot in dots if given(dot.colour)], [dot for dot in dots if not given(dot.colour)]
-    groups = [(f"no {title}", MARKERS[INFEASIBLE], unknown)] if unknown else []
-    if any(isinstance(dot.colour, str | bool) for dot in known):
-        for value in dict.fromkeys(dot.colour for dot in known):
-            own = [dot for dot in known if dot.colour == value]
-            groups.append((f"{title} {escape(numbers.knob(value))}", {"size": 9}, own))
-    elif known:
-        groups.append((title, _scale(title, [dot.colour for dot in known]), known))
-    return groups
+        groups = [(kind, marker, [dot for dot in dots if dot.kind == kind]) for kind, marker in MARKERS.items()]
+    else:
+        title = colour.replace("_", " ")
+        groups = [(f"no {title}", MARKERS[INFEASIBLE], [dot for dot in dots if not given(dot.colour)])]
+        known = [dot for dot in dots if given(dot.colour)]
+        if any(isinstance(dot.colour, str | bool) for dot in known):
+            for value in dict.fromkeys(dot.colour for dot in known):
+                same = [dot for dot in known if dot.colour == value]
+                groups.append((f"{title} {escape(numbers.knob(value))}", {"size": 9}, same))
+        elif known:
+            groups.append((title, _scale(title, [dot.colour for dot in known]), known))
+    return [group for group in groups if group[2]]
 
 
 def _scale(title: str, values: list[float]) -> dict:
@@ -166,13 +187,7 @@ def _scale(title: str, values: list[float]) -> dict:
     return {"size": 9, "color": values, "colorscale": "Viridis", "showscale": True, "colorbar": {"title": title}}
 
 
-def _add_points(
-    figure: go.Figure,
-    name: str,
-    points: Sequence[Dot | Landmark],
-    marker: dict,
-    places: Sequence[int] | None = None,
-) -> None:
+def _add_points(figure: go.Figure, name: str, points: Sequence[Dot | Landmark], marker: dict, **more: Any) -> None:
     if points:
         figure.add_scatter(
             x=[point.x for point in points],
@@ -182,7 +197,7 @@ def _add_points(
             name=name,
             text=[point.hover for point in points],
             hoverinfo="text",
-            customdata=places,
+            **more,
         )
 
 

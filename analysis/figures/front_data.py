@@ -1,11 +1,9 @@
 """What the figure of a front shows, as plain data: trials by kind, landmarks, the retain floor and the window."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from analysis import numbers
 from study.records.evidence import evidence_columns
@@ -19,14 +17,8 @@ FRONT, FEASIBLE, INFEASIBLE, DIVERGED = "on the front", "other feasible", "infea
 """The kinds of a finished trial; one that is still running or was pruned is of the kind that its status says."""
 
 _LEAST_SPAN = 0.1
-_HOVER = {
-    "gap": "dice_gap",
-    "retain Dice": "retain_dice",
-    "forget Dice": "forget_dice",
-    "held-out Dice": "heldout_dice",
-    "retention": "retention",
-    "MAE gap": "mae_gap",
-}
+_HOVER = {"dice_gap": "gap", "retain_dice": "retain Dice", "forget_dice": "forget Dice"}
+_HOVER |= {"heldout_dice": "held-out Dice", "retention": "retention", "mae_gap": "MAE gap"}
 
 
 def axes(study: StudyData) -> dict[str, str]:
@@ -39,8 +31,10 @@ def axes(study: StudyData) -> dict[str, str]:
 class Dot(NamedTuple):
     """A trial that has a value on both axes.
 
-    `value` is what the search is for, `colour` the value of the column that colours the figure; `number` counts the
-    study's trials from 1, in the order in which they began.
+    Attributes:
+        number: of the trial in the study, from 1, in the order in which they began.
+        value: of what the search is for.
+        colour: value of the column that colours the figure.
     """
 
     number: int
@@ -72,8 +66,7 @@ class FrontData(NamedTuple):
         best: the best feasible dot.
         landmarks: baseline, retrained and published, as far as they are known.
         floor: least feasible retain Dice; NaN without a baseline.
-        window: lowest and highest y to show where y is the retain Dice. It frames the feasible trials and the
-            landmarks, so that collapsed trials, which may lie below, do not squeeze them.
+        window: lowest and highest y to show where y is the retain Dice.
     """
 
     dots: tuple[Dot, ...]
@@ -85,19 +78,11 @@ class FrontData(NamedTuple):
 
 
 def front_data(study: StudyData, x: str, y: str, colour: str) -> FrontData:
-    """Gather what the figure of a study shows.
-
-    Args:
-        study: the study's tables.
-        x: column of the trial table.
-        y: another.
-        colour: the column that colours the trials, or "kind".
-    """
+    """Gather what the figure of a study shows; arguments as of `trial_dots`."""
     dots = trial_dots(study, x, y, colour)
     seen = {dot.number for dot in dots}
     hidden = [status for number, status in enumerate(study.trials["status"], 1) if number not in seen]
-    goal = study.objective.best.column
-    rows = study.trials[sorted({"id", "feasible", "on_front", goal})].to_dict("records")
+    rows = study.trials[sorted({"id", "feasible", "on_front", study.objective.best.column})].to_dict("records")
     best = best_feasible(rows, study.objective)
     floor = study.retain_floor * study.references.get(BASELINE, {}).get("retain_dice", math.nan)
     landmarks = _landmarks(study, x, y)
@@ -112,22 +97,24 @@ def front_data(study: StudyData, x: str, y: str, colour: str) -> FrontData:
 
 
 def trial_dots(study: StudyData, x: str, y: str, colour: str = "kind") -> tuple[Dot, ...]:
-    """The trials that have not failed and have a finite value in both columns."""
+    """The trials that have not failed and have a finite value on both axes.
+
+    Args:
+        study: the study's tables.
+        x: column of the trial table.
+        y: another.
+        colour: the column that colours the trials, or "kind".
+    """
     trials = study.trials
-    kinds = _kinds(trials)
+    kinds = trials["status"].where(trials["status"] != FINISHED, INFEASIBLE)
+    for mark, kind in (("feasible", FEASIBLE), ("on_front", FRONT), ("diverged", DIVERGED)):
+        kinds = kinds.where((trials["status"] != FINISHED) | ~trials[mark], kind)
     columns = (trials[name].tolist() for name in (x, y, study.objective.best.column))
-    colours = kinds if colour == "kind" else trials[colour].tolist()
+    colours = (kinds if colour == "kind" else trials[colour]).tolist()
     numbered = zip(trials["id"], kinds, *columns, colours, _hovers(study, kinds), strict=True)
     return tuple(
         Dot(number, *row) for number, row in enumerate(numbered, 1) if row[1] != FAILED and _finite(row[2], row[3])
     )
-
-
-def _kinds(trials: pd.DataFrame) -> list[str]:
-    kinds = trials["status"].where(trials["status"] != FINISHED, INFEASIBLE)
-    for mark, kind in (("feasible", FEASIBLE), ("on_front", FRONT), ("diverged", DIVERGED)):
-        kinds = kinds.where((trials["status"] != FINISHED) | ~trials[mark], kind)
-    return list(kinds)
 
 
 def best_so_far(dots: tuple[Dot, ...], sign: int) -> tuple[list[int], list[float]]:
@@ -138,13 +125,12 @@ def best_so_far(dots: tuple[Dot, ...], sign: int) -> tuple[list[int], list[float
     return [dot.number for dot in rises], [dot.value for dot in rises]
 
 
-def _hovers(study: StudyData, kinds: list[str]) -> list[str]:
+def _hovers(study: StudyData, kinds: Iterable[str]) -> list[str]:
     """What each trial's label says: its metrics, and the knobs that it has."""
     trials = study.trials
     names = enumerate(zip(trials["id"], trials["strategy"], kinds, strict=True), 1)
     lines = [[f"<b>trial {number}: {id}</b>, {strategy}, {kind}" for number, (id, strategy, kind) in names]]
-    own = {study.metrics[column].title: column for column in added(study.metrics)}
-    for title, column in {**_HOVER, **own}.items():
+    for column, title in (_HOVER | {column: study.metrics[column].title for column in added(study.metrics)}).items():
         lines.append([f"{title} {numbers.metric(value)}" for value in trials[column].tolist()])
     for name in study.knobs:
         words = (numbers.knob(value) if given(value) else "" for value in trials[name].tolist())
@@ -154,32 +140,24 @@ def _hovers(study: StudyData, kinds: list[str]) -> list[str]:
 
 def _landmarks(study: StudyData, x: str, y: str) -> tuple[Landmark, ...]:
     """The references and the published result, where they have a value on both axes."""
+    titles, landmarks = axes(study), []
     retrained = study.references.get(RETRAINED, {}).get("forget_dice", math.nan)
-    known: dict[str, Mapping[str, Any]] = {
-        name: {
-            **point,
-            "retrain_gap": abs(point.get("forget_dice", math.nan) - retrained),
-            "unseen_gap": abs(point.get("forget_dice", math.nan) - point.get("heldout_dice", math.nan)),
-        }
-        for name, point in study.references.items()
-    }
-    if study.published:
-        known["published"] = study.published
-    return tuple(
-        _landmark(name, point, x, y, axes(study))
-        for name, point in known.items()
-        if _finite(point.get(x), point.get(y))
-    )
-
-
-def _landmark(name: str, point: Mapping[str, Any], x: str, y: str, titles: Mapping[str, str]) -> Landmark:
-    source = point.get("source", "")
-    lines = [f"<b>{name}</b>", source, *(f"{titles[axis]} {numbers.metric(point[axis])}" for axis in (x, y))]
-    return Landmark(name, source, point[x], point[y], "<br>".join(filter(None, lines)))
+    for name, point in {**study.references, "published": study.published}.items():
+        forget, source = point.get("forget_dice", math.nan), point.get("source", "")
+        if name != "published":
+            unseen = abs(forget - point.get("heldout_dice", math.nan))
+            point = {**point, "retrain_gap": abs(forget - retrained), "unseen_gap": unseen}
+        if _finite(point.get(x), point.get(y)):
+            lines = [f"<b>{name}</b>", source, *(f"{titles[axis]} {numbers.metric(point[axis])}" for axis in (x, y))]
+            landmarks.append(Landmark(name, source, point[x], point[y], "<br>".join(filter(None, lines))))
+    return tuple(landmarks)
 
 
 def _window(dots: tuple[Dot, ...], landmarks: tuple[Landmark, ...], floor: float) -> tuple[float, float]:
-    """Frame feasible trials, landmarks and floor, with room below the floor; without any feasible trial, all."""
+    """Frames the feasible trials (without any, all), the landmarks and the floor, with room below.
+
+    Collapsed trials may lie below it: so they do not squeeze the others.
+    """
     feasible = [dot.y for dot in dots if dot.kind in (FRONT, FEASIBLE)]
     framed = [*(feasible or [dot.y for dot in dots]), *(landmark.y for landmark in landmarks)]
     framed += [floor] if math.isfinite(floor) else []

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -39,22 +40,18 @@ def mid_slices(
         spacing_mm: voxel size along (D, H, W).
         title: above all.
     """
-    image, maps = _tight(image, maps)
-    centre, window = _centre(next(iter(maps.values())), len(classes)), _window(image)
+    image, maps, shades = _tight(image, maps)
+    centre = _centre(next(iter(maps.values())), len(classes))
     depth, height, width = np.multiply(image.shape, spacing_mm)
     ratios = [height / width, depth / width, depth / height]  # every panel is as wide as the others
-    columns = len(maps) + 1
-    size = _INCHES * columns, _INCHES * sum(ratios) + 0.7 + _legend_inches(classes, _INCHES * columns)
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    axes = figure.subplots(3, columns, squeeze=False, height_ratios=ratios)
+    figure, axes = _panels(ratios, len(maps) + 1, classes, head_inches=0.7, dpi=110)
     for row, (plane, axis, left, right) in zip(axes, _PLANES, strict=True):
-        for place, (name, classes_of) in enumerate([("scan", None), *maps.items()]):
-            _draw(row[place], image, classes_of, axis, centre[axis], len(classes), spacing_mm, window)
-            row[place].set_title(name if axis == 0 else "", fontsize=11)
+        for panel, (name, classes_of) in zip(row, [("scan", None), *maps.items()], strict=True):
+            _draw(panel, image, classes_of, axis, centre[axis], len(classes), spacing_mm, shades)
+            panel.set_title(name if axis == 0 else "", fontsize=11)
         row[0].set_ylabel(plane, fontsize=11)
         _sides(row[0], left, right)
     figure.suptitle(title, fontsize=12)
-    _legend(figure, classes)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
@@ -69,19 +66,15 @@ def slice_through(
     file: str,
 ) -> None:
     """Write a GIF that walks through the axial slices from bottom to top; arguments as of `mid_slices`."""
-    image, maps = _tight(image, maps)
-    window = _window(image)
+    image, maps, shades = _tight(image, maps)
     _, height, width = np.multiply(image.shape, spacing_mm)
-    size = _INCHES * len(maps), _INCHES * height / width + 0.6 + _legend_inches(classes, _INCHES * len(maps))
-    figure = Figure(figsize=size, dpi=80, layout="constrained")
+    figure, (axes,) = _panels([height / width], len(maps), classes, head_inches=0.6, dpi=80)
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(maps), squeeze=False)[0]
-    _legend(figure, classes)
     head, frames = figure.suptitle("", fontsize=11), []
     for place in np.linspace(0, len(image) - 1, min(_FRAMES, len(image))).round().astype(int):
         for panel, (name, classes_of) in zip(axes, maps.items(), strict=True):
             panel.clear()
-            _draw(panel, image, classes_of, 0, place, len(classes), spacing_mm, window)
+            _draw(panel, image, classes_of, 0, place, len(classes), spacing_mm, shades)
             panel.set_title(name, fontsize=11)
         _sides(axes[0], *_PLANES[0][2:])
         head.set_text(f"{title}, slice {place + 1} of {len(image)}")
@@ -92,56 +85,48 @@ def slice_through(
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=125, loop=0)
 
 
-def _tight(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Both without the zeros around the scan."""
+def _tight(
+    image: np.ndarray, maps: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]:
+    """Scan and maps without the zeros around the scan, and its greys: black to white between two percentiles."""
     seen = [np.flatnonzero(image.any(axis=others)) for others in _OTHERS]
     box = tuple(slice(places[0], places[-1] + 1) if len(places) else slice(None) for places in seen)
-    return image[box], {name: classes_of[box] for name, classes_of in maps.items()}
-
-
-def _window(image: np.ndarray) -> tuple[float, float]:
-    """The intensities that are black and white."""
     low, high = np.percentile(image[image != 0], (1, 99)) if image.any() else (0, 1)
-    return float(low), float(high)
+    shades = {"cmap": "gray", "vmin": float(low), "vmax": float(high)}
+    return image[box], {name: classes_of[box] for name, classes_of in maps.items()}, shades
 
 
-def _draw(axes, image, classes_of, axis, place, count, spacing_mm, window) -> None:  # type: ignore[no-untyped-def]
+def _panels(
+    ratios: Sequence[float], columns: int, classes: Sequence[str], head_inches: float, dpi: int
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a legend of the classes, and its axes: a row for each ratio of a panel's height to its width."""
+    width, longest = _INCHES * columns, max(map(len, classes[1:]), default=1)
+    beside = max(1, min(len(classes) - 1, int(width / (0.6 + 0.075 * longest))))  # names that fit side by side
+    height = _INCHES * sum(ratios) + head_inches + 0.2 * math.ceil((len(classes) - 1) / beside)
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    named = zip(_colours(len(classes)), classes[1:], strict=True)
+    patches = [Patch(color=colour, label=name) for colour, name in named]
+    figure.legend(handles=patches, loc="outside lower center", ncols=beside, fontsize=9, frameon=False)
+    return figure, figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
+
+
+def _draw(axes, image, classes_of, axis, place, count, spacing_mm, shades) -> None:  # type: ignore[no-untyped-def]
     """One slice; up is superior, or anterior in the axial plane."""
     rows, columns = (spacing_mm[other] for other in range(3) if other != axis)
-    shown = {"origin": "lower", "aspect": rows / columns, "interpolation": "nearest"}
+    options = {"origin": "lower", "aspect": rows / columns, "interpolation": "nearest"}
     axes.set_facecolor("black")
-    axes.imshow(np.ma.masked_equal(image.take(place, axis), 0), cmap="gray", vmin=window[0], vmax=window[1], **shown)
+    axes.imshow(np.ma.masked_equal(image.take(place, axis), 0), **shades, **options)
     if classes_of is not None:
         cut = classes_of.take(place, axis)
         hidden = np.ma.masked_where((cut == 0) | (cut >= count), cut)
-        axes.imshow(hidden, cmap=ListedColormap(_colours(count)), vmin=1, vmax=count - 1, alpha=0.6, **shown)
-    axes.set_xticks([])
-    axes.set_yticks([])
+        axes.imshow(hidden, cmap=ListedColormap(_colours(count)), vmin=1, vmax=count - 1, alpha=0.6, **options)
+    axes.set(xticks=[], yticks=[])
 
 
 def _sides(axes, left, right) -> None:  # type: ignore[no-untyped-def]
+    style = {"color": "white", "fontsize": 9, "bbox": {"color": "black", "pad": 1.5}}
     for place, side, name in ((0.02, "left", left), (0.98, "right", right)):
-        shown = {"color": "white", "fontsize": 9, "bbox": {"color": "black", "pad": 1.5}}
-        axes.text(place, 0.03, name, transform=axes.transAxes, ha=side, **shown)
-
-
-def _legend(figure: Figure, classes: Sequence[str]) -> None:
-    patches = [
-        Patch(color=colour, label=name) for colour, name in zip(_colours(len(classes)), classes[1:], strict=True)
-    ]
-    columns = _legend_columns(classes, figure.get_figwidth())
-    figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
-
-
-def _legend_columns(classes: Sequence[str], inches: float) -> int:
-    """How many names fit side by side."""
-    longest = max(map(len, classes[1:]), default=1)
-    return max(1, min(len(classes) - 1, int(inches / (0.6 + 0.075 * longest))))
-
-
-def _legend_inches(classes: Sequence[str], inches: float) -> float:
-    """The height of the legend of a figure of that width."""
-    return 0.2 * math.ceil((len(classes) - 1) / _legend_columns(classes, inches))
+        axes.text(place, 0.03, name, transform=axes.transAxes, ha=side, **style)
 
 
 def _colours(count: int) -> list[str]:

@@ -10,11 +10,7 @@ CYCLE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, GREY)
 
 
 def blank(title: str = "") -> go.Figure:
-    """A figure with nothing in it.
-
-    Args:
-        title: may hold plotly's markup.
-    """
+    """A figure with nothing in it; the title may hold plotly's markup."""
     figure = go.Figure()
     figure.update_layout(
         template="simple_white",

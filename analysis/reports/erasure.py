@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis import numbers
-from analysis.evidence.weaknesses import weaknesses
+from analysis.evidence.conclude import weaknesses
 from analysis.reports.page import write_page
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
@@ -21,15 +21,9 @@ from study.records.trials import given
 
 
 def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The report as plain values.
-
-    Args:
-        study: the study's tables.
-        row: of the trial, in the trial table.
-    """
-    values = values_after(study, [row["id"]], int(row["epochs_done"]))
-    references = study.evidence.to_dict("records")
+    """The report on a trial of the trial table, as plain values."""
     record, selection, columns = study.record, study.selection, evidence_columns(study.record)
+    intervals = metric_intervals(study, values_after(study, [row["id"]], int(row["epochs_done"])))
     weak = weaknesses(
         len(record["split"]["forget"]),
         len(selection["report_heldout"]),
@@ -46,12 +40,13 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
         "objective": study.objective.best.column,
         "retain_floor": study.retain_floor,
         "constraints": record["constraints"],
-        "metrics": {name: interval._asdict() for name, interval in metric_intervals(study, values).items()},
+        "metrics": {name: interval._asdict() for name, interval in intervals.items()},
         "evidence": _evidence(row, columns),
         "questions": _questions(columns),
         "verdict": verdict(row) if row["evidence"] else "no evidence was gathered",
         "references": {
-            r["id"]: {"forget_dice": r["forget_dice"], "evidence": _evidence(r, columns)} for r in references
+            other["id"]: {"forget_dice": other["forget_dice"], "evidence": _evidence(other, columns)}
+            for other in study.evidence.to_dict("records")
         },
         "warnings": [*selection["warnings"], *weak],
         "selection": selection,
@@ -71,31 +66,28 @@ def write_report(report: Mapping[str, Any], figure: go.Figure, folder: Path) -> 
 
 
 def _above(report: Mapping[str, Any]) -> str:
-    metrics = report["metrics"]
-    kept, gone = _with_interval(metrics["retention"]), _with_interval(metrics["forget_dice"])
-    lines = [
+    kept, forgotten = (numbers.interval(report["metrics"][name].values()) for name in ("retention", "forget_dice"))
+    answer = (
         f"<h1>Erasure report</h1><p>Trial <code>{escape(report['trial'])}</code> of study {escape(report['study'])}:"
         f" {escape(report['strategy'])}. Verdict: <b>{escape(report['verdict'])}</b>"
         + ("" if report["feasible"] else " <span class=warn>(infeasible: below the retain floor)</span>")
-        + f". Retention {kept}, forget Dice {gone}.</p>"
-    ]
-    lines += [f"<p class=warn>{escape(warning)}</p>" for warning in report["warnings"]]
-    return "\n".join(lines)
+        + f". Retention {kept}, forget Dice {forgotten}.</p>"
+    )
+    return "\n".join([answer, *(f"<p class=warn>{escape(warning)}</p>" for warning in report["warnings"])])
 
 
 def _below(report: Mapping[str, Any]) -> str:
     parts = ["<h2>Metrics, with 95 % intervals over subjects</h2>"]
-    parts.append(_table([[name, _with_interval(interval)] for name, interval in report["metrics"].items()]))
+    parts.append(_table([[name, numbers.interval(bounds.values())] for name, bounds in report["metrics"].items()]))
     networks = [report["evidence"], *(reference["evidence"] for reference in report["references"].values())]
     for question, columns in report["questions"].items():
         rows = [["", report["trial"], *report["references"], "a network that never saw them"]]
         for name, column in columns.items():
-            cells = [_bounded(evidence, name, column.get("unit", "")) for evidence in networks]
+            cells = [_value(evidence, name, column.get("unit", "")) for evidence in networks]
             rows.append([name, *cells, column.get("never_seen", numbers.MISSING)])
         parts += [f"<h2>{escape(question)}</h2>", _table(rows)]
     identity = ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")
-    parts.append("<h2>Identity</h2>")
-    parts.append(_table([[name, json.dumps(report[name])] for name in identity]))
+    parts += ["<h2>Identity</h2>", _table([[name, json.dumps(report[name])] for name in identity])]
     parts.append(f"<h2>How to reproduce it</h2><pre>{escape(report['command'])}</pre>")
     return "\n".join(parts)
 
@@ -105,16 +97,10 @@ def _table(rows: list[list[str]]) -> str:
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
-def _with_interval(interval: Mapping[str, float]) -> str:
-    mean, low, high = (numbers.metric(interval[name]) for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
-
-
-def _bounded(evidence: Mapping[str, Any], column: str, unit: str) -> str:
-    """A value, with its interval where it has one."""
+def _value(evidence: Mapping[str, Any], column: str, unit: str) -> str:
+    """A value of the evidence, with its interval where it has one."""
     if f"{column}_low" in evidence:
-        ends = {"mean": "", "low": "_low", "high": "_high"}
-        return _with_interval({end: evidence[f"{column}{suffix}"] for end, suffix in ends.items()})
+        return numbers.interval_of(evidence, column)
     return numbers.measured(evidence.get(column), unit)
 
 

@@ -3,29 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import pandas as pd
+import numpy as np
 import plotly.graph_objects as go
 
 from analysis import numbers
+from analysis.figures.charts import importance_figure, suite_figure
 from analysis.figures.curves import curves_figure
-from analysis.figures.front import front_figure
-from analysis.figures.history import history_figure
-from analysis.figures.importance import importance_figure
-from analysis.figures.requests import requests_figure
-from analysis.figures.suite import suite_figure
+from analysis.figures.front import front_figure, history_figure
+from analysis.figures.requests import requests_figure, requests_frame
 from analysis.reports.page import markdown_table, plain
-from analysis.reports.requests import requests_markdown
-from analysis.reports.suite import suite_markdown
+from analysis.reports.tables import requests_markdown, suite_markdown
 from analysis.reports.terminal_tables import verdict
-from analysis.statistics.attainment import feasible_points
-from analysis.statistics.hypervolume import hypervolume
-from analysis.statistics.importance import FANOVA, LEAST_TRIALS, PED_ANOVA, importance
 from analysis.statistics.intervals import metric_intervals, values_after
-from analysis.statistics.knee import knee
-from analysis.statistics.ranking import entries, paired_tests, ranking
-from analysis.statistics.requests import requests_frame
-from analysis.statistics.sensitivity import STEP, sensitivity, sweeps
-from analysis.statistics.suite import suite_table
+from analysis.statistics.knobs import FANOVA, LEAST_TRIALS, PED_ANOVA, STEP, importance, sensitivity, sweeps
+from analysis.statistics.plane import covered, knee
+from analysis.statistics.recipes import entries, paired_tests, ranking, suite_table
 from study.records.command_lines import sweep_command, trial_command
 from study.records.evidence import evidence_columns
 from study.records.metrics import shown
@@ -51,13 +43,15 @@ def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
     if best is None:
         return [question, "**No trial is feasible so far.**"]
     intervals = metric_intervals(study, values_after(study, [best["id"]], int(best["epochs_done"])))
-    means = {name: _interval(intervals[name]) for name in ("retention", "retain_dice", "forget_dice", "dice_gap")}
+    retention, retain, forget, gap = (
+        numbers.interval(intervals[name]) for name in ("retention", "retain_dice", "forget_dice", "dice_gap")
+    )
     recipe = ", ".join(f"{name} {numbers.knob(best[name])}" for name in study.knobs if given(best[name]))
     return [
         question,
-        f"**{best['strategy']}** with {recipe} (trial `{best['id']}`): retention {means['retention']}, retain Dice"
-        f" {means['retain_dice']}, forget Dice {means['forget_dice']}, Dice gap {means['dice_gap']} (means with 95 %"
-        f" intervals over subjects). Evidence: {verdict(best) if given(best['evidence']) else 'none was gathered'}."
+        f"**{best['strategy']}** with {recipe} (trial `{best['id']}`): retention {retention}, retain Dice"
+        f" {retain}, forget Dice {forget}, Dice gap {gap} (means with 95 % intervals over subjects)."
+        f" Evidence: {verdict(best) if given(best['evidence']) else 'none was gathered'}."
         f" Its weights are in `front/{best['id']}/`.",
     ]
 
@@ -71,7 +65,7 @@ def cohort_and_split(study: StudyData) -> list[Part]:
         f"{kind}: {cohort['scans']} scans of {shape} voxels ({spacing} mm), classes"
         f" {plain(', '.join(cohort['classes']))}; content hash `{cohort['digest']}`."
     )
-    table = [
+    rows = [
         {
             "set": name.replace("heldout", "held out"),
             "subjects": len(split[name]),
@@ -80,18 +74,17 @@ def cohort_and_split(study: StudyData) -> list[Part]:
         for name in ("retain", "forget", "heldout", "steering")
         if split[name]
     ]
-    warnings = [f"**{text}**" for text in study.selection["warnings"]]
-    return [sentence, markdown_table(pd.DataFrame(table)), *warnings]
+    return [sentence, markdown_table(rows), *(f"**{text}**" for text in study.selection["warnings"])]
 
 
 def references(study: StudyData) -> list[Part]:
     """What the metrics of a scan say of the baseline and of the retrained networks."""
     columns = [name for name in shown(study.metrics) if study.metrics[name].subset]
     rows = [
-        {"reference": name, **{metric: numbers.metric(metrics.get(metric)) for metric in columns}}
-        for name, metrics in study.references.items()
+        {"reference": name, **{column: numbers.metric(means.get(column)) for column in columns}}
+        for name, means in study.references.items()
     ]
-    return [markdown_table(pd.DataFrame(rows))]
+    return [markdown_table(rows)]
 
 
 def front(study: StudyData, rows: Sequence[Row], best: Row | None) -> list[Part]:
@@ -104,26 +97,24 @@ def front(study: StudyData, rows: Sequence[Row], best: Row | None) -> list[Part]
     if not leading:
         return figures
     goals = study.objective.front[:2]
-    place = knee(pd.DataFrame([[goal.score(row) for goal in goals] for row in leading]).to_numpy())
-    marks = {best["id"]: "best"} if best else {}
+    place = knee(np.array([[goal.score(row) for goal in goals] for row in leading]))
+    marks = {best["id"]: ["best"]} if best else {}
     if place is not None:
-        id = leading[place]["id"]
-        marks[id] = f"{marks[id]}, knee" if id in marks else "knee"
+        marks.setdefault(leading[place]["id"], []).append("knee")
     knobs = [name for name in study.knobs if any(given(row[name]) for row in leading)]
     table = [
-        {"trial": row["id"], "": marks.get(row["id"], ""), "strategy": row["strategy"]}
-        | {name: numbers.knob(row[name] if given(row[name]) else None) for name in knobs}
+        {"trial": row["id"], "": ", ".join(marks.get(row["id"], [])), "strategy": row["strategy"]}
+        | {name: numbers.knob(row[name]) for name in knobs}
         | {name: numbers.metric(row[name]) for name in shown(study.metrics)}
         for row in leading
     ]
-    points = feasible_points(study)
     sentence = (
-        f"{len(leading)} of {len(rows)} trials are on the front; it dominates"
-        f" {numbers.metric(hypervolume(points[:, 1], points[:, 0]))} of the plane of retain and forget Dice."
+        f"{len(leading)} of {len(rows)} trials are on the front; it dominates {numbers.metric(covered(study))} of the"
+        " plane of retain and forget Dice."
     )
     if place is not None:
         sentence += " The knee is where giving up retain Dice stops paying in forgetting."
-    return [*figures, markdown_table(pd.DataFrame(table)), sentence]
+    return [*figures, markdown_table(table), sentence]
 
 
 def what_decides(study: StudyData, best: Row | None) -> list[Part]:
@@ -142,15 +133,16 @@ def what_decides(study: StudyData, best: Row | None) -> list[Part]:
             {"knob": row["knob"], "value": numbers.knob(row["value"])}
             | {
                 name: f"{numbers.metric(row[name], signed=True)} ± {numbers.metric(row[f'{name}_error'])}"
-                for name in ("retain_dice", "forget_dice", "dice_gap")
+                for name in row
+                if f"{name}_error" in row
             }
             for row in slopes.to_dict("records")
         ]
-        parts += [
+        parts.append(
             f"Around the best trial: the change per step of {STEP:.0%} of a knob's range, with its standard error"
-            " (a linear fit to the trials nearest to it).",
-            markdown_table(pd.DataFrame(rows)),
-        ]
+            " (a linear fit to the trials nearest to it)."
+        )
+        parts.append(markdown_table(rows))
     commands = [sweep_command(study.record, best, name, values) for name, values in sweeps(study, best).items()]
     if commands:
         parts.append("To look closer, one knob at a time:\n\n```\n" + "\n".join(commands) + "\n```")
@@ -176,24 +168,22 @@ def suite_recipes(study: StudyData) -> list[Part]:
 
 def strategies(studies: Sequence[StudyData]) -> list[Part]:
     """The recipes of the studies by their Dice gap, and the tests between them."""
-    stand_ins = entries(studies)
-    ranked = ranking(stand_ins)
+    values = entries(studies)
+    ranked = ranking(values)
     if ranked.empty:
         return ["No strategy has a feasible trial."]
+    metrics = [name for name in ranked if f"{name}_low" in ranked and name != "dice_gap"]
     table = [
         {"rank": row["rank"], "recipe": row["recipe"], "runs": row["runs"]}
-        | {
-            name.replace("_", " "): _interval((row[name], row[f"{name}_low"], row[f"{name}_high"]))
-            for name in ("dice_gap", "retain_dice", "forget_dice")
-        }
+        | {name.replace("_", " "): numbers.interval_of(row, name) for name in ("dice_gap", *metrics)}
         for row in ranked.to_dict("records")
     ]
     parts: list[Part] = [
         "By the Dice gap of each strategy's best feasible trial in a study (in a suite: of all trials of a recipe);"
         " means with 95 % intervals over runs and subjects.",
-        markdown_table(pd.DataFrame(table)),
+        markdown_table(table),
     ]
-    tests = paired_tests(stand_ins)
+    tests = paired_tests(values)
     if len(tests):
         words = {name: tests[name].map(numbers.metric) for name in ("difference", "p", "p_holm")}
         parts.append("Sign-flip tests on the same subjects and runs, corrected by Holm:")
@@ -221,8 +211,7 @@ def evidence(study: StudyData, rows: Sequence[Row]) -> list[Part]:
         | {column.title: numbers.measured(row[name], column.unit) for name, column in columns.items()}
         for row in examined
     ]
-    explanation = "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."
-    return [markdown_table(pd.DataFrame(table)), explanation]
+    return [markdown_table(table), "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."]
 
 
 def cost(study: StudyData) -> list[Part]:
@@ -237,7 +226,7 @@ def cost(study: StudyData) -> list[Part]:
         }
         for status, group in study.trials.groupby("status")
     ]
-    return [markdown_table(pd.DataFrame(rows))] if rows else []
+    return [markdown_table(rows)] if rows else []
 
 
 def reproduction(study: StudyData, best: Row | None) -> list[Part]:
@@ -247,10 +236,7 @@ def reproduction(study: StudyData, best: Row | None) -> list[Part]:
     parts: list[Part] = [f"Commit `{record['commit']}`; {versions}; seed {record['settings']['seed']}."]
     if best is not None:
         parts.append(f"The best trial again:\n\n```\n{trial_command(record, best)}\n```")
-    settings = pd.DataFrame([{"setting": name, "value": str(value)} for name, value in record["settings"].items()])
-    return [*parts, markdown_table(settings)]
-
-
-def _interval(bounds: Sequence[float]) -> str:
-    mean, low, high = map(numbers.metric, bounds)
-    return f"{mean} [{low}, {high}]"
+    return [
+        *parts,
+        markdown_table([{"setting": name, "value": str(value)} for name, value in record["settings"].items()]),
+    ]

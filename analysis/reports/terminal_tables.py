@@ -8,17 +8,18 @@ from rich.table import Table
 
 from analysis import numbers
 from study.records.front import best_feasible
+from study.records.metrics import MetricTable, added
 from study.records.objectives import Objective
 
-_METRICS = {
-    "retain": "retain_dice",
-    "forget": "forget_dice",
-    "gap": "dice_gap",
-    "held\nout": "heldout_dice",
-    "reten\ntion": "retention",
-    "retr.\ngap": "retrain_gap",
+_HEADERS = {
+    "retain_dice": "retain",
+    "forget_dice": "forget",
+    "dice_gap": "gap",
+    "heldout_dice": "held\nout",
+    "retention": "reten\ntion",
+    "retrain_gap": "retr.\ngap",
 }
-_AUCS = {"loss": "loss_auc", "LiRA": "lira_auc", "probe": "probe_auc"}
+_AUCS = {"loss_auc": "loss", "lira_auc": "LiRA", "probe_auc": "probe"}
 _MOST_COLUMNS = 4
 """Knobs that get a column each; more of them share one."""
 
@@ -26,19 +27,33 @@ _SAME_AS_DONE = "epochs"
 """A knob that is not shown: a trial of the front has done all of its epochs."""
 
 
-def front_table(rows: Sequence[Mapping[str, Any]], knobs: Sequence[str], objective: Objective) -> Table:
+def plain_table(title: str = "", padding: int = 1, **options: Any) -> Table:
+    """A table without frame, whose columns lie `padding` apart; `options` as of rich's tables."""
+    style: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "show_edge": False}
+    return Table(title=title or None, padding=(0, padding, 0, 0), **style, **options)
+
+
+def add_numbers(table: Table, headers: Sequence[str]) -> None:
+    """Add columns of numbers, which are never cut."""
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+
+
+def front_table(
+    rows: Sequence[Mapping[str, Any]], knobs: Sequence[str], metrics: MetricTable, objective: Objective
+) -> Table:
     """The trials on the front, from the most forgotten on; the best feasible one is bold.
 
     Args:
         rows: all trial rows of the study, marked.
-        knobs: the knobs to show; those without a value on the front are left out.
-        objective: of the study.
+        knobs: to show, except those without a value on the front.
+        metrics, objective: of the study.
     """
     front = sorted((row for row in rows if row["on_front"]), key=lambda row: row[objective.forgetting])
     knobs = [name for name in knobs if name != _SAME_AS_DONE and any(row[name] is not None for row in front)]
+    headers = _HEADERS | {column: metrics[column].title.replace(" ", "\n") for column in added(metrics)}
     best = best_feasible(rows, objective)
-    title = f"Pareto front: {len(front)} of {len(rows)} trials"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = plain_table(f"Pareto front: {len(front)} of {len(rows)} trials", padding=0)
     several = len({row["strategy"] for row in rows}) > 1
     table.add_column("trial", overflow="fold")  # where a terminal is too narrow, ids and knobs fold
     if several:
@@ -48,52 +63,41 @@ def front_table(rows: Sequence[Mapping[str, Any]], knobs: Sequence[str], objecti
     else:
         for name in knobs:
             table.add_column(name.replace("_", "\n"), justify="right", overflow="fold")
-    for header in [*_METRICS, "ep.", "s"]:
-        table.add_column(header, justify="right", no_wrap=True)
+    add_numbers(table, [*headers.values(), "ep.", "s"])
     for row in front:
-        recipe = {name: numbers.knob(row[name]) for name in knobs}
-        if len(knobs) > _MOST_COLUMNS:
-            values = [" ".join(f"{name}={value}" for name, value in recipe.items() if value != numbers.MISSING)]
-        else:
-            values = list(recipe.values())
-        values += [numbers.metric(row[column]) for column in _METRICS.values()]
-        style = "bold green" if best is not None and row["id"] == best["id"] else None
         names = [row["id"], row["strategy"]] if several else [row["id"]]
+        values = [numbers.knob(row[name]) for name in knobs]
+        if len(knobs) > _MOST_COLUMNS:
+            named = zip(knobs, values, strict=True)
+            values = [" ".join(f"{name}={value}" for name, value in named if value != numbers.MISSING)]
+        values += [numbers.metric(row[column]) for column in headers]
+        style = "bold green" if best is not None and row["id"] == best["id"] else None
         table.add_row(*names, *values, str(row["epochs_done"]), f"{row['seconds']:.0f}", style=style)
     return table
 
 
 def best_line(row: Mapping[str, Any]) -> str:
     """A trial's result in one line."""
-    values = {
-        "retain": row["retain_dice"],
-        "forget": row["forget_dice"],
-        "held-out": row["heldout_dice"],
-        "retention": row["retention"],
-    }
-    metrics = "".join(f"  {name} {numbers.metric(value)}" for name, value in values.items())
+    columns = {"retain": "retain_dice", "forget": "forget_dice", "held-out": "heldout_dice", "retention": "retention"}
+    metrics = "".join(f"  {name} {numbers.metric(row[column])}" for name, column in columns.items())
     return f"{row['id']}  gap {numbers.metric(row['dice_gap'], signed=True)}{metrics}"
 
 
 def evidence_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The verdict on each reference and trial that has evidence, and the measures behind it.
-
-    Args:
-        rows: of references and trials, with `forget_dice` and the evidence columns.
-    """
-    table = Table(title="Evidence", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    """The verdict on each reference and trial that has evidence, and the measures behind it."""
+    table = plain_table("Evidence")
     table.add_column("network", no_wrap=True)
     table.add_column("verdict", overflow="fold")
-    for header in ("forget\nDice", "retrained\n95 %", *(f"{name}\nAUC" for name in _AUCS), "resur\nfaced", "steps"):
-        table.add_column(header, justify="right", no_wrap=True)
+    aucs = [f"{name}\nAUC" for name in _AUCS.values()]
+    add_numbers(table, ["forget\nDice", "retrained\n95 %", *aucs, "resur\nfaced", "steps"])
     for row in rows:
-        if row["evidence"] is None:
-            continue
-        low, high = (numbers.metric(row[f"retrained_{end}"], digits=2) for end in ("low", "high"))
-        aucs = [numbers.metric(row[column], digits=2) for column in _AUCS.values()]
-        resurfaced, steps = numbers.metric(row["resurfaced_dice"]), numbers.steps(row["relearn_steps"])
-        forget = numbers.metric(row["forget_dice"])
-        table.add_row(row["id"], verdict(row), forget, f"{low} {high}", *aucs, resurfaced, steps)
+        if row["evidence"] is not None:
+            low, high, *attacks = (
+                numbers.metric(row[column], digits=2) for column in ("retrained_low", "retrained_high", *_AUCS)
+            )
+            returned = numbers.metric(row["resurfaced_dice"]), numbers.steps(row["relearn_steps"])
+            forget = numbers.metric(row["forget_dice"])
+            table.add_row(row["id"], verdict(row), forget, f"{low} {high}", *attacks, *returned)
     return table
 
 

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from analysis.statistics.bootstrap import Interval, Resampling, interval
+from analysis.statistics.intervals import Interval, Resampling, interval
 
 FEW = 10
 """Subjects a side below which an AUC says next to nothing."""
@@ -25,19 +25,14 @@ def comparisons(members: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def auc(compared: np.ndarray) -> Interval:
-    """The AUC with its 95 % bootstrap interval over the subjects of both groups.
-
-    Args:
-        compared: (N, M), as `comparisons` gives it.
-    """
+    """The AUC of (N, M) comparisons with its 95 % bootstrap interval over the subjects of both groups."""
     return interval(Resampling().means(compared, "members", "others"))
 
 
 def pooled_auc(compared: list[np.ndarray]) -> Interval:
-    """The AUC over several draws of forget subjects, each compared under its own network.
+    """The AUC over several draws of forget subjects, each with its (N, M) comparisons under its own network.
 
-    Args:
-        compared: one (N, M) per draw, all of the same shape; draws and subjects are resampled.
+    Draws and subjects are resampled.
     """
     draws = np.stack([table.mean(1) for table in compared])  # (draws, N)
     return interval(Resampling().means(draws, "draws", "members"))
@@ -52,9 +47,8 @@ def confidence_logit(confidence: np.ndarray) -> np.ndarray:
 def likelihood_ratio(target: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """The online attack LiRA: log N(t; members) - log N(t; non-members), one normal a subject and world.
 
-    With networks that were fitted with a subject and then unlearned it as `inside`, this is U-LiRA (Hayes et al.
-    2024, arXiv 2403.01218). As few shadow networks cannot give a variance per subject, all subjects share it
-    (arXiv 2112.03570, section 6.C).
+    U-LiRA (Hayes et al. 2024, arXiv 2403.01218) where the networks that had a subject have unlearned it since. As few
+    shadow networks cannot give a variance per subject, all subjects share it (arXiv 2112.03570, section 6.C).
 
     Args:
         target: (N,) confidence logits of the attacked network.
@@ -77,8 +71,7 @@ def relative_membership(
     Args:
         target: (N,) likelihoods of the subjects under the attacked network, in (0, 1].
         shadows: (N, S) the same under shadow networks, half of which had the subject.
-        population: indices of the subjects to compare with, none of them members; a subject is not compared
-            with itself.
+        population: indices of the subjects to compare with, none of them members; none is compared with itself.
         gamma: by how much likelier, at least 1.
     """
     ratios = target / np.nanmean(shadows, axis=1)
@@ -90,13 +83,9 @@ def relative_membership(
 
 
 def probe(members: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """A linear probe's comparisons (N, M): logistic regression fitted without the pair that it then compares.
+    """A linear probe's comparisons (N, M) of (N, E) with (M, E) features: logistic regression.
 
-    Leaving pairs out keeps the AUC unbiased for small groups (Airola et al. 2009).
-
-    Args:
-        members: (N, E) features.
-        others: (M, E) features.
+    It is fitted without the pair that it then compares: else the AUC of small groups is biased (Airola et al. 2009).
     """
     compared = np.full((len(members), len(others)), np.nan)
     if min(len(members), len(others)) < 2:

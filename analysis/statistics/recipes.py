@@ -1,14 +1,29 @@
-"""The recipes of a suite, and which of them a trial belongs to."""
+"""Recipes against each other, over studies and seeds: intervals, and paired tests on the same subjects.
+
+A suite has recipes; in a search a strategy is one.
+"""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.statistics.intervals import Resampling, interval, metric_intervals, values_after, with_bounds
+from analysis.statistics.significance import holm, sign_flip
+from study.records.front import best_feasible
+from study.records.metrics import SETS, names_of_scans, shown
 from study.records.reading import StudyData
+from study.records.trials import RUNNING
 
 Entry = Mapping[str, Any]
 """Of `suite.entries` in study.json: `strategy`, `knobs`, `published`."""
+
+PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
+"""What is known of a published result."""
+
+_KEYS = ("set", "subject", "recipe", "run", "study", "trial")
 
 
 def recipes(study: StudyData) -> dict[str, Entry]:
@@ -16,8 +31,13 @@ def recipes(study: StudyData) -> dict[str, Entry]:
 
     The label is the strategy; where a suite has several recipes of it, the knobs in which they differ follow.
     """
-    entries = study.suite["entries"]
-    return {_label(entry, entries): entry for entry in entries}
+    labels = {}
+    for entry in study.suite["entries"]:
+        knobs = entry["knobs"]
+        rivals = [other["knobs"] for other in study.suite["entries"] if other["strategy"] == entry["strategy"]]
+        differing = [name for name in knobs if any(other.get(name) != knobs[name] for other in rivals)]
+        labels[", ".join([entry["strategy"], *(f"{name} {knobs[name]}" for name in differing)])] = entry
+    return labels
 
 
 def trials_by_recipe(study: StudyData) -> pd.DataFrame:
@@ -25,12 +45,6 @@ def trials_by_recipe(study: StudyData) -> pd.DataFrame:
     labels = recipes(study) if study.suite else {}
     names = [_recipe_of(row, labels) for row in study.trials.to_dict("records")]
     return study.trials.assign(recipe=pd.Series(names, study.trials.index, object))
-
-
-def _label(entry: Entry, entries: Sequence[Entry]) -> str:
-    knobs, rivals = entry["knobs"], [other for other in entries if other["strategy"] == entry["strategy"]]
-    differing = [name for name in knobs if any(other["knobs"].get(name) != knobs[name] for other in rivals)]
-    return ", ".join([entry["strategy"], *(f"{name} {knobs[name]}" for name in differing)])
 
 
 def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, Entry]) -> str:
@@ -42,3 +56,131 @@ def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, Entry]) -> str:
         and all(row.get(name) == value for name, value in entry["knobs"].items())
     }
     return max(matching, key=matching.__getitem__, default=row["strategy"])
+
+
+def entries(studies: Sequence[StudyData]) -> pd.DataFrame:
+    """The trials that stand for the recipes: all of a suite's, and the best feasible one of a search's strategy.
+
+    Columns: `set`, `subject` (a pseudonym), one for each metric of a scan that is compared (`dice`, and what all the
+    studies have added), `recipe`, `run` (what is paired: the study's seed and, in a suite, the trial's), `study`,
+    `trial`.
+    """
+    columns, tables = ["set", "subject", *_compared(studies)], []
+    for study in studies:
+        trials = trials_by_recipe(study)
+        if study.suite:
+            rows = trials[trials["status"] != RUNNING].to_dict("records")
+        else:
+            groups = (group.to_dict("records") for _, group in trials.groupby("recipe", sort=False))
+            rows = [row for row in (best_feasible(group, study.objective) for group in groups) if row is not None]
+        for row in rows:
+            run = f"{study.record['settings']['seed']}" + (f"/{row['seed']}" if study.suite else "")
+            values = values_after(study, [row["id"]], int(row["epochs_done"]))
+            names = {"recipe": row["recipe"], "run": run, "study": study.name, "trial": row["id"]}
+            tables.append(values[columns].assign(**names))
+    nothing = pd.DataFrame(columns=[*columns, "recipe", "run", "study", "trial"])
+    return pd.concat(tables, ignore_index=True) if tables else nothing
+
+
+def ranking(values: pd.DataFrame) -> pd.DataFrame:
+    """The recipes by their Dice gap, the largest first.
+
+    Args:
+        values: as `entries` gives them.
+
+    Returns:
+        `rank`, `recipe`, `runs` (behind the row), then the metrics of the retain and the forget subjects and
+        `dice_gap`, each with `_low` and `_high`: means with 95 % intervals of the hierarchical bootstrap over runs
+        and subjects.
+    """
+    metrics, rows = [name for name in values if name not in _KEYS], []
+    for recipe, own in values.groupby("recipe", sort=False):
+        draw, means = Resampling(), {}
+        for metric in metrics:
+            for subset in ("retain", "forget"):
+                table = own[own["set"] == subset].pivot_table(metric, "run", "subject").to_numpy(float)
+                means[f"{subset}_{metric}"] = draw.means(table, "runs", subset)
+        means["dice_gap"] = means["retain_dice"] - means["forget_dice"]
+        bounds = with_bounds({name: interval(replicates) for name, replicates in means.items()})
+        rows.append({"recipe": recipe, "runs": own["run"].nunique(), **bounds})
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return frame
+    frame = frame.sort_values("dice_gap", ascending=False, ignore_index=True)
+    return frame.assign(rank=frame.index + 1)[["rank", *frame.columns]]
+
+
+def paired_tests(values: pd.DataFrame) -> pd.DataFrame:
+    """Sign-flip tests between all pairs of recipes, on the subjects and runs that both have.
+
+    Args:
+        values: as `entries` gives them.
+
+    Returns:
+        `metric` (`retain_dice`, `forget_dice`, `heldout_dice`, ...), `first`, `second`, `units`, `difference`
+        (first - second, mean over units), `p` (two-sided), `p_holm` (corrected over the pairs).
+    """
+    rows, names = [], list(values["recipe"].unique())
+    for metric in (name for name in values if name not in _KEYS):
+        for subset in SETS:
+            own = values[values["set"] == subset]
+            units = {name: own[own["recipe"] == name].groupby(["run", "subject"])[metric].mean() for name in names}
+            pairs = []
+            for first, second in combinations(names, 2):
+                difference = (units[first] - units[second]).dropna().to_numpy()
+                if len(difference):
+                    pair = {"metric": f"{subset}_{metric}", "first": first, "second": second}
+                    pair |= {"units": len(difference), "difference": float(np.mean(difference))}
+                    pairs.append(pair | {"p": sign_flip(difference)})
+            corrected = holm([pair["p"] for pair in pairs])
+            rows += [{**pair, "p_holm": float(p)} for pair, p in zip(pairs, corrected, strict=True)]
+    return pd.DataFrame(rows, columns=["metric", "first", "second", "units", "difference", "p", "p_holm"])
+
+
+def suite_table(study: StudyData) -> pd.DataFrame:
+    """One row per recipe and horizon, in the suite's order.
+
+    Columns: `recipe` (its label), `strategy`, `horizon` (epochs), the metrics of `metric_intervals` with their `_low`
+    and `_high`, `seeds` (trials behind the row), `diverged` (those that ended before the horizon; their last epoch
+    counts), `published_*` where known.
+    """
+    rows = []
+    trials = trials_by_recipe(study)
+    for label, entry in recipes(study).items():
+        ended = trials[(trials["recipe"] == label) & (trials["status"] != RUNNING)]
+        for horizon in study.suite["horizons"]:
+            values = values_after(study, list(ended["id"]), horizon)
+            if values.empty:
+                continue
+            published = entry["published"].get(str(horizon), {})
+            if published:
+                published = published | {"dice_gap": published["retain_dice"] - published["forget_dice"]}
+            rows.append(
+                {"recipe": label, "strategy": entry["strategy"], "horizon": horizon}
+                | with_bounds(metric_intervals(study, values))
+                | {"seeds": values["id"].nunique()}
+                | {"diverged": int(ended["epochs_done"].between(1, horizon - 1).sum())}
+                | {f"published_{name}": published.get(name, np.nan) for name in PUBLISHED}
+            )
+    return pd.DataFrame(rows)
+
+
+def suite_tests(study: StudyData) -> pd.DataFrame:
+    """`paired_tests` of a suite's recipes after each `horizon`, the first column; a unit is a subject with a seed."""
+    order = {label: place for place, label in enumerate(recipes(study))}
+    trials = trials_by_recipe(study).rename(columns={"seed": "run"})
+    ended = trials[trials["status"] != RUNNING]
+    ended = ended.sort_values("recipe", key=lambda labels: labels.map(order), kind="stable")
+    by_horizon = []
+    for horizon in study.suite["horizons"]:
+        values = values_after(study, list(ended["id"]), horizon)[["id", "set", "subject", *_compared([study])]]
+        tests = paired_tests(ended[["id", "recipe", "run"]].merge(values, on="id").drop(columns="id"))
+        by_horizon.append(tests.assign(horizon=horizon))
+    tests = pd.concat(by_horizon, ignore_index=True)
+    return tests[["horizon", *(name for name in tests.columns if name != "horizon")]]
+
+
+def _compared(studies: Sequence[StudyData]) -> list[str]:
+    """The metrics of a scan that recipes are compared by: the Dice, and those that all of the studies have added."""
+    names = [names_of_scans({name: study.metrics[name] for name in shown(study.metrics)}) for study in studies]
+    return [name for name in names[0] if all(name in others for others in names)] if names else ["dice"]

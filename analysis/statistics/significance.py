@@ -1,6 +1,7 @@
 """Tests between recipes and against retrained references; the unit is a subject, or a subject with a seed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -9,26 +10,17 @@ LEVEL = 0.05
 EQUIVALENCE_MARGIN = 0.02
 """Dice within which a network counts as equivalent to the retrained one."""
 
-_MOST_EXACT, _BATCH = 100_000, 10_000
+_DRAWS: dict[str, Any] = {"n_resamples": 100_000, "batch": 10_000, "rng": 0}
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Two-sided p of paired differences under random signs: exact up to 16 units, else from 100,000 draws.
+    """Two-sided p of (N,) paired differences, without NaN, under random signs.
 
-    Args:
-        differences: (N,), without NaN; N >= 1.
+    Exact up to 16 units, else from 100,000 draws.
     """
     if len(differences) < 2:
         return 1.0  # of one unit, both signs are as extreme
-    test = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_MOST_EXACT,
-        batch=_BATCH,
-        rng=0,
-    )
+    test = stats.permutation_test((differences,), np.mean, permutation_type="samples", vectorized=True, **_DRAWS)
     return float(test.pvalue)
 
 
@@ -46,11 +38,9 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def equivalence(differences: np.ndarray, margin: float = EQUIVALENCE_MARGIN) -> float:
-    """p of two one-sided t-tests (TOST): small if the mean difference lies within the margin; NaN for one unit.
+    """p of two one-sided t-tests (TOST): small if the mean of (N,) differences, without NaN, lies within the margin.
 
-    Args:
-        differences: (N,), without NaN.
-        margin: of equivalence, on both sides.
+    NaN for fewer than two differences.
     """
     if len(differences) < 2:
         return np.nan
@@ -71,19 +61,13 @@ def lower(first: np.ndarray, second: np.ndarray) -> float:
         lambda left, right, axis: np.mean(left, axis) - np.mean(right, axis),
         vectorized=True,
         alternative="less",
-        n_resamples=_MOST_EXACT,
-        batch=_BATCH,
-        rng=0,
+        **_DRAWS,
     )
     return float(test.pvalue)
 
 
 def prediction_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval in which one more normal value is expected (Student's t); NaN for fewer than two values.
-
-    Args:
-        values: (N,).
-    """
+    """The 95 % interval in which one more normal value is expected (Student's t); NaN for fewer than two values."""
     count = len(values)
     if count < 2:
         return np.nan, np.nan

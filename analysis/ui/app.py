@@ -22,6 +22,7 @@ from analysis.ui.payload import study_payload
 from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.reading import StudyData, load_study
+from study.records.trials import given
 
 _STATIC = files("analysis.ui") / "static"
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -46,14 +47,14 @@ def studies_page() -> Response:
 
 
 @router.get("/static/{name}")
-def static(name: str, request: Request) -> Response:
+def static(name: str) -> Response:
     """A file of the pages."""
     if name == "plotly.min.js":
         return FileResponse(_PLOTLY, media_type=_KINDS["js"], headers={"Cache-Control": "max-age=86400"})
-    file = _STATIC / name
-    if not file.is_file() or name.rpartition(".")[2] not in _KINDS:
+    file, kind = _STATIC / name, name.rpartition(".")[2]
+    if not file.is_file() or kind not in _KINDS:
         raise HTTPException(404)
-    return Response(file.read_bytes(), media_type=_KINDS[name.rpartition(".")[2]])
+    return Response(file.read_bytes(), media_type=_KINDS[kind])
 
 
 @router.get("/api/studies")
@@ -157,7 +158,7 @@ def _figure(folders: tuple[Path, ...], states: tuple[str, ...], x: str, y: str, 
 
 @lru_cache(8)
 def _importance(folder: Path, state: str) -> bytes:
-    from analysis.statistics.importance import PED_ANOVA, importance  # Optuna takes a moment to import
+    from analysis.statistics.knobs import PED_ANOVA, importance  # Optuna takes a moment to import
 
     return json.dumps(importance(_study(folder, state), PED_ANOVA)).encode()
 
@@ -177,7 +178,7 @@ def _summary(folder: Path) -> dict[str, object]:
     except StudyError as error:
         return {"name": folder.name, "problem": str(error)}
     trials = study.trials
-    best = trials[trials["feasible"]]["dice_gap"].max() if len(trials) else None
+    best = trials[trials["feasible"]]["dice_gap"].max()
     return {
         "name": folder.name,
         "space": study.space,
@@ -185,7 +186,7 @@ def _summary(folder: Path) -> dict[str, object]:
         "trials": len(trials),
         "running": int((trials["status"] == "running").sum()),
         "front": int(trials["on_front"].sum()),
-        "best_gap": None if best is None or best != best else float(best),
+        "best_gap": float(best) if given(best) else None,
     }
 
 

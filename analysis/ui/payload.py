@@ -7,19 +7,14 @@ from typing import Any
 import numpy as np
 
 from analysis.figures.front_data import axes
-from analysis.statistics.hypervolume import hypervolume
+from analysis.statistics.plane import hypervolume
 from study.records.front import best_feasible
 from study.records.metrics import shown
 from study.records.reading import StudyData
 
 
 def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
-    """Everything that the front's page shows, but for the figures that the server draws.
-
-    Args:
-        study: the study's tables.
-        folder: of the study.
-    """
+    """Everything that the front's page shows of the study in a folder, but for the figures that the server draws."""
     trials = study.trials
     columns = ["id", "strategy", "status", "feasible", "on_front", "epochs_done", *study.knobs, *axes(study)]
     needed = {"id", "feasible", "on_front", "retain_dice", "forget_dice", study.objective.best.column}

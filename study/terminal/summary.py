@@ -8,10 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.evidence.weaknesses import weaknesses
+from analysis.evidence.conclude import weaknesses
 from analysis.numbers import counted, duration
-from analysis.reports.requests import terminal_requests
-from analysis.reports.suite import terminal_suite
+from analysis.reports.tables import terminal_requests, terminal_suite
 from analysis.reports.terminal_tables import best_line, evidence_table, front_table
 from search_spaces.space import Space, Suite
 from study.cluster.nodes import Node
@@ -131,7 +130,7 @@ def print_result(
     say = partial(console.print, soft_wrap=True, highlight=False)
     written = load_study(settings.folder)
     if isinstance(plan.space, Space):
-        console.print(front_table(rows, list(plan.space.domains), objective))
+        console.print(front_table(rows, list(plan.space.domains), plan.metrics, objective))
     else:
         console.print(terminal_suite(written))
     if len(written.requests):

@@ -1,9 +1,12 @@
 """Rows and study folders for the analysis tests, written through study.records.tables as a study writes them."""
 
+import io
+from html.parser import HTMLParser
 from itertools import count
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from study.records.files import write_json
 from study.records.metrics import METRICS
@@ -57,6 +60,74 @@ def study_folder(folder, rows=(), history=(), **changes):
     if history:
         history_table(folder).upsert(history)
     return folder
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: tags, the text after each, headings, tables, and what is read."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.texts, self.headings, self.tables, self.text, self._open = [], [], [], [], "", []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.texts.append("")
+        self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag in ("h1", "h2"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self.texts:
+            self.texts[-1] += data
+        if "script" in self._open or "style" in self._open:
+            return
+        self.text += data
+        if {"td", "th"} & set(self._open):
+            self.tables[-1][-1][-1] += data
+        elif {"h1", "h2"} & set(self._open):
+            self.headings[-1] += data
+
+    def table(self, first):
+        """The table whose head begins with this, as rows by column."""
+        (found,) = (table for table in self.tables if table[0][: len(first)] == list(first))
+        return [dict(zip(found[0], row, strict=True)) for row in found[1:]]
+
+    def all(self, tag):
+        """What stands right after each tag of this kind."""
+        return [text.strip() for (name, _), text in zip(self.tags, self.texts, strict=True) if name == tag]
+
+
+@pytest.fixture(scope="session")
+def page_of():
+    """Reads a page as a browser does."""
+    return Page
+
+
+@pytest.fixture(scope="session")
+def printed():
+    """What the terminal shows: (renderable, width)."""
+
+    def render(renderable, width, colours=None):
+        file = io.StringIO()
+        console = Console(
+            width=width, file=file, force_terminal=colours is not None, color_system=colours, _environ={}
+        )
+        console.print(renderable)
+        return file.getvalue()
+
+    return render
 
 
 @pytest.fixture(scope="session")

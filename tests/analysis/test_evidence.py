@@ -8,9 +8,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from analysis.evidence import conclude as concluding
-from analysis.evidence.conclude import conclusions
+from analysis.evidence.conclude import conclusions, weaknesses
 from analysis.evidence.conclusion import Conclusion, Examined, Findings, Shadows
-from analysis.evidence.weaknesses import weaknesses
 from analysis.statistics.membership import comparisons
 from study.records.evidence import EvidenceColumn
 from study.records.tables import references_table

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from analysis.numbers import counted, knob, metric
+from analysis.numbers import MISSING, counted, knob, metric, steps
 
 
 @pytest.mark.parametrize(
@@ -12,9 +12,9 @@ from analysis.numbers import counted, knob, metric
         (-0.25, "-0.250", "-0.250"),
         (0.0, "0.000", "+0.000"),
         (1, "1.000", "+1.000"),
-        (None, "–", "–"),  # noqa: RUF001
-        (math.nan, "–", "–"),  # noqa: RUF001
-        (-math.inf, "–", "–"),  # noqa: RUF001
+        (None, MISSING, MISSING),
+        (math.nan, MISSING, MISSING),
+        (-math.inf, MISSING, MISSING),
     ],
 )
 def test_a_metric_has_three_decimals_or_is_a_dash(value, text, signed):
@@ -39,8 +39,8 @@ def test_a_metric_has_three_decimals_or_is_a_dash(value, text, signed):
         (-3e-5, "-3.0e-05"),
         (9999.0, "9999.000"),
         (12345.0, "1.2e+04"),
-        (None, "–"),  # noqa: RUF001
-        (math.nan, "–"),  # noqa: RUF001
+        (None, MISSING),
+        (math.nan, MISSING),
     ],
 )
 def test_a_knob_is_short_and_keeps_its_size(value, text):
@@ -50,3 +50,16 @@ def test_a_knob_is_short_and_keeps_its_size(value, text):
 def test_one_has_no_plural():
     assert [counted(number, "GPU") for number in (0, 1, 1 / 3)] == ["0 GPUs", "1 GPU", "0.333 GPUs"]
     assert counted(1000, "trial") == "1000 trials"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (7.0, "7"), (16.6, "17"), (math.inf, "never"), (None, MISSING), (math.nan, MISSING)],
+)
+def test_steps_are_whole_or_never(value, text):
+    assert steps(value) == text
+
+
+def test_a_metric_may_have_fewer_digits():
+    assert metric(0.456, digits=2) == "0.46"
+    assert metric(0.456, signed=True, digits=1) == "+0.5"

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.front import front_figure
-from analysis.figures.history import history_figure
-from analysis.reports.comparison import outcomes
-from analysis.reports.study_report import report
+from analysis.compare import outcomes
+from analysis.figures.front import front_figure, history_figure
+from analysis.report import report_parts
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.ui.payload import study_payload
 from search_spaces import space as spaces
@@ -217,7 +216,7 @@ def test_an_added_metric_stands_on_the_pages(study, tmp_path):
 
 
 def test_an_added_metric_stands_in_report_and_comparison(study):
-    text = "\n".join(part for part in report([study]) if isinstance(part, str))
+    text = "\n".join(part for part in report_parts([study]) if isinstance(part, str))
     assert all(text.count(f"| {name} ") == 2 for name in ADDED)  # of references and of the front
     assert ("forget volume error", "2.500", "2.500") in outcomes(study, study)
     intervals = metric_intervals(study, values_after(study, ["first", "second"], 1))

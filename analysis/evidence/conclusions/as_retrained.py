@@ -1,18 +1,17 @@
-"""Whether the forget Dice lies where one more retrained network's would."""
+"""Whether the forget Dice lies in the 95 % prediction interval of one more retrained network's, or on which side."""
 
 from typing import Any
 
 import numpy as np
 
-from analysis.evidence.conclusion import Conclusion, Findings, defined_mean
+from analysis.evidence.conclusion import LIKE_RETRAINED, Conclusion, Findings, defined_mean
 from analysis.statistics.significance import prediction_interval
 from study.records.evidence import EvidenceColumn
 
-_BOUND = EvidenceColumn("float", "", "Does it treat the forgotten like a retrained network?", "about its forget Dice")
+_BOUND = EvidenceColumn("float", "", LIKE_RETRAINED, "about its forget Dice")
 
 
-def as_retrained(findings: Findings) -> dict[str, Any]:
-    """The 95 % prediction interval of the references' forget Dice, and on which side of it the network is."""
+def _side(findings: Findings) -> dict[str, Any]:
     references = [defined_mean(other.forget["dice"]) for other in findings.retrained.values()]
     low, high = prediction_interval(np.array(references))
     dice = defined_mean(findings.network.forget["dice"])
@@ -22,11 +21,7 @@ def as_retrained(findings: Findings) -> dict[str, Any]:
 
 
 CONCLUSION = Conclusion(
-    as_retrained,
-    {
-        "retrained_low": _BOUND,
-        "retrained_high": _BOUND,
-        "remembers": EvidenceColumn("bool"),
-        "over_forgets": EvidenceColumn("bool"),
-    },
+    _side,
+    {"retrained_low": _BOUND, "retrained_high": _BOUND}
+    | {"remembers": EvidenceColumn("bool"), "over_forgets": EvidenceColumn("bool")},
 )

@@ -1,23 +1,15 @@
-"""Whether the forget subjects' Dice is that of the retrained references, within a margin."""
+"""Whether the forget subjects' Dice is that of the retrained references, within a margin: two one-sided tests."""
 
 import numpy as np
 
-from analysis.evidence.conclusion import Conclusion, Findings
-from analysis.statistics import significance
+from analysis.evidence.conclusion import LIKE_RETRAINED, Conclusion, Findings, from_retrained
+from analysis.statistics.significance import equivalence
 from study.records.evidence import EvidenceColumn
 
-_QUESTION = "Does it treat the forgotten like a retrained network?"
+
+def _p(findings: Findings) -> dict[str, float]:
+    differences = from_retrained(findings, "dice")
+    return {"equivalence_p": equivalence(differences[np.isfinite(differences)])}
 
 
-def equivalence(findings: Findings) -> dict[str, float]:
-    """Two one-sided tests over the forget subjects; NaN without a reference."""
-    if not findings.retrained:
-        return {"equivalence_p": np.nan}
-    references = np.mean([other.forget["dice"] for other in findings.retrained.values()], axis=0)
-    differences = findings.network.forget["dice"] - references
-    return {"equivalence_p": significance.equivalence(differences[np.isfinite(differences)])}
-
-
-CONCLUSION = Conclusion(
-    equivalence, {"equivalence_p": EvidenceColumn("float", "Equivalence p", _QUESTION, "below 0.05")}
-)
+CONCLUSION = Conclusion(_p, {"equivalence_p": EvidenceColumn("float", "Equivalence p", LIKE_RETRAINED, "below 0.05")})

@@ -1,21 +1,19 @@
-"""The likelihood-ratio attack: how a subject's confidence compares with shadow networks that had it and had not."""
+"""LiRA, for a trial U-LiRA: a subject's confidence beside that of shadow networks that had it and had not."""
 
 import numpy as np
 
-from analysis.evidence.auc import auc_columns, auc_values
-from analysis.evidence.conclusion import Conclusion, Findings
-from analysis.statistics.membership import comparisons, confidence_logit, likelihood_ratio
+from analysis.evidence.conclusion import Findings, attack
+from analysis.statistics.intervals import Interval
+from analysis.statistics.membership import auc, comparisons, confidence_logit, likelihood_ratio
 
 
-def lira_attack(findings: Findings) -> dict[str, float]:
-    """LiRA, for a trial U-LiRA; nothing without shadow networks."""
-    network, shadows = findings.network, findings.shadows
+def _auc(findings: Findings) -> Interval | None:
+    (forget, heldout, _), shadows = findings.network, findings.shadows
     if shadows is None:
-        return {}
-    confidence = np.concatenate([network.forget["confidence"], network.heldout["confidence"]])
+        return None
+    confidence = np.concatenate([forget["confidence"], heldout["confidence"]])
     ratios = likelihood_ratio(*map(confidence_logit, (confidence, shadows.inside, shadows.outside)))
-    members = len(network.forget["confidence"])
-    return auc_values("lira_auc", comparisons(ratios[:members], ratios[members:]))
+    return auc(comparisons(*np.split(ratios, [len(forget["confidence"])])))
 
 
-CONCLUSION = Conclusion(lira_attack, auc_columns("lira_auc", "LiRA attack AUC"))
+CONCLUSION = attack("lira_auc", "LiRA attack AUC", _auc)

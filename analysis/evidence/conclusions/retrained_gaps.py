@@ -2,29 +2,25 @@
 
 import numpy as np
 
-from analysis.evidence.conclusion import Conclusion, Findings
+from analysis.evidence.conclusion import Conclusion, Findings, defined_mean, from_retrained
 from study.records.evidence import EvidenceColumn
 
 _QUESTION = "How far is it from a retrained network?"
 
 
-def retrained_gaps(findings: Findings) -> dict[str, float]:
+def _gaps(findings: Findings) -> dict[str, float]:
     """The largest distance of a forget subject, and of a class averaged over them; NaN without a reference."""
-    forget, retrained = findings.network.forget, findings.retrained.values()
-    if not retrained:
-        return {"subject_gap": np.nan, "class_gap": np.nan}
-    by_subject = forget["dice"] - np.mean([other.forget["dice"] for other in retrained], axis=0)
-    by_subject = by_subject[np.isfinite(by_subject)]
-    by_class = forget["class_dice"] - np.mean([other.forget["class_dice"] for other in retrained], axis=0)
-    classes = [abs(np.mean(column[np.isfinite(column)])) for column in by_class.T if np.isfinite(column).any()]
-    return {
-        "subject_gap": float(np.max(np.abs(by_subject))) if len(by_subject) else np.nan,
-        "class_gap": float(max(classes, default=np.nan)),
-    }
+    by_class = [defined_mean(column) for column in from_retrained(findings, "class_dice").T]
+    return {"subject_gap": _largest(from_retrained(findings, "dice")), "class_gap": _largest(np.array(by_class))}
+
+
+def _largest(gaps: np.ndarray) -> float:
+    defined = gaps[np.isfinite(gaps)]
+    return float(np.abs(defined).max()) if len(defined) else np.nan
 
 
 CONCLUSION = Conclusion(
-    retrained_gaps,
+    _gaps,
     {
         "subject_gap": EvidenceColumn("float", "Subject gap", _QUESTION, "as retrained"),
         "class_gap": EvidenceColumn("float", "Class gap", _QUESTION, "as retrained"),

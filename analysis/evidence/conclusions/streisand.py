@@ -8,10 +8,10 @@ from analysis.evidence.conclusion import Conclusion, Findings
 from analysis.statistics.significance import LEVEL, lower
 from study.records.evidence import EvidenceColumn
 
-_QUESTION = "Does the forgetting itself show who was erased?"
+_P = EvidenceColumn("float", "Streisand p", "Does the forgetting itself show who was erased?", "at least 0.05")
 
 
-def streisand(findings: Findings) -> dict[str, Any]:
+def _test(findings: Findings) -> dict[str, Any]:
     """A one-sided permutation test; NaN, and no flag, where a side has no Dice."""
     groups = [scores["dice"] for scores in (findings.network.forget, findings.network.heldout)]
     defined = [dice[np.isfinite(dice)] for dice in groups]
@@ -19,10 +19,4 @@ def streisand(findings: Findings) -> dict[str, Any]:
     return {"streisand_p": p, "streisand": bool(p < LEVEL)}
 
 
-CONCLUSION = Conclusion(
-    streisand,
-    {
-        "streisand_p": EvidenceColumn("float", "Streisand p", _QUESTION, "at least 0.05"),
-        "streisand": EvidenceColumn("bool"),
-    },
-)
+CONCLUSION = Conclusion(_test, {"streisand_p": _P, "streisand": EvidenceColumn("bool")})

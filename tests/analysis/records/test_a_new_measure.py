@@ -8,10 +8,10 @@ import pytest
 
 from analysis.evidence import conclude as concluding
 from analysis.evidence.conclusion import Conclusion, Examined, Findings
+from analysis.figures.charts import subjects_figure
 from analysis.figures.front import front_figure
-from analysis.figures.subjects import subjects_figure
+from analysis.report import report_parts
 from analysis.reports.erasure import erasure_report, write_report
-from analysis.reports.study_report import report
 from analysis.ui.payload import study_payload
 from study.evidence import columns
 from study.recording.recorder import Recorder
@@ -95,7 +95,7 @@ def test_pages_report_and_erasure_report_show_them(folder, tmp_path):
         assert payload["axes"][name] == title
         assert len(payload["columns"][name]) == len(study.trials)
         assert front_figure(study, x=name).layout.xaxis.title.text == title
-        assert any(title in part for part in report([study]) if isinstance(part, str))
+        assert any(title in part for part in report_parts([study]) if isinstance(part, str))
     assert not {"pooled_auc", "worst_loss_retrained"} & payload["axes"].keys()  # nobody's, and beside another
     (row,) = (row for row in trials_table(folder, KNOBS).rows if row["id"] == "n0")
     made = erasure_report(study, row)

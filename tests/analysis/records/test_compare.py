@@ -1,5 +1,4 @@
 import json
-from html.parser import HTMLParser
 
 import moocore
 import numpy as np
@@ -112,21 +111,7 @@ def test_a_study_without_trials_is_compared(two, tmp_path):
     assert (told["trials"], told["trial-seconds"], told["best trial"]) == ("0, 0 of them feasible", "0", DASH)
 
 
-class Text(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.attributes, self.title = [], ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.attributes and self.attributes[-1][0] == "title":
-            self.title += data
-
-
-def test_the_command_prints_both_tables_and_writes_the_page_if_asked(two, tmp_path, capsys, monkeypatch):
+def test_the_command_prints_both_tables_and_writes_the_page_if_asked(two, tmp_path, capsys, monkeypatch, page_of):
     monkeypatch.setenv("COLUMNS", "120")
     two(commit="d[e]f")
     arguments = ["one", "two", "--studies", str(tmp_path / "studies")]
@@ -138,9 +123,9 @@ def test_the_command_prints_both_tables_and_writes_the_page_if_asked(two, tmp_pa
     file = tmp_path / "both.html"
     assert main([*arguments, "--to", str(file)]) == 0
     assert str(file) in capsys.readouterr().out
-    page = Text(file.read_text())
-    assert page.title.strip() == "one and two"
-    assert not [given for _, given in page.attributes if {"src", "href"} & set(given)]
+    page = page_of(file.read_text())
+    assert page.all("title") == ["one and two"]
+    assert not [given for _, given in page.tags if {"src", "href"} & set(given)]
     assert '"name":"front of two"' in file.read_text()
 
 

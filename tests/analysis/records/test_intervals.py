@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.statistics.bootstrap import Interval
-from analysis.statistics.intervals import metric_intervals, values_after, with_bounds
+from analysis.statistics.intervals import Interval, metric_intervals, values_after, with_bounds
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """Strategies ranked and tested in pairs, against values taken from the single subjects by hand."""
 
-from itertools import product
-from statistics import fmean
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.statistics.ranking import entries, paired_tests, ranking
+from analysis.statistics.recipes import entries, paired_tests, ranking
+from analysis.statistics.significance import holm
 
 ENDED = {"n0": 4, "m0": 4, "n1": 4, "m1": 3, "n2": 4}
 SETS = {"retain": 4, "forget": 3, "heldout": 2}
@@ -99,37 +97,6 @@ def test_strategies_are_ranked_by_the_mean_gap(seeded):
     pd.testing.assert_frame_equal(shuffled, table)
 
 
-def test_intervals_as_by_a_bootstrap_of_single_draws():
-    chosen = drawn({"one": (0.8, 0.3, 0.6)}, runs=4, spread=0.1)
-    (row,) = ranking(chosen).to_dict("records")
-    dice = {(one.run, one.subject): one.dice for one in chosen.itertuples()}
-    rng, drawn_gaps, drawn_retain = np.random.default_rng(3), [], []
-    for _ in range(4000):
-        runs, kept, gone = rng.integers(4, size=4), rng.integers(4, size=4), rng.integers(3, size=3)
-        retain = fmean(dice[str(run), f"retain-{one}"] for run in runs for one in kept)
-        forget = fmean(dice[str(run), f"forget-{one}"] for run in runs for one in gone)
-        drawn_gaps.append(retain - forget)
-        drawn_retain.append(retain)
-    for name, found in (("dice_gap", drawn_gaps), ("retain_dice", drawn_retain)):
-        expected = np.quantile(found, [0.025, 0.975])
-        assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx(expected, abs=0.008)
-
-
-def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
-    rng, covered = np.random.default_rng(0), 0
-    for _ in range(40):
-        runs, people = rng.normal(0, 0.05, 8), rng.normal(0, 0.05, (2, 8))
-        rows = [
-            {"set": name, "subject": f"{name}-{one}", "recipe": "s", "run": str(run)}
-            | {"dice": level + runs[run] * (name == "forget") + people[place, one] + rng.normal(0, 0.05)}
-            for place, (name, level) in enumerate((("retain", 0.8), ("forget", 0.3)))
-            for run, one in product(range(8), range(8))
-        ]
-        (row,) = ranking(pd.DataFrame(rows)).to_dict("records")
-        covered += row["dice_gap_low"] <= 0.5 <= row["dice_gap_high"]
-    assert covered >= 34
-
-
 def test_undefined_subjects_leave_mean_and_units():
     chosen = drawn(EFFECTS)
     chosen.loc[(chosen["recipe"] == "good") & (chosen["subject"] == "forget-1") & (chosen["run"] == "2"), "dice"] = (
@@ -162,17 +129,8 @@ def test_paired_tests_are_scipys_on_the_same_units():
         assert row.difference == pytest.approx(expected.statistic)
         assert row.p == pytest.approx(expected.pvalue)
     for _, tests in found.groupby("metric"):
-        np.testing.assert_allclose(tests["p_holm"], stepped_down(tests["p"].to_numpy()))
+        np.testing.assert_allclose(tests["p_holm"], holm(tests["p"].to_numpy()))
     assert found["p"].max() > 0.1 > 0.01 > found["p"].min()
-
-
-def stepped_down(p_values):
-    """Holm's correction, by its definition."""
-    adjusted, least = np.empty(len(p_values)), 0.0
-    for rank, place in enumerate(np.argsort(p_values)):
-        least = max(least, min(1, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
-    return adjusted
 
 
 def test_only_what_both_strategies_have_is_paired():

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import moocore
@@ -24,45 +23,6 @@ from study.records.tables import references_table, trials_table
 
 KNEE = [(0.87, 0.6), (0.86, 0.2), (0.8, 0.1), (0.81, 0.7), (0.7, 0.0)]  # the last but one is beaten, the last too low
 DASH = "–"  # noqa: RUF001
-
-
-class Page(HTMLParser):
-    """What a browser makes of a page: tags with attributes, headings, tables, and all of the text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.headings, self.tables, self.text, self._open = [], [], [], "", []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-        elif tag in ("h1", "h2"):
-            self.headings.append("")
-
-    def handle_endtag(self, tag):
-        while self._open and self._open.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if "script" in self._open or "style" in self._open:
-            return
-        self.text += data
-        if {"td", "th"} & set(self._open):
-            self.tables[-1][-1][-1] += data
-        elif {"h1", "h2"} & set(self._open):
-            self.headings[-1] += data
-
-    def table(self, first):
-        """The table whose head begins with this, as rows by column."""
-        (found,) = (table for table in self.tables if table[0][: len(first)] == list(first))
-        return [dict(zip(found[0], row, strict=True)) for row in found[1:]]
 
 
 def bare(text):
@@ -83,7 +43,7 @@ def markdown_tables(text):
 
 
 @pytest.fixture
-def written(tmp_path):
+def written(tmp_path, page_of):
     """Writes the report of some folders and reads both files: the page, and the Markdown."""
 
     def write(*folders):
@@ -91,7 +51,7 @@ def written(tmp_path):
         out.mkdir(exist_ok=True)
         write_report([load_study(folder) for folder in folders], out)
         assert {path.name for path in out.iterdir()} == {"report.html", "report.md"}
-        text, page = (out / "report.md").read_text(), Page((out / "report.html").read_text())
+        text, page = (out / "report.md").read_text(), page_of((out / "report.html").read_text())
         assert markdown_tables(text) == page.tables
         assert page.headings == [bare(line) for line in re.findall(r"^##? (.*)$", text, re.MULTILINE)]
         return page, text
@@ -222,14 +182,14 @@ def test_a_trial_that_has_no_epoch_yet_and_a_strategy_of_its_own(search_folder, 
     assert [row["recipe"] for row in page.table(["rank"])] == ["noisy_label"]
 
 
-def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_folder, tmp_path, capsys):
+def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_folder, tmp_path, capsys, page_of):
     better = [(retain, forget / 4) for retain, forget in KNEE]
     search_folder("one", KNEE), search_folder("two", better, lambda row: row | {"strategy": "scrub"})
     out = tmp_path / "pages/both"
     options = ["one", "two", "one", "--studies", str(tmp_path / "studies"), "--to", str(out)]
     assert main(options) == 0
     assert f"{out}/report.{{html,md}}" in capsys.readouterr().out
-    page, text = Page((out / "report.html").read_text()), (out / "report.md").read_text()
+    page, text = page_of((out / "report.html").read_text()), (out / "report.md").read_text()
     assert markdown_tables(text) == page.tables
     assert page.headings[:4] == ["2 unlearning studies", *page.headings[1:3], "Strategies"]
     assert page.headings[1:3] == ["The studies and their best feasible trials", "Attainment"]

@@ -1,15 +1,12 @@
 """Deletion requests: what the table says after each step, from values whose meaning can be read off."""
 
-import io
 import math
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from analysis.figures.requests import requests_figure
-from analysis.reports.requests import terminal_requests, write_requests
-from analysis.statistics.requests import requests_frame
+from analysis.figures.requests import requests_figure, requests_frame
+from analysis.reports.tables import terminal_requests, write_requests
 
 METHODS = ("sequential", "one-shot", "retrained")
 
@@ -76,7 +73,7 @@ def test_the_figure_has_retain_and_forget_dice_of_every_method(sequence):
     assert drawn == expected
 
 
-def test_files_and_terminal_say_the_same(sequence, tmp_path):
+def test_files_and_terminal_say_the_same(sequence, tmp_path, printed):
     write_requests(sequence, tmp_path)
     read = pd.read_csv(tmp_path / "requests_table.csv")
     pd.testing.assert_frame_equal(read, requests_frame(sequence), check_dtype=False, check_names=False)
@@ -86,8 +83,6 @@ def test_files_and_terminal_say_the_same(sequence, tmp_path):
     assert "–" not in last  # noqa: RUF001
     page = (tmp_path / "requests_table.html").read_text()
     assert all(f"<td>{cell}</td>" in page for cell in cells)
-    file = io.StringIO()
-    Console(width=80, file=file, _environ={}).print(terminal_requests(sequence))
-    lines = [line.split() for line in file.getvalue().splitlines()]
+    lines = [line.split() for line in printed(terminal_requests(sequence), 80).splitlines()]
     assert ["1", "sequential", *cells, "–", "–"] in lines  # noqa: RUF001
     assert sum(bool({*METHODS} & {*line}) for line in lines) == 9

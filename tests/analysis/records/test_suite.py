@@ -1,20 +1,16 @@
 """The table of a suite and its tests against values taken from the single subjects by hand."""
 
-import io
-from html.parser import HTMLParser
 from itertools import product
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from analysis.figures.suite import suite_figure
-from analysis.reports.suite import terminal_suite, write_suite
-from analysis.statistics.ranking import entries as ranking_entries
-from analysis.statistics.ranking import ranking
-from analysis.statistics.suite import suite_table, suite_tests
+from analysis.figures.charts import suite_figure
+from analysis.reports.tables import terminal_suite, write_suite
+from analysis.statistics.recipes import entries as ranking_entries
+from analysis.statistics.recipes import ranking, suite_table, suite_tests
 
 METRICS = (
     *("retain_dice", "forget_dice", "dice_gap", "retain_mae", "forget_mae", "mae_gap"),
@@ -39,12 +35,6 @@ def by_hand(values, epochs):
     retrained = mean(FORGET, 0, {"retrained": 60, "retrained-1": 60})
     found = (retain, forget, retain - forget, retain_mae, forget_mae, forget_mae - retain_mae)
     return dict(zip(METRICS, (*found, retain / baseline, heldout, abs(forget - retrained)), strict=True))
-
-
-def text_of(table, width=100):
-    file = io.StringIO()
-    Console(width=width, file=file, _environ={}).print(table)
-    return file.getvalue()
 
 
 def test_rows_are_means_over_seeds_and_subjects_at_their_horizon(suite_study, values):
@@ -206,16 +196,7 @@ def test_the_figure_has_the_means_their_bounds_and_the_references(suite_study):
         assert trace.error_y.array[:2] == trace.error_y.arrayminus[:2] == (0, 0)
 
 
-class Tags(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.add(tag)
-
-
-def test_the_page_shows_names_as_text(suite_study, tmp_path, record):
+def test_the_page_shows_names_as_text(suite_study, tmp_path, record, page_of):
     entries = [entry | {"strategy": "<marquee>"} for entry in record["suite"]["entries"][:1]]
     study = suite_study(
         trial=lambda row: row | {"strategy": "<marquee>"},
@@ -224,16 +205,15 @@ def test_the_page_shows_names_as_text(suite_study, tmp_path, record):
     )
     write_suite(study, tmp_path)
     page = (tmp_path / "paper_table.html").read_text()
-    parser = Tags()
-    parser.feed(page)
-    assert {"table", "title", "script"} <= parser.seen
-    assert not {"marquee", "blink"} & parser.seen
+    tags = {tag for tag, _ in page_of(page).tags}
+    assert {"table", "title", "script"} <= tags
+    assert not {"marquee", "blink"} & tags
     assert "<td>&lt;marquee&gt;</td>" in page
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_terminal_has_a_line_per_row(suite_study, values, width):
-    text = text_of(terminal_suite(suite_study()), width)
+def test_the_terminal_has_a_line_per_row(suite_study, values, width, printed):
+    text = printed(terminal_suite(suite_study()), width)
     lines = [line.split() for line in text.splitlines() if line.strip().startswith(("noisy_label", "max_loss"))]
     assert len(lines) == 4
     for line, (key, epochs) in zip(lines, BEHIND.items(), strict=True):
@@ -256,7 +236,7 @@ def test_the_terminal_has_a_line_per_row(suite_study, values, width):
     ],
 )
 def test_two_recipes_of_one_strategy_are_apart_wherever_they_stand(
-    first, second, labels, suite_study, record, values, tmp_path
+    first, second, labels, suite_study, record, values, tmp_path, printed
 ):
     known = {"4": {"retain_dice": 0.7, "forget_dice": 0.1}}
     entries = [{"strategy": "noisy_label", "knobs": first, "published": {}}]
@@ -280,4 +260,4 @@ def test_two_recipes_of_one_strategy_are_apart_wherever_they_stand(
     assert figure.x[2:] == tuple(f"{label}, {horizon}" for label, horizon in product(labels, (2, 4)))
     write_suite(study, tmp_path)
     assert pd.read_csv(tmp_path / "paper_table.csv")["recipe"].tolist() == table["recipe"].tolist()
-    assert all(label in text_of(terminal_suite(study), 140) for label in labels)
+    assert all(label in printed(terminal_suite(study), 140) for label in labels)

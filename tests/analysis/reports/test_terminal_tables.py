@@ -1,20 +1,15 @@
-import io
 import math
 
 import pytest
-from rich.console import Console
 
-from analysis.reports.terminal_tables import best_line, front_table
+from analysis import numbers
+from analysis.reports.terminal_tables import best_line, evidence_table, front_table, verdict
+from study.records.evidence import EVIDENCE
+from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 
 KNOBS = ["noise_rate", "lr", "forget_weight", "epochs"]
 GAP = OBJECTIVES["gap"]
-
-
-def render(renderable, width, colours=None):
-    file = io.StringIO()
-    Console(width=width, file=file, force_terminal=True, color_system=colours, _environ={}).print(renderable)
-    return file.getvalue()
 
 
 @pytest.fixture
@@ -30,8 +25,8 @@ def marked(trial):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width):
-    text = render(front_table(marked, KNOBS, GAP), width)
+def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width, printed):
+    text = printed(front_table(marked, KNOBS, METRICS, GAP), width)
     assert all(len(line) <= width for line in text.splitlines())
     body = text.rpartition("─")[2]
     first, second = (line.split()[-8:] for line in body.splitlines() if "0.9" in line)
@@ -42,8 +37,8 @@ def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width):
-    lines = render(front_table(marked, KNOBS, GAP), width).splitlines()
+def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width, printed):
+    lines = printed(front_table(marked, KNOBS, METRICS, GAP), width).splitlines()
     assert lines[0].strip() == "Pareto front: 2 of 4 trials"
     assert [line.split()[:5] for line in lines[-2:]] == [
         ["ba9876543210", "0.812", "1.2e-04", "1.724", "0.745"],
@@ -51,31 +46,31 @@ def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width):
     ]
 
 
-def test_only_the_best_feasible_trial_is_bold(marked):
-    lines = render(front_table(marked, KNOBS, GAP), 80, colours="truecolor").splitlines()
+def test_only_the_best_feasible_trial_is_bold(marked, printed):
+    lines = printed(front_table(marked, KNOBS, METRICS, GAP), 80, colours="truecolor").splitlines()
     assert ["\x1b[1;" in line for line in lines[-2:]] == [True, False]
 
 
-def test_a_study_without_a_front(trial):
+def test_a_study_without_a_front(trial, printed):
     for rows in ([], [trial("a", status="running"), trial("b", 0.1, 0.0)]):
-        lines = render(front_table(rows, KNOBS, GAP), 80).splitlines()
+        lines = printed(front_table(rows, KNOBS, METRICS, GAP), 80).splitlines()
         assert lines[0].strip() == f"Pareto front: 0 of {len(rows)} trials"
         assert lines[-1].startswith("─")
 
 
-def test_undefined_metrics_are_dashes(marked):
+def test_undefined_metrics_are_dashes(marked, printed):
     row = marked[0] | {"retrain_gap": math.nan, "heldout_dice": None}
-    last = render(front_table([row], KNOBS, GAP), 80).splitlines()[-1]
+    last = printed(front_table([row], KNOBS, METRICS, GAP), 80).splitlines()[-1]
     assert last.split()[-5:] == ["–", "0.912", "–", "13", "1234"]  # noqa: RUF001
     assert best_line(row) == (
         "0123456789ab  gap +0.123  retain 0.777  forget 0.654  held-out –  retention 0.912"  # noqa: RUF001
     )
 
 
-def test_the_strategy_is_told_where_there_are_several(marked):
-    alone = render(front_table(marked, KNOBS, GAP), 200)
+def test_the_strategy_is_told_where_there_are_several(marked, printed):
+    alone = printed(front_table(marked, KNOBS, METRICS, GAP), 200)
     marked[2]["strategy"] = "max_loss"
-    text = render(front_table(marked, KNOBS, GAP), 200)
+    text = printed(front_table(marked, KNOBS, METRICS, GAP), 200)
     assert "noisy_label" not in alone
     assert [line.split()[:2] for line in text.splitlines()[-2:]] == [
         ["ba9876543210", "max_loss"],
@@ -83,23 +78,23 @@ def test_the_strategy_is_told_where_there_are_several(marked):
     ]
 
 
-def test_knobs_that_no_trial_of_the_front_has_are_left_out(marked):
+def test_knobs_that_no_trial_of_the_front_has_are_left_out(marked, printed):
     for row in marked:
         row["noise_rate"] = None
     marked[1]["noise_rate"] = 0.5  # not on the front
-    text = render(front_table(marked, KNOBS, GAP), 200)
+    text = printed(front_table(marked, KNOBS, METRICS, GAP), 200)
     assert "noise" not in text
     assert text.splitlines()[-1].split()[:4] == ["0123456789ab", "1.2e-04", "1.724", "0.777"]
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_many_knobs_share_a_column_that_names_those_of_each_trial(marked, width):
+def test_many_knobs_share_a_column_that_names_those_of_each_trial(marked, width, printed):
     names = ["noise_rate", "lr", "forget_weight", "ceiling", "image", "epochs"]
     for row in marked:
         row |= {"ceiling": None, "image": None}
     marked[0] |= {"ceiling": 3.5, "noise_rate": None}
     marked[2] |= {"image": "uniform"}
-    text = render(front_table(marked, names, GAP), width)
+    text = printed(front_table(marked, names, METRICS, GAP), width)
     words = text.split()
     assert {"ceiling=3.500", "image=uniform", "noise_rate=0.812"} <= set(words)
     assert words.count("lr=1.2e-04") == 2
@@ -107,11 +102,54 @@ def test_many_knobs_share_a_column_that_names_those_of_each_trial(marked, width)
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_the_front_of_a_distance_starts_with_the_nearest(marked):
+def test_the_front_of_a_distance_starts_with_the_nearest(marked, printed):
     marked[0]["retrain_gap"], marked[2]["retrain_gap"] = 0.125, 0.25
-    table = front_table(marked, KNOBS, OBJECTIVES["retrain"])
-    lines = render(table, 200, colours="truecolor").splitlines()[-2:]
+    table = front_table(marked, KNOBS, METRICS, OBJECTIVES["retrain"])
+    lines = printed(table, 200, colours="truecolor").splitlines()[-2:]
     assert [number in line for number, line in zip(("0123456789ab", "ba9876543210"), lines, strict=True)] == [
         True
     ] * 2
     assert ["\x1b[1;" in line for line in lines] == [True, False]
+
+
+def row(id, forget=0.5, evidence="0a1b2c", **found):
+    empty = dict.fromkeys(EVIDENCE) | {"streisand": False}
+    return {"id": id, "forget_dice": forget, **empty, "evidence": evidence, **found}
+
+
+@pytest.mark.parametrize(
+    ("remembers", "over", "streisand", "said"),
+    [
+        (True, False, False, "remembers"),
+        (False, True, False, "over-forgets"),
+        (False, True, True, "over-forgets, exposed"),
+        (False, False, False, "as retrained"),
+        (False, False, True, "as retrained, exposed"),
+        (None, None, False, "unknown"),
+        (None, None, True, "unknown, exposed"),
+    ],
+)
+def test_a_verdict_in_words(remembers, over, streisand, said):
+    assert verdict({"remembers": remembers, "over_forgets": over, "streisand": streisand}) == said
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_table_has_a_line_per_network_with_evidence(width, printed):
+    within = {"remembers": False, "over_forgets": False, "retrained_low": 0.414, "retrained_high": 0.766}
+    rows = [
+        row("baseline", 0.9123, **within | {"remembers": True}, loss_auc=1.0, relearn_steps=0.0, resurfaced_dice=0.9),
+        row("none", evidence=None),
+        row("0123456789ab", 0.6, **within, loss_auc=0.52, lira_auc=0.484, probe_auc=0.6, relearn_steps=math.inf),
+        row("retrained", 0.61, retrained_low=math.nan, retrained_high=math.nan, relearn_steps=12.0),
+    ]
+    text = printed(evidence_table(rows), width)
+    lines = text.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert "none" not in text
+    shown = [line.replace("as retrained", "clean").split() for line in lines[-3:]]
+    dash = numbers.MISSING
+    assert shown == [
+        ["baseline", "remembers", "0.912", "0.41", "0.77", "1.00", dash, dash, "0.900", "0"],
+        ["0123456789ab", "clean", "0.600", "0.41", "0.77", "0.52", "0.48", "0.60", dash, "never"],
+        ["retrained", "unknown", "0.610", dash, dash, dash, dash, dash, dash, "12"],
+    ]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.statistics.bootstrap import Resampling, interval
+from analysis.statistics.intervals import Resampling, interval
 
 
 def test_the_first_value_is_the_mean_and_the_bounds_are_the_normal_ones():
@@ -61,11 +61,3 @@ def test_undefined_values_are_left_out():
     found = interval(replicates)
     assert 1 <= found.low < found.mean < found.high <= 4
     assert np.isnan(interval(Resampling().means(np.full((2, 2), np.nan), "seeds", "subjects"))).all()
-
-
-def test_the_same_seed_draws_the_same():
-    values = np.random.default_rng(4).normal(size=(4, 4))
-    first, second, third = (Resampling(seed).means(values, "seeds", "subjects") for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, second)
-    assert not np.array_equal(first, third)
-    assert len(first) == 10_001

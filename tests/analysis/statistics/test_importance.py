@@ -12,8 +12,8 @@ from optuna.distributions import (
 )
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
-from analysis.figures.importance import importance_figure
-from analysis.statistics.importance import FANOVA, LEAST_TRIALS, PED_ANOVA, domains_of, importance
+from analysis.figures.charts import importance_figure
+from analysis.statistics.knobs import FANOVA, LEAST_TRIALS, PED_ANOVA, importance
 
 DOMAINS = {
     "noise_rate": FloatDistribution(0.0, 1.0),
@@ -53,26 +53,6 @@ def drawn(trial):
         return rows
 
     return draw
-
-
-@METHODS
-@pytest.mark.parametrize("knob", ["noise_rate", "lr", "epochs"])
-def test_the_knob_that_decides_alone_has_most_of_the_share(searched, drawn, method, knob):
-    found = importance(searched(drawn(150, lambda places: places[knob])), method)
-    assert found.keys() == DOMAINS.keys()
-    assert next(iter(found)) == knob
-    assert found[knob] > (0.9 if method == FANOVA else 0.5)
-    assert sum(found.values()) == pytest.approx(1)
-    assert list(found.values()) == sorted(found.values(), reverse=True)
-
-
-def test_fanova_gives_the_shares_of_the_variance(searched, drawn):
-    """Of a sum of independent terms; a uniform one over 0.4 has a fourth of the variance of one over 0.8."""
-    study = searched(drawn(200, lambda places: 0.8 * places["noise_rate"] + 0.4 * (places["resample"] > 0.5)))
-    found = importance(study, FANOVA)
-    uniform, coin = 0.8**2 / 12, 0.4**2 / 4
-    assert found["noise_rate"] == pytest.approx(uniform / (uniform + coin), abs=0.06)
-    assert found["resample"] == pytest.approx(coin / (uniform + coin), abs=0.06)
 
 
 @METHODS
@@ -138,10 +118,6 @@ def test_only_finished_trials_with_a_value_within_the_domains_count(searched, dr
 def test_nothing_decides_what_is_always_the_same(searched, drawn, method):
     assert importance(searched(drawn(30, lambda places: 0.5)), method) == {}
     assert importance(searched([]), method) == {}
-
-
-def test_the_domains_are_those_of_the_search(searched):
-    assert domains_of(searched([])) == DOMAINS
 
 
 def test_the_figure_has_a_bar_per_method_and_knob():

@@ -10,7 +10,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from analysis.statistics.sensitivity import sensitivity, sweeps
+from analysis.statistics.knobs import sensitivity, sweeps
 
 DOMAINS = {
     "noise_rate": FloatDistribution(0.2, 1.0),

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from mlflow import MlflowClient
 
 from analysis.figures.front import front_figure
-from analysis.statistics.hypervolume import hypervolume
+from analysis.statistics.plane import hypervolume
 from analysis.ui.payload import running_hypervolume
 from study.records.reading import load_study
 from study.records.table import JOURNAL
