@@ -7,7 +7,6 @@ from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
 
 from study.records.constraints import ConstraintError
 from study.records.constraints import parse as parse_constraint
@@ -24,7 +23,7 @@ def _must_be(holds: Callable[[Any], bool], text: str) -> AfterValidator:
 
     def check(value: Any) -> Any:
         if not holds(value):
-            raise PydanticCustomError("rule", _RULE + "{text}", {"text": text})
+            raise ValueError(_RULE + text)
         return value
 
     return AfterValidator(check)
@@ -34,15 +33,14 @@ def _constraint(text: str) -> str:
     try:
         parse_constraint(text)
     except ConstraintError as error:
-        raise PydanticCustomError("said", ": {reason}", {"reason": str(error)}) from error
+        raise ValueError(f": {error}") from error
     return text
 
 
 def _without_password(address: str) -> str:
     if urlsplit(address).password:
         kept = "MLFLOW_TRACKING_PASSWORD" if address.startswith("http") else "PGPASSWORD or ~/.pgpass"
-        reason = f" holds a password, which study.json would keep: set {kept}"
-        raise PydanticCustomError("said", "{reason}", {"reason": reason})
+        raise ValueError(f" holds a password, which study.json would keep: set {kept}")
     return address
 
 
@@ -112,8 +110,9 @@ def _told_apart(error: ValidationError) -> list[Any]:
 
 
 def _said(problem: Any) -> str:
-    text = str(problem["msg"])
-    if problem["type"] == "said":
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    if text.startswith(_RULE):
+        return f" must be {text.removeprefix(_RULE)}, but got {problem['input']!r}"
+    if problem["type"] == "value_error":
         return text
-    rule = f" must be {text.removeprefix(_RULE)}" if text.startswith(_RULE) else f": {text[0].lower()}{text[1:]}"
-    return f"{rule}, but got {problem['input']!r}"
+    return f": {text[0].lower()}{text[1:]}, but got {problem['input']!r}"
