@@ -14,6 +14,7 @@ from analysis.compare import outcomes
 from analysis.figures.front import front_figure, history_figure
 from analysis.report import report_parts
 from analysis.statistics.intervals import metric_intervals, values_after
+from analysis.statistics.recipes import entries, ranking
 from analysis.ui.payload import study_payload
 from search_spaces import space as spaces
 from study.networks.references import Reference
@@ -218,6 +219,8 @@ def test_an_added_metric_stands_on_the_pages(study, tmp_path):
 def test_an_added_metric_stands_in_report_and_comparison(study):
     text = "\n".join(part for part in report_parts([study]) if isinstance(part, str))
     assert all(text.count(f"| {name} ") == 2 for name in ADDED)  # of references and of the front
+    (ranked,) = ranking(entries([study])).to_dict("records")
+    assert (ranked["retain_volume_error"], ranked["forget_volume_error"]) == (2.5, 2.5)
     assert ("forget volume error", "2.500", "2.500") in outcomes(study, study)
     intervals = metric_intervals(study, values_after(study, ["first", "second"], 1))
     mean, low, high = intervals["forget_volume_error"]

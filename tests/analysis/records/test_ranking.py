@@ -97,6 +97,18 @@ def test_strategies_are_ranked_by_the_mean_gap(seeded):
     pd.testing.assert_frame_equal(shuffled, table)
 
 
+def test_a_metric_that_the_studies_add_is_ranked_and_tested_like_the_dice():
+    values = drawn(EFFECTS)
+    table, tests = (of(values.assign(error=2 * values["dice"])) for of in (ranking, paired_tests))
+    for name in ("retain", "forget"):
+        for end in ("", "_low", "_high"):
+            np.testing.assert_allclose(table[f"{name}_error{end}"], 2 * table[f"{name}_dice{end}"])
+    pd.testing.assert_frame_equal(table[list(ranking(values))], ranking(values))
+    dice, error = (tests[tests["metric"].str.endswith(name)].reset_index() for name in ("dice", "error"))
+    np.testing.assert_allclose(error["difference"], 2 * dice["difference"])
+    np.testing.assert_allclose(error["p"], dice["p"])
+
+
 def test_undefined_subjects_leave_mean_and_units():
     chosen = drawn(EFFECTS)
     chosen.loc[(chosen["recipe"] == "good") & (chosen["subject"] == "forget-1") & (chosen["run"] == "2"), "dice"] = (

@@ -5,16 +5,12 @@ import math
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import moocore
 import numpy as np
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-import analysis
 from analysis.report import main, write_report
 from study.planning.arguments import parse
 from study.records.evidence import EVIDENCE
@@ -347,11 +343,3 @@ def test_one_study_is_reported_into_its_own_folder(search_folder, tmp_path, caps
     assert main(["one", "--studies", str(tmp_path / "studies")]) == 0
     assert {path.name for path in folder.glob("report.*")} == {"report.html", "report.md"}
     assert json.loads((folder / "study.json").read_text())["name"] == "one"
-
-
-def test_the_commands_import_neither_torch_nor_ray():
-    commands = "import analysis.report, analysis.compare, study.status, sys"
-    code = f"{commands}; print(*sorted({{'torch', 'ray', 'mlflow'}} & set(sys.modules)))"
-    root = Path(analysis.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""

@@ -36,6 +36,14 @@ def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width, printed)
     assert sorted("".join(body.split())) == sorted("".join(shown))
 
 
+def test_a_metric_that_the_study_adds_has_a_column(marked, printed):
+    metrics = METRICS | {"retain_hd95": METRICS["retain_mae"]._replace(column="retain_hd95", title="Retain HD95")}
+    rows = [row | {"retain_hd95": 2.5} for row in marked]
+    lines = printed(front_table(rows, KNOBS, metrics, GAP), 200).splitlines()
+    assert "HD95" in lines[2]
+    assert [line.split()[-3:] for line in lines[-2:]] == [["2.500", "13", "1234"]] * 2
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width, printed):
     lines = printed(front_table(marked, KNOBS, METRICS, GAP), width).splitlines()

@@ -11,6 +11,7 @@ from optuna.distributions import (
 )
 
 from analysis.statistics.knobs import sensitivity, sweeps
+from study.records.metrics import METRICS as METRIC_TABLE
 
 DOMAINS = {
     "noise_rate": FloatDistribution(0.2, 1.0),
@@ -89,6 +90,18 @@ def test_slopes_and_errors_are_those_of_the_normal_equations(searched, drawn):
         variance = left @ weights @ left / (6 - 2)
         assert found[metric] == pytest.approx(fit[1])
         assert found[f"{metric}_error"] == pytest.approx(math.sqrt(variance * inverse[1, 1]))
+
+
+def test_a_metric_that_the_study_adds_has_slopes_where_its_neighbours_have_it(searched, drawn):
+    study, row = searched(drawn(40, linear))
+    added = METRIC_TABLE["mae_gap"]._replace(column="error", title="Error")
+    trials = study.trials.assign(error=2 * study.trials["retain_dice"])
+    study = study._replace(metrics={**study.metrics, "error": added}, trials=trials)
+    found = sensitivity(study, row)
+    np.testing.assert_allclose(found["error"], 2 * found["retain_dice"])
+    unknown = sensitivity(study._replace(trials=trials.assign(error=math.nan)), row)
+    assert unknown["error"].isna().all()
+    np.testing.assert_allclose(unknown["retain_dice"], found["retain_dice"])
 
 
 def test_trials_far_away_do_not_count(searched, drawn):
