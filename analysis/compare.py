@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -65,7 +65,7 @@ def compare(settings: CompareSettings) -> None:
 
 def differences(first: StudyData, second: StudyData) -> list[tuple[str, str, str]]:
     """What differs in settings, space, cohort, split, references, versions and commit: name and the two values."""
-    rows = _beside(dict(_flat(first.record)), dict(_flat(second.record)))
+    rows = _beside(dict(_flat(first)), dict(_flat(second)))
     return [(name, left, right) for name, left, right in rows if left != right]
 
 
@@ -78,20 +78,20 @@ def _beside(left: Mapping[str, str], right: Mapping[str, str]) -> list[tuple[str
     return [(name, left.get(name, numbers.MISSING), right.get(name, numbers.MISSING)) for name in {**left, **right}]
 
 
-def _flat(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in record["settings"].items():
+def _flat(study: StudyData) -> Iterator[tuple[str, str]]:
+    for name, value in study.settings.plain().items():
         if name not in _NEVER_EQUAL:
             yield name.replace("_", " "), str(value)
-    for name, domain in record["domains"].items():
+    for name, domain in study.domains.items():
         yield f"domain of {name}", str(domain["attributes"])
-    yield "cohort hash", record["cohort"]["digest"]
-    for name in ("retain", "forget", "heldout", "steering"):
-        yield f"{name} subjects", " ".join(sorted(record["split"][name]))
-    for name, reference in record["references"].items():
-        yield f"{name} hash", reference["digest"]
-    for name, number in record["versions"].items():
+    yield "cohort hash", study.cohort.digest
+    for name, subjects in asdict(study.split).items():
+        yield f"{name} subjects", " ".join(sorted(subjects))
+    for name, reference in study.references.items():
+        yield f"{name} hash", reference.digest
+    for name, number in study.versions.items():
         yield f"version of {name}", number
-    yield "commit", record["commit"]
+    yield "commit", study.commit
 
 
 def _outcome(study: StudyData) -> dict[str, str]:

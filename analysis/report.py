@@ -90,7 +90,7 @@ def _sections(study: StudyData) -> list[Part]:
     """The sections of one study; those with nothing to say are left out."""
     rows = study.trials.to_dict("records")
     best = best_feasible(rows, study.objective)
-    several = not study.suite and study.trials["strategy"].nunique() > 1
+    several = not study.suite.entries and study.trials["strategy"].nunique() > 1
     content = {
         "Question and answer": sections.question_and_answer(study, best),
         "Cohort and split": sections.cohort_and_split(study),
@@ -98,7 +98,7 @@ def _sections(study: StudyData) -> list[Part]:
         "Front": sections.front(study, rows, best),
         "What decides it": sections.what_decides(study, best),
         "Training curves": sections.training_curves(study, best),
-        "Recipes": sections.suite_recipes(study) if study.suite else [],
+        "Recipes": sections.suite_recipes(study),
         "Strategies": sections.strategies([study]) if several else [],
         "Deletion requests": sections.deletion_requests(study),
         "Evidence": sections.evidence(study, rows),
@@ -117,7 +117,7 @@ def _comparison(studies: Sequence[StudyData]) -> list[Part]:
         volume = numbers.metric(covered(study))
         rows.append({"study": study.name, "trials": len(study.trials), **metrics, "hypervolume": volume})
     parts: list[Part] = ["## The studies and their best feasible trials", markdown_table(rows)]
-    if len({(study.space, study.record["cohort"]["digest"]) for study in studies}) == 1:
+    if len({(study.space, study.cohort.digest) for study in studies}) == 1:
         parts += ["## Attainment", attainment_figure(studies)]
         parts.append("The search was repeated: in how many studies it reaches which retain Dice at a forget Dice.")
     return [*parts, "## Strategies", *sections.strategies(studies)]

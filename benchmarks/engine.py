@@ -30,11 +30,14 @@ from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors.numpy import save_file
 
 from search_spaces.space import Space, Suite
+from study.cluster.shares import Resources
+from study.networks.session import Reference, Session
 from study.planning.plan import Plan
 from study.recording.mlflow_store import MlflowStore
 from study.recording.recorder import Recorder
 from study.recording.run_contents import StudyRuns
 from study.recording.tracker import Tracker
+from study.records.references import BASELINE
 from study.records.settings import StudySettings
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
@@ -101,6 +104,11 @@ def study(
         yield plan, recorder, Tracker(store, StudyRuns(recorder, {}, {}), print) if tracking else None
 
 
+def session_of(plan: Plan, concurrent: int, view: StudyView) -> Session:
+    """A session with a baseline in name only."""
+    return Session(plan, Resources(concurrent, 1, 0.0), view, {BASELINE: Reference("replay", 0, {}, {}, [], {})})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1000)
@@ -118,7 +126,7 @@ def main() -> None:
         profile = cProfile.Profile()
         if given.profile:
             profile.enable()
-        run_trials(plan, trainable, "replay", given.concurrent, recorder, view, interrupts)
+        run_trials(session_of(plan, given.concurrent, view), trainable, recorder, interrupts)
         profile.disable()
         waiting = len(tracker.lacking()) if tracker else 0
         began = time.perf_counter()

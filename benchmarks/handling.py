@@ -13,14 +13,16 @@ from pathlib import Path
 
 import ray
 import torch
+from rich.console import Console
 
 from study.cluster.nodes import nodes
 from study.cluster.shares import share
 from study.networks.references import fit_digests, fit_networks, reference_fits
+from study.networks.session import Session
 from study.planning.plan import Plan, make_plan
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
-from trainables.cohorts.cache import cache_dir
+from study.terminal.live import StudyView
 from trainables.fitting import network_of
 from trainables.mechanics.strategy import build
 from trainables.unlearning import Unlearning
@@ -57,7 +59,8 @@ def main() -> None:
     plan = make_plan(settings)
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     fits = {BASELINE: reference_fits(plan)[BASELINE]}
-    found = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), share(nodes()), lambda name, report: None)
+    session = Session(plan, share(nodes()), StudyView(Console(quiet=True)))
+    found = fit_networks(session, fits, fit_digests(plan, fits))
     ray.shutdown()
     baseline = found[BASELINE]
     print(f"baseline: retain {baseline.metrics['retain_dice']:.3f}, forget {baseline.metrics['forget_dice']:.3f}")

@@ -24,10 +24,19 @@ from replay import SPACE, Replay
 
 from search_spaces import noisy_label
 from study.records.constraints import Constraint
-from study.records.files import write_json
 from study.records.front import mark
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
+from study.records.settings import StudySettings
+from study.records.study_record import (
+    CohortRecord,
+    PublishedRecord,
+    ReferenceRecord,
+    Selection,
+    SplitRecord,
+    StudyRecord,
+    SuiteRecord,
+)
 from study.records.tables import history_table, trials_table
 
 STARTED = """import time; t = time.perf_counter()
@@ -65,27 +74,31 @@ def replayed_study(folder: Path, trials: int) -> None:
         rows.append({**empty, **identity, **chosen, **outcome, **done})
         epochs += [{"id": identity["id"], **report} for report in reports]
     rows = mark(rows, [Constraint("retention", ">=", 0.9)], OBJECTIVES["gap"])
-    references = {
-        "baseline": {"retain_dice": 0.9168, "forget_dice": 0.9198, "heldout_dice": 0.761, "digest": "b", "seed": 0},
-        "retrained": {"retain_dice": 0.9126, "forget_dice": 0.6838, "heldout_dice": 0.752, "digest": "r", "seed": 0},
-    }
+    known = ("retain_dice", "forget_dice", "heldout_dice")
+    references = {"baseline": (0.9168, 0.9198, 0.761), "retrained": (0.9126, 0.6838, 0.752)}
     published = noisy_label.SPACE.published
-    record = {
-        "name": folder.name,
-        "space": "noisy_label",
-        "planned": trials,
-        "settings": {"retain_floor": 0.9, "trials": trials, "objective": "gap", "cohort": "decathlon:Hippocampus"},
-        "knobs": {name: kind.__name__ for name, kind in knobs.items()},
-        "domains": {name: json.loads(distribution_to_json(domain)) for name, domain in SPACE.domains.items()},
-        "constraints": ["retention>=0.9"],
-        "references": references,
-        "suite": {},
-        "selection": {},
-        "cohort": {"classes": ["background", "anterior", "posterior"]},
-        "published": vars(published) if published else {},
-    }
+    record = StudyRecord(
+        name=folder.name,
+        space="noisy_label",
+        planned=trials,
+        settings=StudySettings(space="noisy_label", trials=trials, cohort="decathlon:Hippocampus"),
+        knobs=knobs,
+        domains={name: json.loads(distribution_to_json(domain)) for name, domain in SPACE.domains.items()},
+        constraints=(Constraint("retention", ">=", 0.9),),
+        references={
+            name: ReferenceRecord(name[0], 0, dict(zip(known, values, strict=True)))
+            for name, values in references.items()
+        },
+        suite=SuiteRecord(),
+        selection=Selection((), ("retrained",), (), ("h",), ()),
+        split=SplitRecord(("r",), ("f",), ("h",)),
+        cohort=CohortRecord("c", 3, (40, 56, 40), (1.0, 1.0, 1.0), ("background", "anterior", "posterior")),
+        published=PublishedRecord(**vars(published)) if published else None,
+        versions={},
+        commit="",
+    )
     folder.mkdir(parents=True)
-    write_json(folder / "study.json", record)
+    record.write(folder)
     for table, content in ((trials_table(folder, knobs), rows), (history_table(folder), epochs)):
         table.upsert(content)
         table.merge()

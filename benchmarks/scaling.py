@@ -150,7 +150,7 @@ def on_nodes(nodes: int) -> np.ndarray:
         trainable = tune.with_parameters(FixedTrial, epochs=EPOCHS, seconds=SECONDS)
         trainable = tune.with_resources(trainable, {"cpu": 1})
         with engine.study(space, "tpe", trials) as (plan, recorder, tracker), Interrupts() as interrupts:
-            run_trials(plan, trainable, "replay", concurrent, recorder, view, interrupts)
+            run_trials(engine.session_of(plan, concurrent, view), trainable, recorder, interrupts)
             assert tracker is not None
             tracker.close()
             assert recorder.ended_trials == trials
@@ -242,7 +242,7 @@ def rate(
     with engine.study(space, sampler, 100_000, tracking) as (plan, recorder, tracker), Interrupts() as interrupts:
         view = Slots(concurrent, window, tracker)
         with contextlib.suppress(Enough):
-            run_trials(plan, trainable, "replay", concurrent, recorder, view, interrupts)
+            run_trials(engine.session_of(plan, concurrent, view), trainable, recorder, interrupts)
         took, waiting = time.perf_counter() - view.began, waiting_for(tracker)
         PlacementGroupResourceManager._resource_cls = PlacementGroupAcquiredResources
         ray.shutdown()

@@ -18,8 +18,9 @@ from analysis.statistics.plane import knee
 from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, named_study, recorded_settings
+from study.records.reading import StudyData, named_study
 from study.records.settings import StudySettings
+from study.records.study_record import recorded_settings
 from study.records.trials import RUNNING
 from study.terminal.interrupts import Interrupts
 from study.terminal.quiet import quiet
@@ -33,8 +34,8 @@ class StudyResult:
 
     Attributes:
         folder: of its records.
-        records: all that they tell: the tables `trials`, `history`, `subjects`, `sequence` and `evidence` as data
-            frames, and `references`, a dictionary of each reference's metrics.
+        records: all that they tell: what study.json holds, and the tables `trials`, `history`, `subjects`, `requests`
+            and `evidence` as data frames.
     """
 
     folder: Path
@@ -58,7 +59,9 @@ class StudyResult:
     @property
     def references(self) -> pd.DataFrame:
         """A row per reference, a column per metric."""
-        return pd.DataFrame.from_dict(self.records.references, orient="index")
+        return pd.DataFrame.from_dict(
+            {name: known.metrics for name, known in self.records.references.items()}, orient="index"
+        )
 
     @property
     def front(self) -> pd.DataFrame:

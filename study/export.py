@@ -21,7 +21,8 @@ from study.records.constraints import violations
 from study.records.failure import StudyError
 from study.records.files import replace_file, studies_folder, write_json
 from study.records.front import chosen
-from study.records.reading import StudyData, knob_types, named_study
+from study.records.reading import StudyData, named_study
+from study.records.study_record import StudyRecord
 from study.records.tables import trials_table
 from trainables.cache_entries import appearing, file_sha256
 from trainables.med3d import medicalnet_layout
@@ -58,21 +59,20 @@ def export(settings: ExportSettings) -> None:
     """
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
-    record = study.record
-    row = _chosen(study, trials_table(folder, knob_types(study.knobs), study.metrics).rows, settings)
+    row = _chosen(study, trials_table(folder, study.knobs, study.metrics).rows, settings)
     if settings.to.exists():
         raise StudyError(f"--to: {settings.to} exists already")
-    state = medicalnet_layout(_weights(folder, record, row))
+    state = medicalnet_layout(_weights(folder, study, row))
     with appearing(settings.to) as made:
         save_file(state, made / "model.safetensors")
         torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, made / "model.pth")
-        write_json(made / "preprocessing.json", _preprocessing(record))
+        write_json(made / "preprocessing.json", _preprocessing(study))
         report = erasure_report(study, row)
         report["hashes"] = {name: file_sha256(made / name) for name in ("model.safetensors", "model.pth")}
-        report["hashes"]["cohort"] = record["cohort"]["digest"]
-        report["command"] = trial_command(record, row)
+        report["hashes"]["cohort"] = study.cohort.digest
+        report["command"] = trial_command(study, row)
         write_report(report, subjects_figure(study, row["id"], int(row["epochs_done"])), made)
-        replace_file(made / "README.md", lambda path: path.write_text(_card(report, record), encoding="utf-8"))
+        replace_file(made / "README.md", lambda path: path.write_text(_card(report, study), encoding="utf-8"))
     Console().print(f"trial {row['id']} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
 
 
@@ -87,7 +87,7 @@ def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettin
     return row
 
 
-def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _weights(folder: Path, record: StudyRecord, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     kept = folder / "front" / row["id"] / "weights.safetensors"
     with contextlib.suppress(OSError, SafetensorError):
         return load_file(kept)
@@ -96,32 +96,32 @@ def _weights(folder: Path, record: Mapping[str, Any], row: Mapping[str, Any]) ->
     return {name: torch.tensor(value) for name, value in networks_again(record, folder, row).unlearned.items()}
 
 
-def _preprocessing(record: Mapping[str, Any]) -> dict[str, Any]:
+def _preprocessing(record: StudyRecord) -> dict[str, Any]:
     """What must be done to a scan before the network, and to its output after it."""
-    cohort = record["cohort"]
+    cohort = record.cohort
     return {
-        "network": {"name": "Med3D", "depth": record["settings"]["depth"], "classes": cohort["classes"]},
+        "network": {"name": "Med3D", "depth": record.settings.depth, "classes": cohort.classes},
         "axes": ["superior", "anterior", "right"],
-        "shape": cohort["shape"],
-        "spacing_mm": cohort["spacing_mm"],
-        "contrast": record["settings"]["contrast"] or "the layout's default",
+        "shape": cohort.shape,
+        "spacing_mm": cohort.spacing_mm,
+        "contrast": record.settings.contrast or "the layout's default",
         "grid": "reorient to the axes, resample to the spacing, pad or crop around the centre to the shape",
         "intensity": "z-score over the non-zero voxels of a scan; zero elsewhere",
         "output": "logits at a quarter of the resolution; trilinear (align_corners=False) to the shape, then argmax",
     }
 
 
-def _card(report: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    metrics, cohort = report["metrics"], record["cohort"]
+def _card(report: Mapping[str, Any], record: StudyRecord) -> str:
+    metrics, cohort = report["metrics"], record.cohort
 
     def told(name: str) -> str:
         found = metrics[name]
         return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
     warnings = "\n".join(f"- {warning}" for warning in report["warnings"] or ["No warning was raised."])
-    return f"""# Med3D-{record["settings"]["depth"]}, unlearned
+    return f"""# Med3D-{record.settings.depth}, unlearned
 
-A 3D segmentation network ({", ".join(cohort["classes"])}) from which {len(record["split"]["forget"])} of its training
+A 3D segmentation network ({", ".join(cohort.classes)}) from which {len(record.split.forget)} of its training
 subjects were erased by {report["strategy"]} (trial {report["trial"]} of study {report["study"]}).
 
 | metric | mean [95 % interval over subjects] |
@@ -144,12 +144,12 @@ its own), `preprocessing.json` (what a scan must go through), `report.json`, `re
 ## Use
 `model.pth` loads in its own code (`--resume_path`). In MONAI, the encoder (its last two layers still to be dilated):
 ```python
-from monai.networks.nets import resnet{record["settings"]["depth"]} as resnet
+from monai.networks.nets import resnet{record.settings.depth} as resnet
 from safetensors.torch import load_file
 
 state = load_file("model.safetensors")
 encoder = resnet(spatial_dims=3, n_input_channels=1, conv1_t_stride=2, feed_forward=False,
-                 shortcut_type="{_SHORTCUTS[record["settings"]["depth"]]}", bias_downsample=False)
+                 shortcut_type="{_SHORTCUTS[record.settings.depth]}", bias_downsample=False)
 encoder.load_state_dict({{name: value for name, value in state.items() if not name.startswith("conv_seg.")}})
 ```
 

@@ -23,7 +23,8 @@ from study.records.command_lines import command
 from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import chosen
-from study.records.reading import knob_types, named_study
+from study.records.reading import named_study
+from study.records.study_record import SplitRecord
 from study.records.tables import trials_table
 from trainables.cache_entries import appearing
 from trainables.cohorts.grid import Grid, restore
@@ -70,12 +71,12 @@ def draw(settings: PicturesSettings) -> None:
     """
     console, study = Console(), named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study
-    row = chosen(trials_table(folder, knob_types(study.knobs), study.metrics).rows, study.objective, settings.trial)
-    subjects = _subjects(study.record["split"], settings)
+    row = chosen(trials_table(folder, study.knobs, study.metrics).rows, study.objective, settings.trial)
+    subjects = _subjects(study.split, settings)
     target = settings.to or folder / "pictures" / row["id"]
     if settings.to and settings.to.exists():
         raise StudyError(f"--to: {settings.to} exists already")
-    networks = networks_again(study.record, folder, row)
+    networks = networks_again(study, folder, row)
     parts = [f"<h1>{escape(row['id'])}: {escape(row['strategy'])}</h1>"]
     parts.append(
         f"<p>Study {escape(study.name)}. Retain Dice {numbers.metric(row['retain_dice'])}, forget Dice"
@@ -93,14 +94,14 @@ def draw(settings: PicturesSettings) -> None:
     console.print(f"pictures        {plain(str(target / 'index.html'))}", highlight=False, soft_wrap=True)
 
 
-def _subjects(split: dict[str, list[str]], settings: PicturesSettings) -> dict[str, str]:
+def _subjects(split: SplitRecord, settings: PicturesSettings) -> dict[str, str]:
     """Pseudonym -> set of the subjects to show."""
     sets = ("retain", "heldout", "steering", "forget")
-    of = {subject: name for name in sets for subject in split[name]}
+    of = {subject: name for name in sets for subject in getattr(split, name)}
     named = [part.strip() for part in settings.subjects.split(",") if part.strip()]
     if not named:
         shown = ("retain", "heldout", "forget") if settings.show_forget else ("retain", "heldout")
-        return {subject: name for name in shown for subject in split[name][:_SHOWN]}
+        return {subject: name for name in shown for subject in getattr(split, name)[:_SHOWN]}
     unknown = [subject for subject in named if subject not in of]
     if unknown:
         raise StudyError(f"--subjects: {', '.join(unknown)} is not in the study; its subjects are in study.json")

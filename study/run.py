@@ -9,8 +9,9 @@ from rich.console import Console
 from study.planning.arguments import PROGRAM, parse
 from study.records.command_lines import spelled
 from study.records.failure import StudyError, fail
-from study.records.reading import named_folder, recorded_settings
+from study.records.reading import named_folder
 from study.records.settings import StudySettings
+from study.records.study_record import recorded_settings
 from study.terminal.interrupts import Interrupts
 from study.terminal.quiet import quiet
 
@@ -52,7 +53,7 @@ def _follow(settings: StudySettings, arguments: Sequence[str]) -> int:
     from study.cluster.remote_driver import follow
 
     if not settings.resume:  # what a --config file here says, the head cannot read
-        arguments = spelled(settings.plain(), {"address"})
+        arguments = spelled(settings, {"address"})
     return follow(settings.address, [*arguments, "--address", ""])
 
 

@@ -5,10 +5,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 from optuna.distributions import distribution_to_json
 from ray.exceptions import RayError
@@ -25,9 +24,10 @@ from study.cluster.joining import check_address, check_storage, check_stores, cl
 from study.cluster.nodes import Node
 from study.cluster.shares import Resources, problem_of
 from study.cluster.storage import storage_of
-from study.evidence.columns import all_columns, plain_columns
+from study.evidence.columns import all_columns
 from study.evidence.gathering import gather_evidence, unknown
-from study.networks.references import Listener, Reference, fit_networks, lacking, reference_digests, reference_fits
+from study.networks.references import fit_networks, lacking, reference_digests, reference_fits
+from study.networks.session import Reference, Session
 from study.planning.plan import Plan
 from study.planning.steering import selection
 from study.recording.ownership import alone
@@ -35,10 +35,18 @@ from study.recording.recorder import Recorder, records_of
 from study.recording.revision import revision
 from study.recording.tracker import Tracker, follow, tracking_uri
 from study.records.failure import HaltedError, StudyError
-from study.records.files import DISTRIBUTION, FORMAT, write_json
-from study.records.metrics import plain
-from study.records.reading import load_study, read_record
-from study.records.references import BASELINE
+from study.records.files import DISTRIBUTION
+from study.records.reading import load_study
+from study.records.study_record import (
+    FORMAT,
+    CohortRecord,
+    EntryRecord,
+    PublishedRecord,
+    ReferenceRecord,
+    SplitRecord,
+    StudyRecord,
+    SuiteRecord,
+)
 from study.records.tables import trials_table
 from study.records.trials import RUNNING
 from study.terminal.interrupts import Interrupts
@@ -48,9 +56,7 @@ from study.trials.callback import no_space
 from study.trials.engine import run_trials, unlearning_trainable
 from study.trials.requests import follow_requests
 from study.trials.warm_start import earlier_trials
-from trainables.cohorts.cache import cache_dir
 from trainables.med3d import med3d
-from trainables.unlearning import EpochReport
 
 _PACKAGES = ("ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")
 
@@ -76,17 +82,17 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     all_columns()  # an installed measure that cannot be imported is told of before any compute
     if settings.warm_start:
         earlier_trials(plan)
-    record = read_record(folder) if (folder / "study.json").exists() else {"references": {}}
-    digests = reference_digests(plan, reference_fits(plan), record["references"], cache_dir())
+    recorded = plan.recorded
+    digests = reference_digests(plan, reference_fits(plan), recorded.references if recorded else {})
     check_address(settings.address)
     with alone(folder):
         print_plan(plan, console)
         with cluster(settings, console.print) as there:
-            resources = _share(plan, digests, there, console)
+            session = Session(plan, _share(plan, digests, there, console), StudyView(console))
             interrupts.listen()
             try:
                 with watched_head(partial(_give_up, console)):
-                    return _run(plan, digests, resources, console, interrupts)
+                    return _run(session, digests, console, interrupts)
             except (OSError, TuneError) as error:
                 if not no_space(str(error)):
                     raise
@@ -109,7 +115,7 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     resources = trial_share(settings, there)
     trials = trials_table(settings.folder, plan.space.knobs, plan.metrics)
     ended = sum(row["status"] != RUNNING for row in trials.rows)
-    left, fits = plan.trials - ended, len(lacking(digests, cache_dir()))
+    left, fits = plan.trials - ended, len(lacking(digests))
     try:
         costs = measured_costs(plan, resources) if left > 0 else []
     except RayError as error:
@@ -125,13 +131,13 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     return resources
 
 
-def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Console, interrupts: Interrupts) -> bool:
+def _run(session: Session, digests: Mapping[str, str], console: Console, interrupts: Interrupts) -> bool:
     """The session itself, with Ray at hand."""
-    settings, folder = plan.settings, plan.settings.folder
-    with StudyView(console) as view:
-        references = _references(plan, digests, resources, view)
-        description = _description(plan, references)
-        write_json(folder / "study.json", description)
+    plan, settings, folder = session.plan, session.plan.settings, session.plan.settings.folder
+    with session.view:
+        session = replace(session, references=_references(session, digests))
+        record = study_record(plan, session.references)
+        record.write(folder)
         recorder = Recorder(
             folder,
             plan.space.knobs,
@@ -141,17 +147,16 @@ def _run(plan: Plan, digests: dict[str, str], resources: Resources, console: Con
             plan.horizons,
             plan.metrics,
         )
-        for name, reference in references.items():
+        for name, reference in session.references.items():
             recorder.reference(name, reference)
-        tracker = follow(settings, description, recorder, view.line)
+        tracker = follow(settings, record.plain(), recorder, session.view.line)
         with _ended(recorder, tracker):
-            trainable, digest = unlearning_trainable(plan, references, resources), references[BASELINE].digest
-            complete = run_trials(plan, trainable, digest, resources.concurrent, recorder, view, interrupts)
+            complete = run_trials(session, unlearning_trainable(session), recorder, interrupts)
             complete = complete and not interrupts.caught
             if complete and settings.evidence:
-                gather_evidence(plan, references, recorder, resources, view, _listener(plan, view))
+                gather_evidence(session, recorder)
             if complete and plan.requests and recorder.best:
-                follow_requests(plan, references, recorder.best, resources, view, _listener(plan, view))
+                follow_requests(session, recorder.best)
             recorder.close()
             _write_pages(plan)
             recorder.result(records_of(folder), complete)
@@ -191,34 +196,16 @@ def _give_up(console: Console, reason: str) -> None:
     os._exit(1)
 
 
-def _references(plan: Plan, digests: dict[str, str], resources: Resources, view: StudyView) -> dict[str, Reference]:
-    fitted: set[str] = set()
-    show = _listener(plan, view)
-
-    def listen(name: str, report: EpochReport) -> None:
-        fitted.add(name)
-        show(name, report)
-
-    references = fit_networks(plan, reference_fits(plan), digests, cache_dir(), resources, listen)
+def _references(session: Session, digests: Mapping[str, str]) -> dict[str, Reference]:
+    missing = lacking(digests)
+    references = fit_networks(session, reference_fits(session.plan), digests)
     for name, reference in references.items():
         found = reference.metrics
-        view.line(
-            f"{name:11}  {'fitted' if name in fitted else 'from the cache'}: retain Dice {found['retain_dice']:.3f}"
+        session.view.line(
+            f"{name:11}  {'fitted' if name in missing else 'from the cache'}: retain Dice {found['retain_dice']:.3f}"
             f"  forget {found['forget_dice']:.3f}  held-out {found['heldout_dice']:.3f}"
         )
     return references
-
-
-def _listener(plan: Plan, view: StudyView) -> Listener:
-    """Shows the epochs of fits, a bar each."""
-    bars: dict[str, Any] = {}
-
-    def listen(name: str, report: EpochReport) -> None:
-        if name not in bars:
-            bars[name] = view.begin(name, plan.settings.baseline_epochs)
-        bars[name](report.epoch)
-
-    return listen
 
 
 def _check_asked(plan: Plan) -> None:
@@ -227,41 +214,46 @@ def _check_asked(plan: Plan) -> None:
         raise StudyError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
 
 
-def _description(plan: Plan, references: dict[str, Reference]) -> dict[str, Any]:
-    """What study.json holds."""
-    cohort, space = plan.cohort, plan.space
-    published = space.published if isinstance(space, Space) else None
-    domains = space.domains if isinstance(space, Space) else {}
-    suite = asdict(space) if isinstance(space, Suite) else {}
-    return {
-        "format": FORMAT,
-        "name": plan.settings.name,
-        "space": plan.settings.space,
-        "planned": min(plan.trials, space.size or plan.trials) if isinstance(space, Space) else plan.trials,
-        "settings": {**plan.settings.plain(), "resume": ""},
-        "knobs": {name: kind.__name__ for name, kind in space.knobs.items()},
-        "domains": {name: json.loads(distribution_to_json(domain)) for name, domain in domains.items()},
-        "metrics": plain(plan.metrics),
-        "constraints": [str(constraint) for constraint in plan.constraints],
-        "suite": suite,
-        "cohort": {
-            "digest": cohort.digest,
-            "scans": len(cohort.images),
-            "shape": list(cohort.images.shape[1:]),
-            "spacing_mm": list(cohort.spacing_mm),
-            "classes": list(cohort.class_names),
+def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord:
+    """What study.json holds of a study that begins, or goes on."""
+    cohort, space, before = plan.cohort, plan.space, plan.recorded
+    searched = space if isinstance(space, Space) else None
+    return StudyRecord(
+        format=FORMAT,
+        name=plan.settings.name,
+        space=plan.settings.space,
+        planned=min(plan.trials, searched.size or plan.trials) if searched else plan.trials,
+        settings=replace(plan.settings, resume=""),
+        knobs=space.knobs,
+        domains={
+            name: json.loads(distribution_to_json(domain))
+            for name, domain in (searched.domains if searched else {}).items()
         },
-        "split": asdict(plan.split),
-        "selection": asdict(selection(plan)),
-        "references": {
-            name: {"digest": ref.digest, "seed": ref.seed, **ref.metrics} for name, ref in references.items()
-        },
-        "evidence_columns": plain_columns(plan.settings.folder),
-        "published": vars(published) if published else {},
-        "versions": {
+        metrics=plan.metrics,
+        constraints=tuple(plan.constraints),
+        suite=_suite_record(space) if isinstance(space, Suite) else SuiteRecord(),
+        cohort=CohortRecord(
+            cohort.digest, len(cohort.images), cohort.images.shape[1:], cohort.spacing_mm, tuple(cohort.class_names)
+        ),
+        split=SplitRecord(**asdict(plan.split)),
+        selection=selection(plan),
+        references={name: ReferenceRecord(one.digest, one.seed, one.metrics) for name, one in references.items()},
+        evidence_columns={**(before.evidence_columns if before else {}), **all_columns()},
+        published=PublishedRecord(**asdict(searched.published)) if searched and searched.published else None,
+        versions={
             "python": sys.version.split()[0],
             "lethe": version(DISTRIBUTION),
             **{name: version(name) for name in _PACKAGES},
         },
-        "commit": revision(),
-    }
+        commit=revision(),
+    )
+
+
+def _suite_record(suite: Suite) -> SuiteRecord:
+    entries = tuple(
+        EntryRecord(
+            entry.strategy, entry.knobs, {n: PublishedRecord(**asdict(p)) for n, p in entry.published.items()}
+        )
+        for entry in suite.entries
+    )
+    return SuiteRecord(entries, suite.horizons, suite.seeds)

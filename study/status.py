@@ -24,7 +24,8 @@ from study.records.command_lines import command, config_of
 from study.records.failure import StudyError
 from study.records.files import studies_folder
 from study.records.front import best_feasible
-from study.records.reading import StudyData, load_study, named_folder, named_study, recorded_settings
+from study.records.reading import StudyData, load_study, named_folder, named_study
+from study.records.study_record import FILE, recorded_settings
 from study.records.trials import FINISHED, RUNNING
 
 _PAUSE = 2.0
@@ -73,7 +74,7 @@ def _shown(settings: StatusSettings) -> RenderableType:
         return _list(settings.studies)
     folder = settings.studies / settings.study
     who = owner(folder)
-    if who and not (folder / "study.json").is_file():
+    if who and not (folder / FILE).is_file():
         return Text(f"{settings.study}: the references are being fitted by {who}")
     return _status(named_study(settings.studies, settings.study), who)
 
@@ -88,7 +89,7 @@ def _list(studies: Path) -> RenderableType:
             study = load_study(folder)
         except StudyError as error:
             state = "fitting references" if who else "interrupted while fitting references"
-            if (folder / "study.json").exists():
+            if (folder / FILE).exists():
                 state = f"[red]{escape(str(error))}[/red]"
             table.add_row(escape(folder.name), state, "", "", "")
             continue

@@ -83,7 +83,7 @@ def suite_figure(study: StudyData, table: pd.DataFrame) -> go.Figure:
         column = f"{subset}_dice"
         figure.add_scatter(
             x=[*references, *names],
-            y=[*(study.references[name][column] for name in references), *table[column]],
+            y=[*(study.reference(name)[column] for name in references), *table[column]],
             error_y={
                 "array": [*exact, *(table[f"{column}_high"] - table[column])],
                 "arrayminus": [*exact, *(table[column] - table[f"{column}_low"])],

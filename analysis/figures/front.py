@@ -149,9 +149,9 @@ def _draw_lines(figure: go.Figure, study: StudyData, data: FrontData, x: str, y:
         shapes.append(below | across | {"line": {"width": 0}})
         shapes.append({"type": "line", "y0": data.floor, "y1": data.floor, "line": line, "opacity": 1} | across)
         right = {"xref": "paper", "x": 1, "xanchor": "right", "y": data.floor, "yanchor": "top"}
-        text = f"retain floor {data.floor:.3f} = {study.retain_floor:g} x baseline"
+        text = f"retain floor {data.floor:.3f} = {study.settings.retain_floor:g} x baseline"
         notes.append(right | {"text": text, "font": {"size": 13}})
-    heldout = study.references.get(RETRAINED, {}).get("heldout_dice", math.nan)
+    heldout = study.reference(RETRAINED).get("heldout_dice", math.nan)
     if x == "forget_dice" and math.isfinite(heldout):
         up, line = {"yref": "paper", "y0": 0, "y1": 1}, {"dash": "dot", "color": GREEN, "width": 1.5}
         shapes.append({"type": "line", "x0": heldout, "x1": heldout, "line": line, "opacity": 1} | up)

@@ -1,12 +1,12 @@
 """What the figure of a front shows, as plain data: trials by kind, landmarks, the retain floor and the window."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from analysis import numbers
-from study.records.evidence import evidence_columns
 from study.records.front import best_feasible
 from study.records.metrics import added
 from study.records.reading import StudyData
@@ -23,7 +23,7 @@ _HOVER |= {"heldout_dice": "held-out Dice", "retention": "retention", "mae_gap":
 
 def axes(study: StudyData) -> dict[str, str]:
     """What a figure can have on its axes, of the evidence only what some trial has: column -> title."""
-    titled = {name: column.title for name, column in evidence_columns(study.record).items() if column.title}
+    titled = {name: column.title for name, column in study.evidence_columns.items() if column.title}
     evidence = {name: title for name, title in titled.items() if study.trials[name].notna().any()}
     return {**{column: metric.label for column, metric in study.metrics.items()}, **evidence, "seconds": "Seconds"}
 
@@ -84,7 +84,7 @@ def front_data(study: StudyData, x: str, y: str, colour: str) -> FrontData:
     hidden = [status for number, status in enumerate(study.trials["status"], 1) if number not in seen]
     rows = study.trials[sorted({"id", "feasible", "on_front", study.objective.best.column})].to_dict("records")
     best = best_feasible(rows, study.objective)
-    floor = study.retain_floor * study.references.get(BASELINE, {}).get("retain_dice", math.nan)
+    floor = study.settings.retain_floor * study.reference(BASELINE).get("retain_dice", math.nan)
     landmarks = _landmarks(study, x, y)
     return FrontData(
         dots=dots,
@@ -141,8 +141,10 @@ def _hovers(study: StudyData, kinds: Iterable[str]) -> list[str]:
 def _landmarks(study: StudyData, x: str, y: str) -> tuple[Landmark, ...]:
     """The references and the published result, where they have a value on both axes."""
     titles, landmarks = axes(study), []
-    retrained = study.references.get(RETRAINED, {}).get("forget_dice", math.nan)
-    for name, point in {**study.references, "published": study.published}.items():
+    retrained = study.reference(RETRAINED).get("forget_dice", math.nan)
+    points: dict[str, Mapping[str, Any]] = {name: known.metrics for name, known in study.references.items()}
+    points["published"] = asdict(study.published) if study.published else {}
+    for name, point in points.items():
         forget, source = point.get("forget_dice", math.nan), point.get("source", "")
         if name != "published":
             unseen = abs(forget - point.get("heldout_dice", math.nan))

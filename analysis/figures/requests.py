@@ -26,7 +26,7 @@ def requests_frame(study: StudyData) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "retain_dice": wide["retain"],
-            "retention": wide["retain"] / study.references[BASELINE]["retain_dice"],
+            "retention": wide["retain"] / study.reference(BASELINE)["retain_dice"],
             "heldout_dice": wide["heldout"],
             "forget_dice": wide["forget"],
             **{f"request_{name[8:]}_dice": wide[name] for name in asked},

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from analysis.evidence.conclude import weaknesses
 from analysis.reports.page import write_page
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
-from study.records.evidence import STATE, EvidenceColumn, evidence_columns
+from study.records.evidence import STATE, EvidenceColumn
 from study.records.files import replace_file
 from study.records.reading import StudyData
 from study.records.trials import given
@@ -22,13 +23,13 @@ from study.records.trials import given
 
 def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
     """The report on a trial of the trial table, as plain values."""
-    record, selection, columns = study.record, study.selection, evidence_columns(study.record)
+    selection, columns = study.selection, study.evidence_columns
     intervals = metric_intervals(study, values_after(study, [row["id"]], int(row["epochs_done"])))
     weak = weaknesses(
-        len(record["split"]["forget"]),
-        len(selection["report_heldout"]),
-        len(selection["report_references"]),
-        record["settings"]["forget_draws"],
+        len(study.split.forget),
+        len(selection.report_heldout),
+        len(selection.report_references),
+        study.settings.forget_draws,
     )
     return {
         "study": study.name,
@@ -38,8 +39,8 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
         "seed": int(row["seed"]),
         "feasible": bool(row["feasible"]),
         "objective": study.objective.best.column,
-        "retain_floor": study.retain_floor,
-        "constraints": record["constraints"],
+        "retain_floor": study.settings.retain_floor,
+        "constraints": list(map(str, study.constraints)),
         "metrics": {name: interval._asdict() for name, interval in intervals.items()},
         "evidence": _evidence(row, columns),
         "questions": _questions(columns),
@@ -48,12 +49,12 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
             other["id"]: {"forget_dice": other["forget_dice"], "evidence": _evidence(other, columns)}
             for other in study.evidence.to_dict("records")
         },
-        "warnings": [*selection["warnings"], *weak],
-        "selection": selection,
-        "subjects": record["split"],
-        "cohort": record["cohort"],
-        "versions": record["versions"],
-        "commit": record["commit"],
+        "warnings": [*selection.warnings, *weak],
+        "selection": asdict(selection),
+        "subjects": asdict(study.split),
+        "cohort": asdict(study.cohort),
+        "versions": study.versions,
+        "commit": study.commit,
     }
 
 

@@ -1,6 +1,7 @@
 """The sections of a study's report: Markdown and figures. A section with nothing to say is empty."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,6 @@ from analysis.statistics.knobs import FANOVA, LEAST_TRIALS, PED_ANOVA, STEP, imp
 from analysis.statistics.plane import covered, knee
 from analysis.statistics.recipes import entries, paired_tests, ranking, suite_table
 from study.records.command_lines import sweep_command, trial_command
-from study.records.evidence import evidence_columns
 from study.records.metrics import shown
 from study.records.reading import StudyData
 from study.records.trials import given
@@ -33,11 +33,11 @@ Row: TypeAlias = Mapping[str, Any]
 
 def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
     """What the study searched for, and the best feasible trial with intervals over subjects."""
-    split, settings = study.record["split"], study.record["settings"]
+    split, settings = study.split, study.settings
     constraints = " and ".join(f"`{constraint}`" for constraint in study.constraints)
     question = (
-        f"Which recipe forgets {len(split['forget'])} of the {len(split['forget']) + len(split['retain'])} subjects"
-        f" that a Med3D-{settings['depth']} was trained on and keeps the others' quality:"
+        f"Which recipe forgets {len(split.forget)} of the {len(split.forget) + len(split.retain)} subjects"
+        f" that a Med3D-{settings.depth} was trained on and keeps the others' quality:"
         f" {study.objective.told} where {constraints}?"
     )
     if best is None:
@@ -58,31 +58,31 @@ def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
 
 def cohort_and_split(study: StudyData) -> list[Part]:
     """The scans, their hash, and the subjects of each set by pseudonym."""
-    cohort, split, settings = (study.record[name] for name in ("cohort", "split", "settings"))
-    shape, spacing = " x ".join(map(str, cohort["shape"])), " x ".join(f"{size:.3g}" for size in cohort["spacing_mm"])
-    kind = settings["cohort"].partition(":")[0]
+    cohort, split = study.cohort, asdict(study.split)
+    shape, spacing = " x ".join(map(str, cohort.shape)), " x ".join(f"{size:.3g}" for size in cohort.spacing_mm)
+    kind = study.settings.cohort.partition(":")[0]
     sentence = (
-        f"{kind}: {cohort['scans']} scans of {shape} voxels ({spacing} mm), classes"
-        f" {plain(', '.join(cohort['classes']))}; content hash `{cohort['digest']}`."
+        f"{kind}: {cohort.scans} scans of {shape} voxels ({spacing} mm), classes"
+        f" {plain(', '.join(cohort.classes))}; content hash `{cohort.digest}`."
     )
     rows = [
         {
             "set": name.replace("heldout", "held out"),
-            "subjects": len(split[name]),
-            "pseudonyms": " ".join(split[name]),
+            "subjects": len(subjects),
+            "pseudonyms": " ".join(subjects),
         }
-        for name in ("retain", "forget", "heldout", "steering")
-        if split[name]
+        for name, subjects in split.items()
+        if subjects
     ]
-    return [sentence, markdown_table(rows), *(f"**{text}**" for text in study.selection["warnings"])]
+    return [sentence, markdown_table(rows), *(f"**{text}**" for text in study.selection.warnings)]
 
 
 def references(study: StudyData) -> list[Part]:
     """What the metrics of a scan say of the baseline and of the retrained networks."""
     columns = [name for name in shown(study.metrics) if study.metrics[name].subset]
     rows = [
-        {"reference": name, **{column: numbers.metric(means.get(column)) for column in columns}}
-        for name, means in study.references.items()
+        {"reference": name, **{column: numbers.metric(known.metrics.get(column)) for column in columns}}
+        for name, known in study.references.items()
     ]
     return [markdown_table(rows)]
 
@@ -143,7 +143,7 @@ def what_decides(study: StudyData, best: Row | None) -> list[Part]:
             " (a linear fit to the trials nearest to it)."
         )
         parts.append(markdown_table(rows))
-    commands = [sweep_command(study.record, best, name, values) for name, values in sweeps(study, best).items()]
+    commands = [sweep_command(study, best, name, values) for name, values in sweeps(study, best).items()]
     if commands:
         parts.append("To look closer, one knob at a time:\n\n```\n" + "\n".join(commands) + "\n```")
     return parts
@@ -203,7 +203,7 @@ def evidence(study: StudyData, rows: Sequence[Row]) -> list[Part]:
     examined = [row for row in [*study.evidence.to_dict("records"), *rows] if given(row["evidence"])]
     if not examined:
         return []
-    columns = {name: column for name, column in evidence_columns(study.record).items() if column.title}
+    columns = {name: column for name, column in study.evidence_columns.items() if column.title}
     columns = {name: column for name, column in columns.items() if any(given(row[name]) for row in examined)}
     table = [
         {"network": row["id"], "verdict": verdict(row), "forget Dice": numbers.metric(row["forget_dice"])}
@@ -231,12 +231,11 @@ def cost(study: StudyData) -> list[Part]:
 
 def reproduction(study: StudyData, best: Row | None) -> list[Part]:
     """Commit, versions and settings, and the command that makes the best trial again."""
-    record = study.record
-    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    parts: list[Part] = [f"Commit `{record['commit']}`; {versions}; seed {record['settings']['seed']}."]
+    versions = ", ".join(f"{name} {number}" for name, number in study.versions.items())
+    parts: list[Part] = [f"Commit `{study.commit}`; {versions}; seed {study.settings.seed}."]
     if best is not None:
-        parts.append(f"The best trial again:\n\n```\n{trial_command(record, best)}\n```")
+        parts.append(f"The best trial again:\n\n```\n{trial_command(study, best)}\n```")
     return [
         *parts,
-        markdown_table([{"setting": name, "value": str(value)} for name, value in record["settings"].items()]),
+        markdown_table([{"setting": name, "value": str(value)} for name, value in study.settings.plain().items()]),
     ]

@@ -97,7 +97,7 @@ def metric_intervals(study: StudyData, values: pd.DataFrame) -> dict[str, Interv
         if metric.subset
     }
     baseline = means_of(subjects[subjects["id"] == BASELINE], "baselines", "retain", "dice")
-    references = subjects[subjects["id"].isin(study.selection["report_references"])]
+    references = subjects[subjects["id"].isin(study.selection.report_references)]
     retrained = means_of(references, "references", "forget", "dice")
     with np.errstate(divide="ignore", invalid="ignore"):
         means["retention"] = means["retain_dice"] / baseline

@@ -4,6 +4,7 @@ A suite has recipes; in a search a strategy is one.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -15,10 +16,8 @@ from analysis.statistics.significance import holm, sign_flip
 from study.records.front import best_feasible
 from study.records.metrics import SETS, names_of_scans, shown
 from study.records.reading import StudyData
+from study.records.study_record import EntryRecord
 from study.records.trials import RUNNING
-
-Entry = Mapping[str, Any]
-"""Of `suite.entries` in study.json: `strategy`, `knobs`, `published`."""
 
 PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
 """What is known of a published result."""
@@ -26,34 +25,33 @@ PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
 _KEYS = ("set", "subject", "recipe", "run", "study", "trial")
 
 
-def recipes(study: StudyData) -> dict[str, Entry]:
+def recipes(study: StudyData) -> dict[str, EntryRecord]:
     """Label -> recipe, in the suite's order.
 
     The label is the strategy; where a suite has several recipes of it, the knobs in which they differ follow.
     """
     labels = {}
-    for entry in study.suite["entries"]:
-        knobs = entry["knobs"]
-        rivals = [other["knobs"] for other in study.suite["entries"] if other["strategy"] == entry["strategy"]]
+    for entry in study.suite.entries:
+        knobs = entry.knobs
+        rivals = [other.knobs for other in study.suite.entries if other.strategy == entry.strategy]
         differing = [name for name in knobs if any(other.get(name) != knobs[name] for other in rivals)]
-        labels[", ".join([entry["strategy"], *(f"{name} {knobs[name]}" for name in differing)])] = entry
+        labels[", ".join([entry.strategy, *(f"{name} {knobs[name]}" for name in differing)])] = entry
     return labels
 
 
 def trials_by_recipe(study: StudyData) -> pd.DataFrame:
     """The trials with their `recipe`: the label in a suite, and in a search the strategy."""
-    labels = recipes(study) if study.suite else {}
+    labels = recipes(study)
     names = [_recipe_of(row, labels) for row in study.trials.to_dict("records")]
     return study.trials.assign(recipe=pd.Series(names, study.trials.index, object))
 
 
-def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, Entry]) -> str:
+def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, EntryRecord]) -> str:
     """The recipe that a trial has all knobs of; of several the one with the most, as it may lack what others have."""
     matching = {
-        label: len(entry["knobs"])
+        label: len(entry.knobs)
         for label, entry in labels.items()
-        if entry["strategy"] == row["strategy"]
-        and all(row.get(name) == value for name, value in entry["knobs"].items())
+        if entry.strategy == row["strategy"] and all(row.get(name) == value for name, value in entry.knobs.items())
     }
     return max(matching, key=matching.__getitem__, default=row["strategy"])
 
@@ -68,13 +66,13 @@ def entries(studies: Sequence[StudyData]) -> pd.DataFrame:
     columns, tables = ["set", "subject", *_compared(studies)], []
     for study in studies:
         trials = trials_by_recipe(study)
-        if study.suite:
+        if study.suite.entries:
             rows = trials[trials["status"] != RUNNING].to_dict("records")
         else:
             groups = (group.to_dict("records") for _, group in trials.groupby("recipe", sort=False))
             rows = [row for row in (best_feasible(group, study.objective) for group in groups) if row is not None]
         for row in rows:
-            run = f"{study.record['settings']['seed']}" + (f"/{row['seed']}" if study.suite else "")
+            run = f"{study.settings.seed}" + (f"/{row['seed']}" if study.suite.entries else "")
             values = values_after(study, [row["id"]], int(row["epochs_done"]))
             names = {"recipe": row["recipe"], "run": run, "study": study.name, "trial": row["id"]}
             tables.append(values[columns].assign(**names))
@@ -148,15 +146,14 @@ def suite_table(study: StudyData) -> pd.DataFrame:
     trials = trials_by_recipe(study)
     for label, entry in recipes(study).items():
         ended = trials[(trials["recipe"] == label) & (trials["status"] != RUNNING)]
-        for horizon in study.suite["horizons"]:
+        for horizon in study.suite.horizons:
             values = values_after(study, list(ended["id"]), horizon)
             if values.empty:
                 continue
-            published = entry["published"].get(str(horizon), {})
-            if published:
-                published = published | {"dice_gap": published["retain_dice"] - published["forget_dice"]}
+            point = entry.published.get(horizon)
+            published = {**asdict(point), "dice_gap": point.retain_dice - point.forget_dice} if point else {}
             rows.append(
-                {"recipe": label, "strategy": entry["strategy"], "horizon": horizon}
+                {"recipe": label, "strategy": entry.strategy, "horizon": horizon}
                 | with_bounds(metric_intervals(study, values))
                 | {"seeds": values["id"].nunique()}
                 | {"diverged": int(ended["epochs_done"].between(1, horizon - 1).sum())}
@@ -172,7 +169,7 @@ def suite_tests(study: StudyData) -> pd.DataFrame:
     ended = trials[trials["status"] != RUNNING]
     ended = ended.sort_values("recipe", key=lambda labels: labels.map(order), kind="stable")
     by_horizon = []
-    for horizon in study.suite["horizons"]:
+    for horizon in study.suite.horizons:
         values = values_after(study, list(ended["id"]), horizon)[["id", "set", "subject", *_compared([study])]]
         tests = paired_tests(ended[["id", "recipe", "run"]].merge(values, on="id").drop(columns="id"))
         by_horizon.append(tests.assign(horizon=horizon))

@@ -182,7 +182,7 @@ def _summary(folder: Path) -> dict[str, object]:
     return {
         "name": folder.name,
         "space": study.space,
-        "cohort": study.record["settings"]["cohort"].partition(":")[0],
+        "cohort": study.settings.cohort.partition(":")[0],
         "trials": len(trials),
         "running": int((trials["status"] == "running").sum()),
         "front": int(trials["on_front"].sum()),

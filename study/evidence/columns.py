@@ -1,11 +1,9 @@
 """The evidence columns of a study: what every measure and every conclusion there is fills."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from analysis.evidence.conclude import conclusions
-from study.records.evidence import STATE, EvidenceColumn, evidence_columns
+from study.records.evidence import STATE, EvidenceColumn
 from study.records.failure import StudyError
 from trainables.evidence.measure import Measure
 from trainables.evidence.measurements import MEASURES
@@ -30,13 +28,6 @@ def all_columns() -> dict[str, EvidenceColumn]:
             raise StudyError(f"two measures or conclusions fill the evidence column {', '.join(twice)}")
         columns |= group
     return columns
-
-
-def plain_columns(folder: Path) -> dict[str, dict[str, str]]:
-    """What study.json says of the columns: of a study that goes on, those that it has, and those that are new."""
-    record = folder / "study.json"
-    recorded = evidence_columns(json.loads(record.read_text(encoding="utf-8"))) if record.exists() else {}
-    return {name: column.plain() for name, column in {**recorded, **all_columns()}.items()}
 
 
 def _columns_of(name: str, measure: Measure) -> Iterator[tuple[str, EvidenceColumn]]:

@@ -10,18 +10,17 @@ from rich.markup import escape
 
 from analysis.evidence.conclude import conclude
 from analysis.evidence.conclusion import Examined, Findings
-from study.cluster.shares import Resources, problem_of
+from study.cluster.shares import problem_of
 from study.evidence.columns import all_columns
 from study.evidence.shadows import shadow_fits
 from study.evidence.tasks import EvidenceTasks
-from study.networks.references import FitError, Listener, Reference, fit_digests, fit_networks
+from study.networks.references import FitError, fit_digests, fit_networks
+from study.networks.session import Session
 from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.evidence import EVIDENCE, STATE
 from study.records.files import digest_of, write_json
 from study.records.trials import FINISHED
-from study.terminal.live import StudyView
-from trainables.cohorts.cache import cache_dir
 
 _VERSION = 1
 """Counts changes of the measurements that make recorded evidence stale."""
@@ -30,39 +29,25 @@ _INCOMPLETE = " incomplete"
 """Ends the state of evidence that lacks what could not be measured: a later session tries again."""
 
 
-def gather_evidence(
-    plan: Plan,
-    references: Mapping[str, Reference],
-    recorder: Recorder,
-    resources: Resources,
-    view: StudyView,
-    listener: Listener,
-) -> None:
+def gather_evidence(session: Session, recorder: Recorder) -> None:
     """Examine what has not been examined under these settings, and record it.
 
     What cannot be measured of a network leaves its own columns empty. The view and the network's file in evidence/
     say why, and the next session tries again. Only a network that cannot be examined at all has no evidence.
-
-    Args:
-        plan: the study.
-        references: all of its references.
-        recorder: knows the trials and takes the evidence.
-        resources: of one task, the same as a trial's.
-        view: shows the progress.
-        listener: hears the epochs of shadow fits.
     """
-    started, state = time.monotonic(), _state(plan, references)
+    plan, view = session.plan, session.view
+    started, state = time.monotonic(), _state(session)
     trials = {row["id"]: row for row in recorder.rows if row["on_front"] or row["id"] in asked(plan)}
-    due = [name for name in [*references, *trials] if recorder.row(name).get(STATE) != state]
+    due = [name for name in [*session.references, *trials] if recorder.row(name).get(STATE) != state]
     if not due:
         return
     fits = shadow_fits(plan)
-    last_only, problems = plan.settings.baseline_epochs, {}
+    problems = {}
     try:
-        shadows = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener, last_only)
+        shadows = fit_networks(session, fits, fit_digests(plan, fits), evaluate_every=plan.settings.baseline_epochs)
     except FitError as error:
         fits, shadows, problems = {}, {}, {"shadow networks": str(error)}
-    tasks = EvidenceTasks(plan, resources, references, shadows, fits)
+    tasks = EvidenceTasks(session, shadows, fits)
     tasks.start(due, trials)
     advance = view.begin("evidence", len(due))
     for number, name in enumerate(due, 1):
@@ -91,12 +76,12 @@ def unknown(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(asked(plan) - {row["id"] for row in rows if row["status"] == FINISHED})
 
 
-def _state(plan: Plan, references: Mapping[str, Reference]) -> str:
+def _state(session: Session) -> str:
     """Stands for all that evidence depends on beside the network itself."""
-    settings = plan.settings
+    settings = session.plan.settings
     depends_on = [_VERSION, settings.shadows, settings.forget_draws, settings.objective, settings.baseline_lr]
     further = sorted(all_columns().keys() - EVIDENCE.keys())
-    return digest_of([*depends_on, *(reference.digest for reference in references.values()), *further])
+    return digest_of([*depends_on, *(reference.digest for reference in session.references.values()), *further])
 
 
 def _write_details(plan: Plan, name: str, findings: Findings, problems: Mapping[str, str]) -> None:

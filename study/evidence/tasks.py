@@ -9,11 +9,11 @@ from ray.exceptions import RayError
 
 from analysis.evidence.conclusion import Examined, Findings
 from analysis.statistics.membership import comparisons
-from study.cluster.shares import Resources, problem_of
+from study.cluster.shares import problem_of
 from study.evidence.shadows import other_forget_set, shadow_split, worlds
-from study.networks.references import Fit, Reference
+from study.networks.references import Fit
+from study.networks.session import Reference, Session
 from study.networks.weights import recipe_of, trial_weights
-from study.planning.plan import Plan
 from study.planning.steering import selection
 from study.records.references import BASELINE
 from trainables.data import Sets, Subset
@@ -27,15 +27,9 @@ T = TypeVar("T")
 class EvidenceTasks:
     """The Ray tasks of the evidence, what they share in the object store, and what they give."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        resources: Resources,
-        references: Mapping[str, Reference],
-        shadows: Mapping[str, Reference],
-        fits: Mapping[str, Fit],
-    ):
-        self._plan, self._resources, self._references, self._fits = plan, resources, references, fits
+    def __init__(self, session: Session, shadows: Mapping[str, Reference], fits: Mapping[str, Fit]):
+        plan, references = session.plan, session.references
+        self._session, self._plan, self._fits = session, plan, fits
         self._data, self._depth = plan.shared, plan.settings.depth
         self._targets = plan.data.forget + plan.data.heldout
         self._weights = {name: network.shared for name, network in {**references, **shadows}.items()}
@@ -88,19 +82,19 @@ class EvidenceTasks:
 
     def _examine(self, name: str, trial: Mapping[str, Any] | None) -> ray.ObjectRef:
         """The measurements of a reference or a trial."""
-        settings, baseline = self._plan.settings, self._references[BASELINE].metrics["forget_dice"]
+        settings, baseline = self._plan.settings, self._session.references[BASELINE].metrics["forget_dice"]
         weights: Any = self._weights.get(name)
         if trial is not None:
-            weights = trial_weights(self._plan, self._references, self._resources, trial)
+            weights = trial_weights(self._session, trial)
         seed, lr = seed_for(settings.seed, "relearning"), settings.baseline_lr
-        return self._resources.task(
+        return self._session.resources.task(
             examine, self._data, weights, self._retrained, self._depth, baseline, lr, seed, MEASURES.names()
         )
 
     def _score_shadows(self) -> list[ray.ObjectRef]:
         """The scores of the forget and held-out subjects under every shadow."""
         return [
-            self._resources.task(scores_of, self._data, self._weights[name], self._depth, self._targets)
+            self._session.resources.task(scores_of, self._data, self._weights[name], self._depth, self._targets)
             for name in self._fits
         ]
 
@@ -120,8 +114,8 @@ class EvidenceTasks:
         return [self._after(BASELINE, sets, trial, sets.forget + self._plan.data.heldout) for sets in drawn]
 
     def _after(self, network: str, sets: Sets, trial: Mapping[str, Any], subset: Subset) -> ray.ObjectRef:
-        recipe = recipe_of(self._plan, self._references, trial)
-        return self._resources.task(
+        recipe = recipe_of(self._session, trial)
+        return self._session.resources.task(
             scores_after, self._data, self._weights[network], self._depth, sets, recipe, subset
         )
 

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +13,18 @@ import torch
 from ray.exceptions import RayError
 from safetensors.numpy import load_file, save_file
 
-from study.cluster.shares import Resources, problem_of
+from study.cluster.shares import problem_of
+from study.networks.session import Reference, Session
 from study.planning.plan import Plan
 from study.records.failure import HaltedError, StudyError
 from study.records.files import digest_of, write_json
 from study.records.references import BASELINE, RETRAINED, retrained_names
+from study.records.study_record import ReferenceRecord
 from trainables.cache_entries import cached, caching
+from trainables.cohorts.cache import cache_dir
 from trainables.data import Subset, TrialData
 from trainables.device import default_device, shared_tensor
-from trainables.evaluation import Values, evaluate, means
+from trainables.evaluation import Values, evaluate
 from trainables.fitting import fit, initial_network, weights_of
 from trainables.med3d import WeightsError, med3d
 from trainables.recipe import Recipe
@@ -36,44 +38,6 @@ _VERSION = 3
 
 class FitError(HaltedError):
     """A reference that could not be fitted."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A fitted network.
-
-    Attributes:
-        digest: hash of everything that decided the weights.
-        seed: of its fit.
-        metrics: final `<set>_<metric>` values.
-        subjects: the same for single subjects, in the sets' order.
-        history: one row per epoch: epoch, loss, seconds and, where evaluated, metrics.
-        weights: name -> array, parameters and buffers.
-    """
-
-    digest: str
-    seed: int
-    metrics: dict[str, float]
-    subjects: Values
-    history: list[dict[str, float]]
-    weights: dict[str, np.ndarray]
-
-    @cached_property
-    def shared(self) -> ray.ObjectRef:
-        """`weights` in the object store of the Ray that runs, as a plan's data."""
-        return ray.put(self.weights)
-
-    def with_values(self, values: Values) -> "Reference":
-        """The same network with values of metrics beside those that it has."""
-        *epochs, last = self.history
-        metrics = {**means(values), **self.metrics}
-        return replace(
-            self, metrics=metrics, subjects={**values, **self.subjects}, history=[*epochs, {**last, **metrics}]
-        )
-
-
-Listener = Callable[[str, EpochReport], None]
-"""Hears the name of a reference and its latest epoch."""
 
 
 class Fit(NamedTuple):
@@ -103,25 +67,17 @@ def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
     }
 
 
-def reference_digests(
-    plan: Plan, fits: Mapping[str, Fit], recorded: Mapping[str, Mapping[str, Any]], cache: Path
-) -> dict[str, str]:
-    """The digests of a study's references: the recorded ones, as long as they are in the cache.
+def reference_digests(plan: Plan, fits: Mapping[str, Fit], recorded: Mapping[str, ReferenceRecord]) -> dict[str, str]:
+    """The digests of a study's references: those that its study.json has, as long as they are in the cache.
 
     What it fitted on another processor or with another torch has another digest, but is the study's all the same.
-
-    Args:
-        plan: the study.
-        fits: what to fit, by name.
-        recorded: `references` of its study.json, empty before it has one.
-        cache: folder that keeps fitted references.
 
     Raises:
         StudyError: one was recorded, has left the cache and cannot be made again here.
     """
     digests = fit_digests(plan, fits)
-    known = {name: recorded[name]["digest"] for name in fits if name in recorded}
-    lost = [name for name in lacking(known, cache) if known[name] != digests[name]]
+    known = {name: recorded[name].digest for name in fits if name in recorded}
+    lost = [name for name in lacking(known) if known[name] != digests[name]]
     if lost:
         reason = "the file of --weights, the version of torch or Lethe, or the kind of processor is another than then"
         raise StudyError(
@@ -132,52 +88,33 @@ def reference_digests(
 
 
 def fit_networks(
-    plan: Plan,
-    fits: Mapping[str, Fit],
-    digests: Mapping[str, str],
-    cache: Path,
-    resources: Resources,
-    listener: Listener,
-    evaluate_every: int = 5,
+    session: Session, fits: Mapping[str, Fit], digests: Mapping[str, str], evaluate_every: int = 5
 ) -> dict[str, Reference]:
-    """The fitted networks, from the cache or fitted side by side where resources allow.
+    """The fitted networks, from the cache or fitted side by side where resources allow; the view shows their epochs.
 
     Args:
-        plan: the study.
+        session: of the study.
         fits: what to fit, by name.
         digests: of the fits, as `fit_digests` gives them.
-        cache: folder that keeps fitted references.
-        resources: of one fit, the same as a trial's.
-        listener: called after every epoch of a fit.
         evaluate_every: epochs between evaluations; the last one is always evaluated.
 
     Raises:
         FitError: a fit whose loss is not finite, or whose task has failed.
     """
-    folders = {name: _folder(cache, digest) for name, digest in digests.items()}
-    missing = lacking(digests, cache)
-    if missing:
-        task = ray.remote(_fit_reports).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
-        streams = {
-            name: task.remote(
-                plan.shared,
-                _initial(plan, fits[name].seed),
-                fits[name].taught,
-                plan.settings.depth,
-                _recipe(plan),
-                fits[name].seed,
-                resources.cpus,
-                evaluate_every,
-            )
-            for name in missing
-        }
-        for name, reports, weights in _gather(streams, listener):
-            _store(folders[name], reports, weights)
-    references = {name: _load(folder, digests[name], fits[name].seed) for name, folder in folders.items()}
-    return _completed(plan, references, resources)
+    plan, share = session.plan, session.resources
+    depth, recipe, streams = plan.settings.depth, _recipe(plan), {}
+    for name in lacking(digests):
+        taught, seed = fits[name]
+        task = ray.remote(_fit_reports).options(num_cpus=share.cpus, num_gpus=share.gpus)
+        streams[name] = task.remote(
+            plan.shared, _initial(plan, seed), taught, depth, recipe, seed, share.cpus, evaluate_every
+        )
+    for name, reports, weights in _gather(streams, session):
+        _store(digests[name], reports, weights)
+    return _completed(session, {name: _load(digest, fits[name].seed) for name, digest in digests.items()})
 
 
-def _completed(plan: Plan, references: Mapping[str, Reference], resources: Resources) -> dict[str, Reference]:
+def _completed(session: Session, references: dict[str, Reference]) -> dict[str, Reference]:
     """The same, with the values of metrics that were installed after a reference was fitted."""
     stale = {
         name: reference
@@ -185,32 +122,34 @@ def _completed(plan: Plan, references: Mapping[str, Reference], resources: Resou
         if any(f"retain_{metric}" not in reference.metrics for metric in scan_metrics())
     }
     if not stale:
-        return dict(references)
-    task = ray.remote(_measure).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
-    arguments = (plan.settings.depth, resources.cpus)
+        return references  # without a Ray
+    plan = session.plan
+    tasks = [
+        session.resources.task(_measure, plan.shared, reference.shared, plan.settings.depth)
+        for reference in stale.values()
+    ]
     try:
-        values = ray.get([task.remote(plan.shared, other.shared, *arguments) for other in stale.values()])
+        values = ray.get(tasks)
     except RayError as error:
         raise FitError(f"the references cannot be measured: {problem_of(error)}") from error
     return {**references, **{name: stale[name].with_values(found) for name, found in zip(stale, values, strict=True)}}
 
 
-def _measure(data: TrialData, weights: dict[str, np.ndarray], depth: int, threads: int) -> Values:
+def _measure(data: TrialData, weights: dict[str, np.ndarray], depth: int) -> Values:
     """Runs as a Ray task: every metric of every subject by a fitted network."""
-    torch.set_num_threads(threads)
     network, device = med3d(depth, data.classes), default_device()
     network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     images, labels = (shared_tensor(array, device) for array in (data.images, data.labels))
     return evaluate(network.to(device), images, labels, data.subsets)
 
 
-def lacking(digests: Mapping[str, str], cache: Path) -> list[str]:
+def lacking(digests: Mapping[str, str]) -> list[str]:
     """The names of the fits that are not in the cache."""
-    return [name for name, digest in digests.items() if not cached(_folder(cache, digest))]
+    return [name for name, digest in digests.items() if not cached(_folder(digest))]
 
 
-def _folder(cache: Path, digest: str) -> Path:
-    return cache / "references" / digest
+def _folder(digest: str) -> Path:
+    return cache_dir() / "references" / digest
 
 
 def _fit_reports(
@@ -234,10 +173,11 @@ def _fit_reports(
 
 
 def _gather(
-    streams: dict[str, Any], listener: Listener
+    streams: Mapping[str, Any], session: Session
 ) -> Iterator[tuple[str, list[EpochReport], dict[str, np.ndarray]]]:
     """Each fit's name, reports and weights as it ends."""
     names = {stream: name for name, stream in streams.items()}
+    bars = {name: session.view.begin(name, session.plan.settings.baseline_epochs) for name in streams}
     reports: dict[str, list[EpochReport]] = {name: [] for name in streams}
     # Held until the stream's end: Ray 2.60 keeps a task's arguments if what it gave was freed before it ended.
     weights: dict[str, ray.ObjectRef] = {}
@@ -257,14 +197,14 @@ def _gather(
             if item.diverged:
                 raise FitError(f"the {name} fit diverged in epoch {item.epoch}: try a smaller --baseline-lr")
             reports[name].append(item)
-            listener(name, item)
+            bars[name](item.epoch)
         else:
             weights[name] = given
 
 
-def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:
+def _store(digest: str, reports: list[EpochReport], weights: dict[str, np.ndarray]) -> None:
     rows = [{"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, **r.metrics} for r in reports]
-    with caching(folder) as temporary:
+    with caching(_folder(digest)) as temporary:
         save_file(weights, temporary / "weights.safetensors")
         last = reports[-1]
         write_json(
@@ -272,14 +212,14 @@ def _store(folder: Path, reports: list[EpochReport], weights: dict[str, np.ndarr
         )
 
 
-def _load(folder: Path, digest: str, seed: int) -> Reference:
-    stored = json.loads((folder / "reference.json").read_text())
-    return Reference(digest, seed, **stored, weights=load_file(folder / "weights.safetensors"))
+def _load(digest: str, seed: int) -> Reference:
+    stored = json.loads((_folder(digest) / "reference.json").read_text())
+    return Reference(digest, seed, **stored, weights=stored_weights(digest))
 
 
-def stored_weights(cache: Path, digest: str) -> dict[str, np.ndarray]:
+def stored_weights(digest: str) -> dict[str, np.ndarray]:
     """The weights of a reference that is in the cache."""
-    return dict(load_file(_folder(cache, digest) / "weights.safetensors"))
+    return dict(load_file(_folder(digest) / "weights.safetensors"))
 
 
 def reference_fits(plan: Plan) -> dict[str, Fit]:

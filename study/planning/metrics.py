@@ -1,12 +1,10 @@
-"""The metrics that a study has: those that are installed, and those that its earlier sessions had."""
+"""The metrics that are installed."""
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from study.records.constraints import ConstraintError, parse
-from study.records.metrics import Metric, metric_table, of_scans, recorded
+from study.records.metrics import Metric, metric_table, of_scans
 from trainables.gaps import GAPS
 from trainables.scan_metric import scan_metrics
 
@@ -23,17 +21,6 @@ def installed_metrics() -> dict[str, Metric]:
     ]
     derived = [Metric(name, gap.title, gap.unit, gap.better, gap.low, gap.high) for name, gap in GAPS.items()]
     return metric_table(*scans, derived)
-
-
-def study_metrics(folder: Path) -> dict[str, Metric]:
-    """The metrics of the tables in a study's folder; one that is no longer installed has no value from now on.
-
-    Raises:
-        ValueError: an installed metric cannot be used.
-    """
-    record = folder / "study.json"
-    before = recorded(json.loads(record.read_text(encoding="utf-8"))) if record.is_file() else {}
-    return {**before, **installed_metrics()}
 
 
 def constraint_problems(texts: Iterable[str]) -> list[str]:

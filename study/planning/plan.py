@@ -1,6 +1,6 @@
 """What will run: the settings checked against the space and the cohort, before any compute is spent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ import ray
 
 from search_spaces.space import Space, Suite
 from study.planning.checks import checked, space_of
-from study.planning.metrics import constraint_problems, study_metrics
+from study.planning.metrics import constraint_problems, installed_metrics
 from study.planning.pseudonyms import owner_key, pseudonym
 from study.planning.requests import read_requests
 from study.records.constraints import Constraint
@@ -17,8 +17,8 @@ from study.records.failure import StudyError
 from study.records.metrics import Metric
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.options import option_of
-from study.records.reading import read_record, recorded_settings
 from study.records.settings import StudySettings
+from study.records.study_record import StudyRecord, begun_record
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
 from trainables.cohorts.open_cohort import open_cohort
@@ -62,10 +62,16 @@ class Plan:
         """What a feasible trial meets."""
         return self.settings.constraints
 
+    @property
+    def recorded(self) -> StudyRecord | None:
+        """What the study's folder holds of it: None before its first session has written study.json."""
+        return begun_record(self.settings.folder)
+
     @cached_property
     def metrics(self) -> dict[str, Metric]:
-        """The columns of metrics that the study's tables have."""
-        return study_metrics(self.settings.folder)
+        """The columns of metrics that the study's tables have; one that is not installed any more gets no values."""
+        before = self.recorded
+        return {**(before.metrics if before else {}), **installed_metrics()}
 
     @property
     def trials(self) -> int:
@@ -106,21 +112,10 @@ def make_plan(settings: StudySettings) -> Plan:
         key = owner_key(cache_dir())
         ids = {pseudonym(subject, key): subject for subject in cohort.subjects}
         requests = [[ids.get(name, name) for name in request] for request in requests]
-        named = [name for request in requests for name in request]
-        split = split_subjects(
-            cohort.subjects,
-            settings.seed,
-            forget=named or [ids.get(name, name) for name in _listed(settings.forget)],
-            heldout=[ids.get(name, name) for name in _listed(settings.heldout)],
-            forget_count=settings.forget_count,
-            heldout_count=settings.heldout_count,
-            retain_count=settings.retain_count,
-        )
+        split = _split(settings, cohort, requests, ids)
     except CohortError as error:
         option = "--requests" if requests else "--forget"  # requests are forgotten subjects by another option
         raise StudyError([problem.replace("--forget", option) for problem in error.problems]) from error
-    if OBJECTIVES[settings.objective].steered_by == "heldout":
-        split = split.steered(settings.seed)
 
     def hidden(subjects: Sequence[str]) -> tuple[str, ...]:
         return tuple(pseudonym(subject, key) for subject in subjects)
@@ -132,26 +127,48 @@ def make_plan(settings: StudySettings) -> Plan:
         heldout=",".join(hidden(split.heldout + split.steering)) if settings.heldout else "",
     )
     settings = replace(settings, name=settings.study_name)
-    conflict = _conflict(settings, cohort.digest)
-    if conflict:
-        raise StudyError(conflict)
     records = Split(*(hidden(subjects) for subjects in (split.retain, split.forget, split.heldout, split.steering)))
     places = tuple(tuple(split.forget.index(name) for name in request) for request in requests)
-    return Plan(settings, space, cohort, records, trial_data(cohort, split), places)
+    plan = Plan(settings, space, cohort, records, trial_data(cohort, split), places)
+    _check_same_study(plan)
+    return plan
 
 
-def _conflict(settings: StudySettings, cohort: str) -> str | None:
-    """Why settings cannot go on with what their folder holds, if that is another study or of another cohort."""
-    if not (settings.folder / "study.json").exists():
-        return None
-    before, now = recorded_settings(settings.folder).absolute().lasting, settings.lasting
+def _split(settings: StudySettings, cohort: Cohort, requests: list[list[str]], ids: Mapping[str, str]) -> Split:
+    """Who is retained, forgotten and held out; `ids` of the subjects that settings may name by pseudonym.
+
+    Raises:
+        CohortError: the cohort cannot be split so.
+    """
+    split = split_subjects(
+        cohort.subjects,
+        settings.seed,
+        forget=[name for request in requests for name in request]
+        or [ids.get(name, name) for name in _listed(settings.forget)],
+        heldout=[ids.get(name, name) for name in _listed(settings.heldout)],
+        forget_count=settings.forget_count,
+        heldout_count=settings.heldout_count,
+        retain_count=settings.retain_count,
+    )
+    return split.steered(settings.seed) if OBJECTIVES[settings.objective].steered_by == "heldout" else split
+
+
+def _check_same_study(plan: Plan) -> None:
+    """Check that what the folder holds is this study; an option that an older study.json lacks has its default.
+
+    Raises:
+        StudyError: it was started with other settings or on other data, or its study.json cannot be read.
+    """
+    record, settings = plan.recorded, plan.settings
+    if record is None:
+        return
+    before, now = record.settings.absolute().lasting, settings.lasting
     changed = [name for name in now if now[name] != before[name]]
     if changed:
         listed = ", ".join(f"{option_of(name)} ({before[name]!r} -> {now[name]!r})" for name in changed)
-        return f"study {settings.name!r} was started with other settings: {listed}; choose another --name"
-    if read_record(settings.folder)["cohort"].get("digest") != cohort:
-        return f"study {settings.name!r} was started on other data: the cohort's files have changed since"
-    return None
+        raise StudyError(f"study {settings.name!r} was started with other settings: {listed}; choose another --name")
+    if record.cohort.digest != plan.cohort.digest:
+        raise StudyError(f"study {settings.name!r} was started on other data: the cohort's files have changed since")
 
 
 def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:

@@ -1,26 +1,8 @@
 """What steers the search and what the evidence reports: not the same, where there is enough to tell them apart."""
 
-from dataclasses import dataclass
-
 from study.planning.plan import Plan
 from study.records.references import RETRAINED, retrained_names
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Who does what.
-
-    Attributes:
-        steering_references, report_references: names of retrained references.
-        steering_heldout, report_heldout: pseudonyms of held-out subjects.
-        warnings: why the report is optimistic, if it is.
-    """
-
-    steering_references: tuple[str, ...]
-    report_references: tuple[str, ...]
-    steering_heldout: tuple[str, ...]
-    report_heldout: tuple[str, ...]
-    warnings: tuple[str, ...]
+from study.records.study_record import Selection
 
 
 def selection(plan: Plan) -> Selection:

@@ -8,13 +8,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from study.networks.references import Reference
+from study.networks.session import Reference
 from study.records.constraints import Constraint
-from study.records.evidence import recorded_columns
 from study.records.front import best_feasible, mark
 from study.records.metrics import METRICS, MetricTable, names_of_scans
 from study.records.objectives import Objective
-from study.records.tables import Table, history_table, references_table, subjects_table, trials_table
+from study.records.tables import (
+    Table,
+    history_table,
+    recorded_columns,
+    references_table,
+    subjects_table,
+    trials_table,
+)
 from study.records.trials import RUNNING
 
 _RECENT = 50

@@ -12,6 +12,7 @@ import yaml
 from study.records.failure import StudyError, fail
 from study.records.options import option_of
 from study.records.settings import ClusterOptions, RecordOptions, StudySettings, option_names
+from study.records.study_record import StudyRecord
 from study.records.trials import given
 
 Options = TypeVar("Options")
@@ -43,27 +44,22 @@ def command(kind: type[Options], work: Callable[[Options], int | None], program:
     return main
 
 
-def trial_command(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def trial_command(record: StudyRecord, row: Mapping[str, Any]) -> str:
     """The study command that runs a trial again, alone or among those of its suite, by study.json and its row."""
-    if record["suite"]:
-        return _study_command([], record["settings"], _APART)
+    if record.suite.entries:
+        return _study_command([], record.settings, _APART)
     return _search_command(record, row, ["--trials 1"], {})
 
 
-def sweep_command(record: Mapping[str, Any], row: Mapping[str, Any], knob: str, values: Sequence[float | int]) -> str:
+def sweep_command(record: StudyRecord, row: Mapping[str, Any], knob: str, values: Sequence[float | int]) -> str:
     """The study command that tries some values of one knob, with everything else as a trial has it."""
     return _search_command(
         record, row, ["--sampler grid", f"--trials {len(values)}"], {knob: "|".join(map(str, values))}
     )
 
 
-def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[str]:
-    """The arguments of study.run that give settings.
-
-    Args:
-        settings: as `StudySettings.plain` gives them; an option that is missing has its default.
-        apart: options to leave out.
-    """
+def spelled(settings: StudySettings, apart: Collection[str] = ()) -> list[str]:
+    """The arguments of study.run that give settings, without some options."""
     words = []
     for name, value in _differing(settings, apart).items():
         option = f"--{option_of(name)}"
@@ -78,28 +74,24 @@ def spelled(settings: Mapping[str, Any], apart: Collection[str] = ()) -> list[st
 
 def config_of(settings: StudySettings) -> str:
     """The YAML file for --config with which a study of these settings can be run again."""
-    differing = _differing(settings.plain(), _NOT_IN_FILES)
+    differing = _differing(settings, _NOT_IN_FILES)
     options = {option_of(name): value for name, value in differing.items()}
     return yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
 
 
-def _differing(settings: Mapping[str, Any], apart: Collection[str]) -> dict[str, Any]:
+def _differing(settings: StudySettings, apart: Collection[str]) -> dict[str, Any]:
     """The options that have no defaults, in the order of the command line."""
     defaults = StudySettings().plain()
-    return {
-        name: settings[name]
-        for name, default in defaults.items()
-        if name not in apart and settings.get(name, default) != default
-    }
+    return {name: value for name, value in settings.plain().items() if name not in apart and value != defaults[name]}
 
 
 def _search_command(
-    record: Mapping[str, Any], row: Mapping[str, Any], words: Sequence[str], swept: Mapping[str, str]
+    record: StudyRecord, row: Mapping[str, Any], words: Sequence[str], swept: Mapping[str, str]
 ) -> str:
-    knobs = [f"{name}={swept.get(name, row[name])}" for name in record["knobs"] if name in swept or given(row[name])]
-    words = [f"--space {record['settings']['space']}", *words, *(f"--set {shlex.quote(knob)}" for knob in knobs)]
-    return _study_command(words, record["settings"], _APART | _SEARCH)
+    knobs = [f"{name}={swept.get(name, row[name])}" for name in record.knobs if name in swept or given(row[name])]
+    words = [f"--space {record.settings.space}", *words, *(f"--set {shlex.quote(knob)}" for knob in knobs)]
+    return _study_command(words, record.settings, _APART | _SEARCH)
 
 
-def _study_command(words: Sequence[str], settings: Mapping[str, Any], apart: Collection[str]) -> str:
+def _study_command(words: Sequence[str], settings: StudySettings, apart: Collection[str]) -> str:
     return " ".join(["python -m study.run", *words, *map(shlex.quote, spelled(settings, apart))])

@@ -1,10 +1,7 @@
 """The columns of the evidence: a study's own, which its study.json names, and those of the first version."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
@@ -76,27 +73,3 @@ EVIDENCE: dict[str, EvidenceColumn] = {
     STATE: EvidenceColumn("str"),
 }
 """The columns of a study whose study.json names none, as version 0.1 wrote it."""
-
-
-def evidence_columns(record: Mapping[str, Any]) -> dict[str, EvidenceColumn]:
-    """The evidence columns of a study.
-
-    Args:
-        record: its study.json.
-
-    Raises:
-        TypeError: for a description that this version does not know.
-    """
-    if "evidence_columns" not in record:
-        return EVIDENCE
-    return {name: EvidenceColumn(**plain) for name, plain in record["evidence_columns"].items()}
-
-
-def recorded_columns(folder: Path) -> dict[str, EvidenceColumn]:
-    """The evidence columns of the study in a folder; those of the first version before it has a study.json.
-
-    Raises:
-        ValueError, TypeError: study.json is damaged.
-    """
-    record = folder / "study.json"
-    return evidence_columns(json.loads(record.read_text(encoding="utf-8")) if record.exists() else {})

@@ -7,9 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FORMAT = 2
-"""Of study.json. Format 1 said none, kept paths as they were typed and had every option in a study's name."""
-
 DISTRIBUTION = "lethe-unlearning"
 """The installed package, as the package index has it; `lethe` is another there."""
 

@@ -1,7 +1,7 @@
 """The metrics of an epoch and of a trial: a study's table of them says what each is and which way is better."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SETS = {"retain": "Retain", "forget": "Forget", "heldout": "Held-out"}
 """The sets of subjects that every metric of a scan is averaged over, and their titles."""
@@ -106,19 +106,3 @@ def label(metrics: MetricTable, column: str) -> str:
 def names_of_scans(metrics: MetricTable) -> list[str]:
     """What is measured of each subject."""
     return list(dict.fromkeys(metric.name for metric in metrics.values() if metric.subset))
-
-
-def plain(metrics: MetricTable) -> dict[str, dict[str, Any]]:
-    """As study.json has them."""
-    return {column: {**metric._asdict(), "column": column} for column, metric in metrics.items()}
-
-
-def recorded(study: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics of a study, from its study.json.
-
-    Raises:
-        TypeError: what stands there describes no metrics.
-    """
-    if "metrics" not in study:
-        return dict(METRICS)
-    return {column: Metric(**{**description, "column": column}) for column, description in study["metrics"].items()}

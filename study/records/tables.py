@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from study.records.evidence import recorded_columns
+from study.records.evidence import EVIDENCE, EvidenceColumn
 from study.records.metrics import METRICS, MetricTable, names_of_scans
+from study.records.study_record import begun_record
 from study.records.table import Table
 
 
@@ -55,6 +56,12 @@ def requests_table(folder: Path) -> Table:
     schema = pa.schema([*columns, ("metric", pa.string()), ("value", pa.float64())])
     earlier = folder / "sequence"  # its name in version 0.1
     return Table(earlier if earlier.is_dir() else folder / "requests", schema, ("step", "method", "set", "metric"))
+
+
+def recorded_columns(folder: Path) -> Mapping[str, EvidenceColumn]:
+    """The evidence columns of the study in a folder; those of the first version before it has a study.json."""
+    record = begun_record(folder)
+    return record.evidence_columns if record else EVIDENCE
 
 
 def _evidence(folder: Path) -> list[tuple[str, pa.DataType]]:

@@ -17,13 +17,12 @@ from search_spaces.space import Suite
 from study.cluster.ray_internals import LOST, OUT_OF_MEMORY, actor_of, killed_actors
 from study.cluster.storage import Storage
 from study.cluster.utilisation import Utilisation
-from study.planning.plan import Plan
+from study.networks.session import Session
 from study.recording.recorder import Recorder
 from study.records.trials import FAILED, FINISHED, PRUNED
 from study.search.searcher import StudySearch
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch
-from study.terminal.live import StudyView
 from study.trials.kept_weights import ONE_BY_ONE, drop_weights, keep_weights
 
 MOST_RETRIES = 2
@@ -42,21 +41,20 @@ class Events(Callback):
 
     def __init__(
         self,
-        plan: Plan,
+        session: Session,
         recorder: Recorder,
-        view: StudyView,
         storage: Storage,
         search: StudySearch | SuiteSearch,
         halving: Halving | None,
         crowded: set[str],
     ):
         self.stopping, self.full_disk, self.crowded = False, False, crowded
-        self._plan, self._recorder, self._view, self._storage = plan, recorder, view, storage
+        self._plan, self._recorder, self._view, self._storage = session.plan, recorder, session.view, storage
         self.search, self.halving = search, halving
         self.utilisation = Utilisation()
         self._actors: dict[str, dict[str, Any]] = {}
         self._reached: dict[str, int] = {}
-        self._advance = view.begin("trials", plan.trials, recorder.ended_trials)
+        self._advance = session.view.begin("trials", session.plan.trials, recorder.ended_trials)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that studies do not use."""

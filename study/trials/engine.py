@@ -11,10 +11,9 @@ from ray.tune.experiment import Trial
 
 from search_spaces.space import Suite
 from study.cluster.placement import TrialPlacement, remove_own_groups
-from study.cluster.shares import Resources
 from study.cluster.storage import Storage, storage_of
 from study.cluster.utilisation import Utilisation
-from study.networks.references import Reference
+from study.networks.session import Session
 from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.references import BASELINE, RETRAINED
@@ -23,7 +22,6 @@ from study.search.searcher import Problem, Start, StudySearch, Unfinished
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch, suite_trials
 from study.terminal.interrupts import Interrupts
-from study.terminal.live import StudyView
 from study.trials.callback import MOST_RETRIES, Events, Stop
 from study.trials.kept_weights import keep_weights
 from study.trials.warm_start import earlier_trials
@@ -37,8 +35,9 @@ _OFF = {
 """What Tune would do beside running trials."""
 
 
-def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources: Resources) -> Any:
+def unlearning_trainable(session: Session) -> Any:
     """What Tune runs as a trial: it starts from the baseline and shares the cohort with all others."""
+    plan, references, resources = session.plan, session.references, session.resources
     baseline = {
         "depth": plan.settings.depth,
         "digest": references[BASELINE].digest,
@@ -50,24 +49,13 @@ def unlearning_trainable(plan: Plan, references: dict[str, Reference], resources
     return tune.with_resources(trainable, TrialPlacement([{"CPU": resources.cpus, "GPU": resources.gpus}]))
 
 
-def run_trials(
-    plan: Plan,
-    trainable: Any,
-    baseline: str,
-    concurrent: int,
-    recorder: Recorder,
-    view: StudyView,
-    interrupts: Interrupts,
-) -> bool:
+def run_trials(session: Session, trainable: Any, recorder: Recorder, interrupts: Interrupts) -> bool:
     """Run trials until the study has as many as its settings ask for, or there are no others.
 
     Args:
-        plan: what to search, for what, and where the records are.
+        session: of the study.
         trainable: of Tune; it reports what UnlearningTrial does, and has a TrialPlacement for its resources.
-        baseline: digest of the baseline reference.
-        concurrent: trials at a time.
         recorder: takes what happens, and knows what has happened.
-        view: shows it.
         interrupts: has been entered.
 
     Returns:
@@ -79,18 +67,19 @@ def run_trials(
         TuneError: Tune cannot go on.
     """
     os.environ.update(_OFF)
+    plan, concurrent = session.plan, session.resources.concurrent
     storage, crowded = storage_of(plan.settings), set[str]()
     keep_weights(recorder.rows, plan.space.knobs, plan.settings.folder, storage)
     while recorder.ended_trials < plan.trials:
-        search = _search(plan, baseline, recorder.rows, storage, crowded, view)
-        events = Events(plan, recorder, view, storage, search, _halving(plan, recorder), crowded)
+        search = _search(session, recorder.rows, storage, crowded)
+        events = Events(session, recorder, storage, search, _halving(plan, recorder), crowded)
         interrupts.told = events.interrupt
         try:
             ended = _ends(_tuner(trainable, plan.trials - recorder.ended_trials, concurrent, storage, events), events)
         finally:
             interrupts.told = None
         if ended:
-            view.line(_used(events.utilisation, concurrent))
+            session.view.line(_used(events.utilisation, concurrent))
             return search.exhausted or recorder.ended_trials >= plan.trials
     return True
 
@@ -142,14 +131,10 @@ def _tuner(trainable: Any, trials: int, concurrent: int, storage: Storage, event
 
 
 def _search(
-    plan: Plan,
-    baseline: str,
-    rows: list[dict[str, Any]],
-    storage: Storage,
-    crowded: set[str],
-    view: StudyView,
+    session: Session, rows: list[dict[str, Any]], storage: Storage, crowded: set[str]
 ) -> StudySearch | SuiteSearch:
     """What suggests the trials that are left, given the rows of those that began."""
+    plan, baseline = session.plan, session.references[BASELINE].digest
     settings, space = plan.settings, plan.space
     unfinished = [
         Unfinished(name, {knob: row[knob] for knob in space.knobs}, storage.newest_state(name), name in crowded)
@@ -161,7 +146,7 @@ def _search(
         return SuiteSearch(suite_trials(space, settings.seed, baseline), ended, unfinished)
     earlier = earlier_trials(plan) if settings.warm_start else []
     if earlier:
-        view.line(f"the search has learned from {len(earlier)} trials of {settings.warm_start}")
+        session.view.line(f"the search has learned from {len(earlier)} trials of {settings.warm_start}")
     problem = Problem(space, plan.objective, plan.constraints, baseline, settings.seed, settings.sampler)
     start = Start(rows, earlier, unfinished, space.starts if settings.enqueue else ())
     return StudySearch(problem, start, settings.optuna_storage or None, settings.name)

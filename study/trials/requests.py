@@ -6,14 +6,13 @@ from typing import Any
 import ray
 from rich.markup import escape
 
-from study.cluster.shares import Resources, problem_of
-from study.networks.references import Fit, FitError, Listener, Reference, fit_digests, fit_networks
+from study.cluster.shares import problem_of
+from study.networks.references import Fit, FitError, fit_digests, fit_networks
+from study.networks.session import Reference, Session
 from study.networks.weights import recipe_of
 from study.planning.plan import Plan
 from study.records.references import BASELINE, RETRAINED
 from study.records.tables import Table, requests_table
-from study.terminal.live import StudyView
-from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets, Subset
 from trainables.evidence.measurements import RecipeOf, metrics_of, weights_after
 from trainables.seeds import seed_for
@@ -22,42 +21,28 @@ SEQUENTIAL, ONE_SHOT = "sequential", "one-shot"
 """Each request from the network before; all so far at once from the baseline. `RETRAINED` never saw them."""
 
 
-def follow_requests(
-    plan: Plan,
-    references: Mapping[str, Reference],
-    trial: Mapping[str, Any],
-    resources: Resources,
-    view: StudyView,
-    listener: Listener,
-) -> None:
-    """Follow the plan's requests with a trial's recipe and write their table.
+def follow_requests(session: Session, trial: Mapping[str, Any]) -> None:
+    """Follow the plan's requests with the recipe of a trial, by its row, and write their table.
 
     A step that fails ends them, and the view says why; the steps before it stay in the table.
-
-    Args:
-        plan: the study, with requests.
-        references: of the study.
-        trial: the row whose recipe is followed, mostly the best feasible trial's.
-        resources: of one task.
-        view: shows the progress.
-        listener: hears the epochs of the networks that are retrained for it.
     """
+    plan, view = session.plan, session.view
     table = requests_table(plan.settings.folder)
     steps = range(1, len(plan.requests) + 1)
     if {(row["step"], row["trial"]) for row in table.rows} >= {(step, trial["id"]) for step in steps}:
         return
-    recipe = recipe_of(plan, references, trial)
+    recipe = recipe_of(session, trial)
     try:
-        retrained = _retrained(plan, references, resources, listener)
+        retrained = _retrained(session)
     except FitError as error:
         view.line(f"[red]requests not followed: {escape(str(error))}[/red]")
         return
     advance = view.begin("requests", len(plan.requests))
-    baseline = previous = references[BASELINE].shared
+    baseline = previous = session.references[BASELINE].shared
     for step in steps:
-        networks = _networks(plan, resources, recipe, step, previous, baseline)
+        networks = _networks(session, recipe, step, previous, baseline)
         previous = networks[SEQUENTIAL]
-        metrics = _metrics(plan, resources, step, {**networks, RETRAINED: retrained[step].shared})
+        metrics = _metrics(session, step, {**networks, RETRAINED: retrained[step].shared})
         try:
             _record(table, step, trial["id"], {method: ray.get(task) for method, task in metrics.items()})
         except ray.exceptions.RayError as error:
@@ -68,39 +53,38 @@ def follow_requests(
 
 
 def _networks(
-    plan: Plan, resources: Resources, recipe: RecipeOf, step: int, previous: ray.ObjectRef, baseline: ray.ObjectRef
+    session: Session, recipe: RecipeOf, step: int, previous: ray.ObjectRef, baseline: ray.ObjectRef
 ) -> dict[str, ray.ObjectRef]:
     """The weights after a request, on their way: from those before it, and at once from the baseline."""
+    plan, task = session.plan, session.resources.task
     data, depth = plan.shared, plan.settings.depth
     retain = plan.data.retain + _later(plan, step)
     now = Sets(retain, plan.data.forget_at(plan.requests[step - 1]))
     return {
-        SEQUENTIAL: resources.task(weights_after, data, previous, depth, now, _with_seed(recipe, step)),
-        ONE_SHOT: resources.task(weights_after, data, baseline, depth, Sets(retain, _subjects(plan, step)), recipe),
+        SEQUENTIAL: task(weights_after, data, previous, depth, now, _with_seed(recipe, step)),
+        ONE_SHOT: task(weights_after, data, baseline, depth, Sets(retain, _subjects(plan, step)), recipe),
     }
 
 
-def _metrics(
-    plan: Plan, resources: Resources, step: int, networks: Mapping[str, ray.ObjectRef]
-) -> dict[str, ray.ObjectRef]:
+def _metrics(session: Session, step: int, networks: Mapping[str, ray.ObjectRef]) -> dict[str, ray.ObjectRef]:
     """The metrics of each network after a request, on their way: of all sets, and of every request so far."""
+    plan = session.plan
     subsets = {"retain": plan.data.retain, "forget": _subjects(plan, step), "heldout": plan.data.heldout}
     for number, request in enumerate(plan.requests[:step], start=1):
         subsets[f"request-{number}"] = plan.data.forget_at(request)
     return {
-        method: resources.task(metrics_of, plan.shared, network, plan.settings.depth, subsets)
+        method: session.resources.task(metrics_of, plan.shared, network, plan.settings.depth, subsets)
         for method, network in networks.items()
     }
 
 
-def _retrained(
-    plan: Plan, references: Mapping[str, Reference], resources: Resources, listener: Listener
-) -> dict[int, Reference]:
+def _retrained(session: Session) -> dict[int, Reference]:
     """A network trained without the subjects of the first requests, for each number of them."""
+    plan = session.plan
     steps = range(1, len(plan.requests))
     fits = {f"without-{step}": Fit(plan.data.retain + _later(plan, step), plan.settings.seed) for step in steps}
-    fitted = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), resources, listener) if fits else {}
-    return {**{step: fitted[f"without-{step}"] for step in steps}, len(plan.requests): references[RETRAINED]}
+    fitted = fit_networks(session, fits, fit_digests(plan, fits))
+    return {**{step: fitted[f"without-{step}"] for step in steps}, len(plan.requests): session.references[RETRAINED]}
 
 
 def _subjects(plan: Plan, step: int) -> Subset:

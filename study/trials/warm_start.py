@@ -1,16 +1,13 @@
 """Trials of an earlier study, as a new one's search may learn from them."""
 
-import json
 from typing import Any
 
 from search_spaces.space import Space
 from study.planning.plan import Plan
 from study.records.failure import StudyError
-from study.records.metrics import recorded
+from study.records.study_record import read_record
 from study.records.tables import trials_table
 from study.records.trials import FAILED, RUNNING
-
-_KINDS = {"float": float, "int": int, "str": str, "bool": bool}
 
 
 def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
@@ -23,17 +20,14 @@ def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
     assert isinstance(space, Space)
     folder = settings.studies / settings.warm_start
     try:
-        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        other, digest, knobs = study["space"], study["cohort"]["digest"], study["knobs"]
-        rows = trials_table(folder, {name: _KINDS[kind] for name, kind in knobs.items()}, recorded(study)).rows
+        study = read_record(folder)
+        rows = trials_table(folder, study.knobs, study.metrics).rows
     except StudyError as error:
         raise StudyError([f"--warm-start: {problem}" for problem in error.problems]) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StudyError([f"--warm-start: {folder} cannot be read ({type(error).__name__})"]) from error
-    if (other, digest) != (settings.space, plan.cohort.digest):
-        what = "space" if other != settings.space else "cohort"
+    if (study.space, study.cohort.digest) != (settings.space, plan.cohort.digest):
+        what = "space" if study.space != settings.space else "cohort"
         raise StudyError([f"--warm-start: study {settings.warm_start!r} is of another {what}"])
-    others = [name for name in knobs if name not in space.knobs]
+    others = [name for name in study.knobs if name not in space.knobs]
     return [
         row
         for row in rows

@@ -26,10 +26,10 @@ def history():
 
 def test_a_study_is_read_back(study, rows, history):
     data = study(*rows, history=history)
-    assert (data.name, data.space, data.retain_floor) == ("hippocampus", "noisy_label", 0.9)
-    assert data.knobs == {"noise_rate": "float", "lr": "float", "epochs": "int", "resample": "bool"}
-    assert data.references["baseline"] == {"retain_dice": 0.8, "forget_dice": 0.78}
-    assert data.published["source"] == "arXiv 2606.16180, Noisy Label, 50 epochs"
+    assert (data.name, data.space, data.settings.retain_floor) == ("hippocampus", "noisy_label", 0.9)
+    assert data.knobs == KNOBS
+    assert data.reference("baseline") == {"retain_dice": 0.8, "forget_dice": 0.78}
+    assert data.published.source == "arXiv 2606.16180, Noisy Label, 50 epochs"
     read = data.trials.to_dict("records")
     assert list(read[0]) == list(rows[0])
     for row, found in zip(rows, read, strict=True):
@@ -92,9 +92,11 @@ def test_a_damaged_record_is_named(folder, content):
                 "suite",
                 "selection",
                 "cohort",
+                "split",
+                "versions",
+                "commit",
             )
         ),
-        {"settings": {}},
         {"settings": {"objective": "gap", "retain_floor": None}},
         {"settings": {"objective": "gap", "retain_floor": "most"}},
         {"settings": {"objective": "beauty", "retain_floor": 0.9}},

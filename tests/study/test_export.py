@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from study.export import main as export
 from study.planning.arguments import parse
 from study.records.files import write_json
-from study.records.reading import knob_types
+from study.records.study_record import read_record
 from study.records.tables import trials_table
 from trainables.evaluation import evaluate
 from trainables.med3d import load_state, load_weights, med3d
@@ -157,7 +157,7 @@ def test_an_infeasible_trial_is_told_what_it_misses(done, tmp_path, capsys):
     mine = done.copied(tmp_path)
     constraints = ["retention>=0.81", "forget_dice<=0.001", "seconds<=600"]
     write_json(mine.folder / "study.json", {**mine.record, "constraints": constraints})
-    table = trials_table(mine.folder, knob_types(mine.record["knobs"]))
+    table = trials_table(mine.folder, read_record(mine.folder).knobs)
     table.upsert({**row, "retention": 0.5, "forget_dice": 0.5} for row in table.rows)
     line = refused(capsys, mine, "--trial", done.other, "--to", tmp_path / "out")
     assert "infeasible (misses retention>=0.81, forget_dice<=0.001);" in line
@@ -188,7 +188,7 @@ def test_the_command_says_all_that_the_trial_depends_on(done, tmp_path):
 
 def test_an_unfinished_trial_and_a_study_without_a_feasible_one_are_refused(done, tmp_path, capsys):
     mine = done.copied(tmp_path)
-    table = trials_table(mine.folder, knob_types(mine.record["knobs"]))
+    table = trials_table(mine.folder, read_record(mine.folder).knobs)
     table.upsert({**row, "feasible": False} for row in table.rows)
     table.upsert({**row, "status": "running"} for row in table.rows if row["id"] == mine.front)
     out = tmp_path / "out"

@@ -1,7 +1,6 @@
 """What a package adds to Lethe: the example package, installed, and one metric and one objective in every output."""
 
 import configparser
-import json
 import os
 import subprocess
 import sys
@@ -17,18 +16,20 @@ from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.recipes import entries, ranking
 from analysis.ui.payload import study_payload
 from search_spaces import space as spaces
-from study.networks.references import Reference
-from study.planning.metrics import installed_metrics, study_metrics
+from study.networks.session import Reference
+from study.planning.metrics import installed_metrics
 from study.planning.plan import make_plan
 from study.recording.recorder import Recorder
 from study.recording.run_contents import PARENT, StudyRuns
 from study.records.constraints import parse
 from study.records.failure import StudyError
-from study.records.files import write_json
-from study.records.metrics import METRICS, plain
+from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES, Goal, Objective
 from study.records.reading import load_study
+from study.records.settings import SearchOptions
+from study.records.study_record import ReferenceRecord, read_record
 from study.records.trials import FINISHED
+from study.session import study_record
 from trainables.mechanics.strategy import build
 from trainables.med3d import med3d
 from trainables.registry import READERS, STRATEGIES
@@ -120,8 +121,9 @@ def test_a_metric_that_is_gone_is_no_ground_for_a_constraint_but_stays_in_the_ta
         make_plan(replace(settings, constraint=("retain_volume_error<=1",)))
     gone = METRICS["retain_dice"]._replace(column="retain_old", title="Retain old")
     plan.settings.folder.mkdir(parents=True)
-    write_json(plan.settings.folder / "study.json", {"metrics": plain({**METRICS, "retain_old": gone})})
-    assert plan.metrics == study_metrics(plan.settings.folder) == {**METRICS, "retain_old": gone}
+    metrics = {**METRICS, "retain_old": gone}
+    replace(study_record(plan, {}), metrics=metrics).write(plan.settings.folder)
+    assert make_plan(settings).metrics == metrics
 
 
 def test_what_lethe_itself_measures_is_what_a_record_without_metrics_means():
@@ -142,6 +144,7 @@ def steady(monkeypatch):
         "minimise the retain volume error",
     )
     monkeypatch.setitem(OBJECTIVES, "steady", objective)
+    monkeypatch.setitem(SearchOptions.__annotations__, "objective", str)  # made of the objectives when it is imported
     return objective
 
 
@@ -150,14 +153,19 @@ def study(installed, steady, tmp_path):
     """A study with that objective, written as a session writes one."""
     metrics = installed_metrics()
     folder = tmp_path / "studies/steady"
-    (stored,) = (ROOT / "tests/data/studies-of-0.1").glob("noisy_label-*/study.json")
-    record = json.loads(stored.read_text())
-    record |= {"name": "steady", "metrics": plain(metrics), "constraints": ["heldout_volume_error<=9"]}
-    record |= {"knobs": {name: kind.__name__ for name, kind in KNOBS.items()}, "domains": {}}
-    record["settings"]["objective"] = "steady"
-    record["references"] = {"baseline": {"digest": "b", "seed": 0, **dict.fromkeys(metrics, 0.75)}}
-    constraints = [parse(text) for text in record["constraints"]]
-    recorder = Recorder(folder, KNOBS, steady, constraints, SETS, (), metrics)
+    (stored,) = (ROOT / "tests/data/studies-of-0.1").glob("noisy_label-*")
+    record = read_record(stored)
+    record = replace(
+        record,
+        name="steady",
+        metrics=metrics,
+        constraints=(parse("heldout_volume_error<=9"),),
+        knobs=KNOBS,
+        domains={},
+        settings=replace(record.settings, objective="steady"),
+        references={"baseline": ReferenceRecord("b", 0, dict.fromkeys(metrics, 0.75))},
+    )
+    recorder = Recorder(folder, KNOBS, steady, record.constraints, SETS, (), metrics)
     values = {name: [0.75] * len(SETS[metric.subset]) for name, metric in metrics.items() if metric.subset}
     means = dict.fromkeys(values, 0.75)
     history = [{"epoch": 1, "loss": 1.0, "seconds": 1.0, **means}]
@@ -169,7 +177,7 @@ def study(installed, steady, tmp_path):
         recorder.epoch(trial, result)
         recorder.ended(trial, FINISHED, diverged=False)
     recorder.close()
-    write_json(folder / "study.json", record)
+    record.write(folder)
     return load_study(folder)
 
 

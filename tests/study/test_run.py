@@ -13,10 +13,9 @@ from study import run
 from study.networks.references import FitError
 from study.planning.plan import make_plan
 from study.records.failure import HaltedError, StudyError
-from study.records.files import write_json
 from study.records.options import option_of
 from study.records.settings import StudySettings
-from study.session import _description
+from study.session import study_record
 
 ROOT = Path(run.__file__).parents[1]
 
@@ -47,7 +46,7 @@ def started(settings):
     given = {"knobs": ("noise_rate=0.7..1",), "constraint": ("seconds<=600",), "sampler": "nsga2"}
     plan = make_plan(replace(settings, name="mine", seed=3, forget="anna,bert", trials=8, **given))
     plan.settings.folder.mkdir(parents=True)
-    write_json(plan.settings.folder / "study.json", _description(plan, {}))
+    study_record(plan, {}).write(plan.settings.folder)
     return plan
 
 

@@ -7,23 +7,22 @@ from ray.tune import TuneError
 from rich.console import Console
 
 from analysis.report import main as report
+from study.networks.session import Reference
 from study.planning.plan import make_plan
 from study.recording.mlflow_store import MlflowStore
 from study.recording.recorder import Recorder, records_of
 from study.recording.run_contents import StudyRuns
 from study.recording.tracker import Tracker
 from study.records.failure import StudyError
-from study.records.files import write_json
 from study.records.objectives import OBJECTIVES
-from study.session import _ended, run_study
+from study.session import _ended, run_study, study_record
 from study.terminal.interrupts import Interrupts
 
 
 def test_trials_of_another_baseline_are_not_mixed_in(settings, no_ray):
     plan = make_plan(settings)
     plan.settings.folder.mkdir(parents=True)
-    record = {"settings": {}, "cohort": {}, "references": {"baseline": {"digest": "1"}}}
-    write_json(plan.settings.folder / "study.json", record)
+    study_record(plan, {"baseline": Reference("1", 0, {}, {}, [], {})}).write(plan.settings.folder)
     with pytest.raises(StudyError, match="another baseline"):
         run_study(plan, Console(file=io.StringIO()), Interrupts())
 

@@ -1,5 +1,6 @@
 import codecs
 import contextlib
+import json
 import os
 import pty
 import re
@@ -23,7 +24,8 @@ from study.records.tables import history_table, trials_table
 from study.status import main, running
 
 KNOBS = {"lr": float, "epochs": int}
-RECORD = {
+(STORED,) = (Path(__file__).parents[1] / "data/studies-of-0.1").glob("noisy_label-*/study.json")
+RECORD = json.loads(STORED.read_text()) | {
     "name": "s",
     "space": "noisy_label",
     "settings": StudySettings(space="noisy_label", trials=8).plain(),
@@ -31,11 +33,7 @@ RECORD = {
     "domains": {},
     "planned": 8,
     "constraints": ["retention>=0.9", "seconds<=600"],
-    "references": {"baseline": {"digest": "b", "retain_dice": 0.8}},
-    "suite": {},
-    "selection": {},
-    "cohort": {"classes": ["background", "tissue"]},
-    "published": {},
+    "references": {"baseline": {"digest": "b", "seed": 0, "retain_dice": 0.8}},
 }
 
 

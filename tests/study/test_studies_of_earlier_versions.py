@@ -1,6 +1,7 @@
 """Finished studies as version 0.1 left them: every command goes on reading them, and says what is damaged in one."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +12,8 @@ from study import export, run, status, sync
 from study.networks.references import fit_digests, reference_digests, reference_fits
 from study.planning.plan import make_plan
 from study.records.failure import StudyError
-from study.records.files import FORMAT, write_json
-from study.records.reading import load_study, read_record
-from study.records.settings import StudySettings
+from study.records.reading import load_study
+from study.records.study_record import FORMAT, ReferenceRecord, read_record, recorded_settings
 from study.records.table import JOURNAL
 from study.records.trials import FINISHED
 from trainables.cache_entries import caching
@@ -85,17 +85,16 @@ def test_they_are_sent_to_mlflow(studies, store, runs_in):
 def test_one_is_resumed_and_extended(studies, capsys):
     """Its references are fitted anew, as its cache is not here; on another processor they have other digests."""
     folder = studies / SEARCH
-    record = read_record(folder)
-    plan = make_plan(StudySettings.from_plain({**record["settings"], "studies": studies}))
-    for name, digest in fit_digests(plan, reference_fits(plan)).items():
-        record["references"][name]["digest"] = digest
-    write_json(folder / "study.json", record)
+    plan = make_plan(recorded_settings(folder))
+    record, digests = read_record(folder), fit_digests(plan, reference_fits(plan))
+    known = {name: replace(record.references[name], digest=digest) for name, digest in digests.items()}
+    replace(record, references=known).write(folder)
     before = load_study(folder).trials
     assert run.main(["--resume", SEARCH, "--studies", str(studies), "--trials", "5", "--no-evidence"]) == 0, (
         capsys.readouterr()
     )
     after = load_study(folder)
-    assert after.record["format"] == FORMAT
+    assert after.format == FORMAT
     assert (len(after.trials), after.planned, after.name) == (5, 5, SEARCH)
     unchanged = ["id", "status", "lr", "retain_dice", "forget_dice", "feasible"]
     pd.testing.assert_frame_equal(after.trials[unchanged].head(4), before[unchanged])
@@ -103,19 +102,16 @@ def test_one_is_resumed_and_extended(studies, capsys):
 
 
 def test_references_of_another_processor_are_the_studys_as_long_as_the_cache_has_them(studies):
-    record = read_record(studies / SEARCH)
-    record["references"]["retrained"]["digest"] = "0123456789ab"
-    write_json(studies / SEARCH / "study.json", record)
-    plan = make_plan(StudySettings.from_plain({**record["settings"], "studies": studies}))
+    plan = make_plan(recorded_settings(studies / SEARCH))
     fits = reference_fits(plan)
-    recorded = {name: {"digest": digest} for name, digest in fit_digests(plan, fits).items()}
-    recorded["retrained"] = {"digest": "0123456789ab"}
+    recorded = {name: ReferenceRecord(digest, 0, {}) for name, digest in fit_digests(plan, fits).items()}
+    recorded["retrained"] = ReferenceRecord("0123456789ab", 0, {})
     with pytest.raises(StudyError, match="another baseline: retrained cannot be made again"):
-        reference_digests(plan, fits, recorded, cache_dir())
+        reference_digests(plan, fits, recorded)
     with caching(cache_dir() / "references/0123456789ab") as entry:
         (entry / "reference.json").write_text("{}")
-    digests = reference_digests(plan, fits, recorded, cache_dir())
-    assert digests == {name: reference["digest"] for name, reference in recorded.items()}
+    digests = reference_digests(plan, fits, recorded)
+    assert digests == {name: reference.digest for name, reference in recorded.items()}
 
 
 COMMANDS = {

@@ -38,8 +38,8 @@ RECORD = {
     "planned": 6,
     "constraints": ["retention>=0.9", "seconds<=600"],
     "references": {
-        "baseline": {"digest": "b", "retain_dice": 0.88, "forget_dice": 0.87, "heldout_dice": 0.62},
-        "retrained": {"digest": "r", "retain_dice": 0.86, "forget_dice": 0.61, "heldout_dice": 0.6},
+        "baseline": {"digest": "b", "seed": 0, "retain_dice": 0.88, "forget_dice": 0.87, "heldout_dice": 0.62},
+        "retrained": {"digest": "r", "seed": 0, "retain_dice": 0.86, "forget_dice": 0.61, "heldout_dice": 0.6},
     },
     "suite": {
         "horizons": [2, 4],
@@ -48,7 +48,7 @@ RECORD = {
             {
                 "strategy": "noisy_label",
                 "knobs": {},
-                "published": {"4": {"retain_dice": 0.7576, "forget_dice": 0.0613}},
+                "published": {"4": {"retain_dice": 0.7576, "forget_dice": 0.0613, "source": "arXiv"}},
             },
             {"strategy": "max_loss", "knobs": {}, "published": {}},
         ],

@@ -17,11 +17,11 @@ from study.evidence import columns
 from study.recording.recorder import Recorder
 from study.recording.run_contents import StudyRuns
 from study.records.constraints import parse
-from study.records.evidence import EVIDENCE, EvidenceColumn, recorded_columns
+from study.records.evidence import EVIDENCE, EvidenceColumn
 from study.records.failure import StudyError
 from study.records.objectives import OBJECTIVES
 from study.records.reading import load_study
-from study.records.tables import references_table, trials_table
+from study.records.tables import recorded_columns, references_table, trials_table
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 MEASURE = """
@@ -64,7 +64,7 @@ def folder(installed, suite_folder, tmp_path):
     scores |= {"cross_entropy": np.ones(2), "confidence": np.full(2, 0.5)}
     measured = Examined(scores, scores, {"worst_loss": np.array([1.0, 2.0])})
     evidence = concluding.conclude(Findings(measured, {"retrained": measured})).columns | {"evidence": "1"}
-    plain = columns.plain_columns(tmp_path / "study")
+    plain = {name: column.plain() for name, column in columns.all_columns().items()}
     folder = suite_folder(trial=lambda row: row | evidence if row["id"] == "n0" else row, evidence_columns=plain)
     references = references_table(folder)
     references.upsert([{**row, **evidence} for row in references.rows if row["id"] == "baseline"])

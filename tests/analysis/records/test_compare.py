@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import moocore
 import numpy as np
@@ -41,7 +42,7 @@ def test_only_what_differs_is_listed_with_both_values(two, searched):
     domains = {**searched["domains"], "lr": {**searched["domains"]["lr"]}}
     domains["lr"]["attributes"] = {**domains["lr"]["attributes"], "high": 0.5}
     del domains["epochs"]
-    references = {**searched["references"], "retrained-1": {"digest": "e", "retain_dice": 0.8, "forget_dice": 0.6}}
+    references = {**searched["references"], "retrained-1": {"digest": "e", "seed": 1, "forget_dice": 0.6}}
     references["baseline"] = {**references["baseline"], "digest": "another", "forget_dice": 0.1}
     changes = {
         "domains": domains,
@@ -106,7 +107,7 @@ def test_without_a_feasible_trial_there_are_dashes(two):
 
 def test_a_study_without_trials_is_compared(two, tmp_path):
     one, _ = two()
-    empty = one._replace(trials=one.trials.iloc[:0])
+    empty = replace(one, trials=one.trials.iloc[:0])
     told = {name: other for name, _, other in outcomes(one, empty)}
     assert (told["trials"], told["trial-seconds"], told["best trial"]) == ("0, 0 of them feasible", "0", DASH)
 

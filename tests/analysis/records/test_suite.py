@@ -1,5 +1,6 @@
 """The table of a suite and its tests against values taken from the single subjects by hand."""
 
+from dataclasses import replace
 from itertools import product
 from statistics import fmean
 
@@ -146,7 +147,7 @@ def test_recipes_are_paired_by_the_seed_not_by_their_place(suite_study, values):
 
 def test_pairs_are_in_the_order_of_the_suite_whichever_trial_was_recorded_first(suite_study):
     study = suite_study()
-    tests = suite_tests(study._replace(subjects=study.subjects[::-1], trials=study.trials[::-1]))
+    tests = suite_tests(replace(study, subjects=study.subjects[::-1], trials=study.trials[::-1]))
     assert tests[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["noisy_label", "max_loss"]]
 
 
@@ -178,7 +179,7 @@ def test_an_undefined_subject_leaves_the_tests_and_the_mean(suite_study, values)
 def test_one_unit_that_two_recipes_share_is_no_error(suite_study):
     """One forget subject and one seed, as --seeds 1 on a cohort of seven gives it."""
     study = suite_study(trial=lambda row: row | {"status": "running"} if row["seed"] else row)
-    study = study._replace(subjects=study.subjects[study.subjects["subject"] != "f2"])
+    study = replace(study, subjects=study.subjects[study.subjects["subject"] != "f2"])
     tests = suite_tests(study)
     assert tests[tests["metric"] == "forget_dice"][["units", "p"]].to_numpy().tolist() == [[1, 1], [1, 1]]
 
@@ -189,7 +190,7 @@ def test_the_figure_has_the_means_their_bounds_and_the_references(suite_study):
     for trace in suite_figure(study, table).data:
         column = trace.name.replace("held-out", "heldout").replace(" ", "_").lower()
         assert list(trace.x) == ["baseline", "retrained", *(f"{strategy}, {horizon}" for strategy, horizon in BEHIND)]
-        assert trace.y[0] == study.references["baseline"][column]
+        assert trace.y[0] == study.reference("baseline")[column]
         np.testing.assert_allclose(trace.y[2:], table[column])
         np.testing.assert_allclose(np.add(trace.y, trace.error_y.array)[2:], table[f"{column}_high"])
         np.testing.assert_allclose(np.subtract(trace.y, trace.error_y.arrayminus)[2:], table[f"{column}_low"])
@@ -238,7 +239,7 @@ def test_the_terminal_has_a_line_per_row(suite_study, values, width, printed):
 def test_two_recipes_of_one_strategy_are_apart_wherever_they_stand(
     first, second, labels, suite_study, record, values, tmp_path, printed
 ):
-    known = {"4": {"retain_dice": 0.7, "forget_dice": 0.1}}
+    known = {"4": {"retain_dice": 0.7, "forget_dice": 0.1, "source": ""}}
     entries = [{"strategy": "noisy_label", "knobs": first, "published": {}}]
     entries.append({"strategy": "noisy_label", "knobs": second, "published": known})
     own = {"strategy": "noisy_label", "noise_rate": second.get("noise_rate")}

@@ -6,6 +6,7 @@ One measure beside Lethe's own, of an installed package, fails always.
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import ray
@@ -16,10 +17,10 @@ from study.evidence.columns import all_columns
 from study.evidence.gathering import gather_evidence
 from study.evidence.shadows import shadow_fits
 from study.networks.references import fit_digests, fit_networks, reference_fits
+from study.networks.session import Session
 from study.planning.arguments import parse
 from study.planning.plan import make_plan
 from study.terminal.live import StudyView
-from trainables.cohorts.cache import cache_dir
 
 OPTIONS = "--space noisy_label --cohort phantom:16x24x24,7 --baseline-epochs 2 --trials 2 --epochs 2 --references 2"
 NETWORKS = ["baseline", "retrained", "retrained-1", "t"]
@@ -36,8 +37,8 @@ class Kept:
     def __init__(self, row):
         self.rows, self.columns = [row], {}
 
-    def evidence(self, name):
-        return self.columns.get(name, {}).get("evidence")
+    def row(self, name):
+        return self.columns.get(name, {})
 
     def gathered(self, name, columns):
         self.columns[name] = columns
@@ -63,10 +64,10 @@ def study(tmp_path_factory):
         ray.shutdown()  # that one knows nothing of the measure
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
-            share = Resources(2, 1, 0.0)
-            references = fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), share, lambda *news: None)
             with StudyView(Console(file=output, width=200)) as view:
-                gather_evidence(plan, references, kept, share, view, lambda *news: None)
+                session = Session(plan, Resources(2, 1, 0.0), view)
+                references = fit_networks(session, fits, fit_digests(plan, fits))
+                gather_evidence(replace(session, references=references), kept)
         finally:
             ray.shutdown()
         yield plan, kept, output.getvalue(), all_columns()

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from study.cluster.shares import Resources
 from study.networks.references import _fit_reports, _load, _measure, _store, fit_digests, fit_networks, reference_fits
+from study.networks.session import Session
 from study.planning.plan import make_plan
 from study.records.references import BASELINE, RETRAINED
 from trainables.evaluation import nanmean
@@ -37,8 +39,10 @@ def digests_of(plan):
     return fit_digests(plan, reference_fits(plan))
 
 
-def fit_all(plan, cache, listener=lambda *news: None):
-    return fit_networks(plan, reference_fits(plan), digests_of(plan), cache, Resources(1, 1, 0.0), listener)
+def fit_all(plan, heard):
+    """The references; `heard` gets the names and epochs of those that are fitted."""
+    view = SimpleNamespace(begin=lambda name, total: lambda epoch: heard.append((name, epoch)))
+    return fit_networks(Session(plan, Resources(1, 1, 0.0), view), reference_fits(plan), digests_of(plan))
 
 
 def test_the_references_differ_and_are_the_same_in_every_study_of_the_cohort(plan, settings):
@@ -99,9 +103,9 @@ def test_what_the_search_does_leaves_the_references_alone(plan):
     assert digests_of(with_settings(plan, **search)) == digests_of(plan)
 
 
-def test_a_stored_reference_comes_back_whole(tmp_path):
-    _store(tmp_path / "references/abc", REPORTS, WEIGHTS)
-    reference = _load(tmp_path / "references/abc", "abc", 7)
+def test_a_stored_reference_comes_back_whole(cache):
+    _store("abc", REPORTS, WEIGHTS)
+    reference = _load("abc", 7)
     assert (reference.digest, reference.seed) == ("abc", 7)
     assert reference.metrics["retain_dice"] == pytest.approx(0.4)
     assert math.isnan(reference.metrics["heldout_dice"])
@@ -115,27 +119,27 @@ def test_a_stored_reference_comes_back_whole(tmp_path):
         assert (reference.weights[name].dtype, reference.weights[name].shape) == (value.dtype, value.shape)
 
 
-def test_values_of_a_metric_that_came_later_stand_beside_the_stored_ones(tmp_path):
-    _store(tmp_path / "abc", REPORTS, WEIGHTS)
-    before = _load(tmp_path / "abc", "abc", 7)
+def test_values_of_a_metric_that_came_later_stand_beside_the_stored_ones(cache):
+    _store("abc", REPORTS, WEIGHTS)
+    before = _load("abc", 7)
     after = before.with_values({"retain_dice": [0.9, 0.9], "retain_new": [1.0, 3.0]})
     assert after.metrics["retain_dice"] == before.metrics["retain_dice"]
     assert (after.metrics["retain_new"], after.subjects["retain_new"]) == (2.0, [1.0, 3.0])
     assert after.history == [before.history[0], {**before.history[1], **before.metrics, "retain_new": 2.0}]
 
 
-def test_of_two_studies_that_store_the_same_reference_the_first_wins(tmp_path):
-    _store(tmp_path / "abc", REPORTS, WEIGHTS)
-    _store(tmp_path / "abc", REPORTS[1:], {"other": np.zeros(3, np.float32)})
-    assert set(_load(tmp_path / "abc", "abc", 0).weights) == set(WEIGHTS)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["abc"]
+def test_of_two_studies_that_store_the_same_reference_the_first_wins(cache):
+    _store("abc", REPORTS, WEIGHTS)
+    _store("abc", REPORTS[1:], {"other": np.zeros(3, np.float32)})
+    assert set(_load("abc", 0).weights) == set(WEIGHTS)
+    assert [entry.name for entry in (cache / "references").iterdir()] == ["abc"]
 
 
 def test_cached_references_need_no_ray_and_no_fit(plan, cache, no_ray):
     for name, digest in digests_of(plan).items():
-        _store(cache / "references" / digest, REPORTS[(name != BASELINE) :], WEIGHTS)
+        _store(digest, REPORTS[(name != BASELINE) :], WEIGHTS)
     heard = []
-    found = fit_all(plan, cache, lambda *news: heard.append(news))
+    found = fit_all(plan, heard)
     assert {name: reference.digest for name, reference in found.items()} == digests_of(plan)
     assert {name: reference.seed for name, reference in found.items()} == {
         name: fit.seed for name, fit in reference_fits(plan).items()
@@ -147,7 +151,7 @@ def test_cached_references_need_no_ray_and_no_fit(plan, cache, no_ray):
 def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache, local_ray):
     plan = with_settings(plan, baseline_epochs=1, references=2)
     heard = []
-    first = fit_all(plan, cache, lambda name, report: heard.append((name, report.epoch)))
+    first = fit_all(plan, heard)
     assert sorted(heard) == [(name, 1) for name in NAMES[:3]]
     assert len({reference.weights["encoder.conv1.weight"].tobytes() for reference in first.values()}) == 3
     for reference in first.values():
@@ -157,8 +161,8 @@ def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache
         assert reference.metrics == pytest.approx(means, nan_ok=True)
         assert reference.history[-1]["retain_dice"] == reference.metrics["retain_dice"]
     heard.clear()
-    more = fit_all(with_settings(plan, references=3), cache, lambda name, report: heard.append(name))
-    assert heard == [NAMES[3]]
+    more = fit_all(with_settings(plan, references=3), heard)
+    assert heard == [(NAMES[3], 1)]
     assert all(more[name].metrics == first[name].metrics for name in NAMES[:3])
 
 
@@ -173,7 +177,7 @@ def test_a_fit_starts_from_the_given_weights_writes_to_nothing_shared_and_repeat
     for name, _ in initial_network(10, plan.data.classes, seed=0).named_parameters():
         np.testing.assert_allclose(weights[name], initial[name], rtol=0, atol=1e-29)  # such a rate moves nothing
     assert weights["encoder.bn1.num_batches_tracked"] == initial["encoder.bn1.num_batches_tracked"] + 1
-    measured = _measure(plan.data, weights, 10, 1)
+    measured = _measure(plan.data, weights, 10)
     assert measured == {name: pytest.approx(values) for name, values in reports[0].subjects.items()}
     again = list(_fit_reports(plan.data, initial, taught, 10, recipe, 0, 1, 5))
     assert (again[0].loss, again[0].metrics) == (reports[0].loss, reports[0].metrics)

@@ -1,16 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import ray
+from rich.console import Console
 from safetensors.numpy import load_file
 
-from study.cluster.nodes import nodes
-from study.cluster.shares import Resources, share
+from study.cluster.shares import Resources
 from study.networks.references import fit_digests, fit_networks, reference_fits
+from study.networks.session import Session
 from study.networks.weights import front_weights, recipe_of, trial_weights
 from study.planning.arguments import parse
 from study.planning.plan import make_plan
 from study.records.tables import trials_table
-from trainables.cohorts.cache import cache_dir
+from study.terminal.live import StudyView
 from trainables.evidence.measurements import metrics_of
 
 
@@ -21,9 +24,9 @@ def plan(done, tmp_path):
 
 
 @pytest.fixture
-def references(plan):
-    fits = reference_fits(plan)
-    return fit_networks(plan, fits, fit_digests(plan, fits), cache_dir(), Resources(1, 1, 0.0), lambda *news: None)
+def session(plan):
+    fits, session = reference_fits(plan), Session(plan, Resources(1, 1, 0.0), StudyView(Console(quiet=True)))
+    return replace(session, references=fit_networks(session, fits, fit_digests(plan, fits)))
 
 
 def row_of(plan, trial):
@@ -31,23 +34,23 @@ def row_of(plan, trial):
     return row
 
 
-def test_a_recipe_is_what_the_row_tells(plan, references, done):
+def test_a_recipe_is_what_the_row_tells(plan, session, done):
     row = {**row_of(plan, done.front), "noise_rate": None}  # as where the strategy does not take a knob
-    recipe = recipe_of(plan, references, row)
+    recipe = recipe_of(session, row)
     assert (recipe.strategy, recipe.seed) == ("noisy_label", row["seed"])
     assert recipe.knobs == {name: row[name] for name in ("lr", "forget_weight", "epochs")}
     assert recipe.floor_dice == pytest.approx(0.81 * done.record["references"]["baseline"]["retain_dice"])
 
 
-def test_weights_are_those_kept_or_the_same_computed_again(plan, references, done, local_ray):
+def test_weights_are_those_kept_or_the_same_computed_again(plan, session, done, local_ray):
     """A damaged file gives, bit for bit, what it held; a trial that was not kept has its recorded metrics."""
     kept = front_weights(plan.settings.folder, done.front)
     first = load_file(kept)
     assert not front_weights(plan.settings.folder, done.other).exists()
-    resources, front, other = share(nodes(), 2), row_of(plan, done.front), row_of(plan, done.other)
-    read = ray.get(trial_weights(plan, references, resources, front))
+    front, other = row_of(plan, done.front), row_of(plan, done.other)
+    read = ray.get(trial_weights(session, front))
     kept.write_bytes(kept.read_bytes()[:1000])
-    again, anew = ray.get([trial_weights(plan, references, resources, row) for row in (front, other)])
+    again, anew = ray.get([trial_weights(session, row) for row in (front, other)])
     for name, value in first.items():
         np.testing.assert_array_equal(read[name], value)
         np.testing.assert_array_equal(again[name], value)

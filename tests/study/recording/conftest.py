@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.networks.references import Reference
+from study.networks.session import Reference
 from study.recording.recorder import Recorder
 from study.records.constraints import Constraint
 from study.records.metrics import METRICS

@@ -4,6 +4,7 @@ import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from study.planning.plan import check
 from study.records.command_lines import sweep_command, trial_command
 from study.records.failure import StudyError
 from study.records.settings import StudySettings
+from study.records.study_record import EntryRecord, SuiteRecord
 
 KNOBS = {
     "noisy_label": {"noise_rate": 0.8125, "lr": 1.2e-05, "forget_weight": 2.0, "epochs": 13},
@@ -56,7 +58,7 @@ COMPUTED = {
 
 
 def record(settings, knobs=(), suite=()):
-    return {"settings": settings.plain(), "knobs": dict.fromkeys(knobs), "suite": dict(suite)}
+    return SimpleNamespace(settings=settings, knobs=dict.fromkeys(knobs), suite=SuiteRecord(suite))
 
 
 def read(command):
@@ -130,7 +132,8 @@ def test_a_grid_without_the_list_would_be_refused(tmp_path):
 def test_a_trial_of_a_suite_runs_again_among_the_others(changes, tmp_path):
     settings = StudySettings(space="paper", **changes)
     row = {"strategy": "noisy_label", "lr": 1e-3, "noise_rate": 1.0, "epochs": 50, "seed": 2}
-    found = read(trial_command(record(settings, ("lr", "noise_rate", "epochs"), {"entries": [1]}), row))
+    entries = (EntryRecord("noisy_label", {}, {}),)
+    found = read(trial_command(record(settings, ("lr", "noise_rate", "epochs"), entries), row))
     assert found == StudySettings(space="paper", **{name: changes[name] for name in changes if name not in ELSEWHERE})
     check(replace(found, studies=tmp_path, label_map="", cohort="phantom"))
 

@@ -9,7 +9,7 @@ from study.planning.plan import make_plan
 from study.records.failure import StudyError
 from study.records.files import write_json
 from study.records.tables import trials_table
-from study.session import _description
+from study.session import study_record
 from study.trials.warm_start import earlier_trials
 
 A = {"noise_rate": 0.75, "lr": 1e-3, "forget_weight": 0.5, "epochs": 10}
@@ -23,7 +23,7 @@ def earlier(settings, row_of):
     def write(rows, status="finished", **changes):
         plan = make_plan(replace(settings, name="old", **changes))
         plan.settings.folder.mkdir(parents=True)
-        write_json(plan.settings.folder / "study.json", _description(plan, {}))
+        study_record(plan, {}).write(plan.settings.folder)
         full = [row_of(plan.space, knobs, status) for knobs in rows]
         trials_table(plan.settings.folder, plan.space.knobs).upsert(full)
         return plan.settings.folder
@@ -131,7 +131,7 @@ def test_a_study_of_another_space_or_cohort_is_refused(earlier, taught, cohort_l
 def test_a_record_that_cannot_be_read_is_named(earlier, taught, content):
     folder = earlier([A])
     (folder / "study.json").write_text(content)
-    assert problem_of(taught).startswith(f"--warm-start: {folder} cannot be read (")
+    assert problem_of(taught).startswith(f"--warm-start: {folder / 'study.json'} is ")
 
 
 def test_a_table_that_cannot_be_read_is_named(earlier, taught, settings):

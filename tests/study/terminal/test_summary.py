@@ -8,8 +8,7 @@ from rich.console import Console
 from search_spaces.narrowing import GRAMMAR, narrow
 from search_spaces.space import SPACES, Space
 from study.planning.plan import make_plan
-from study.records.files import write_json
-from study.session import _description
+from study.session import study_record
 from study.terminal.space import print_space
 from study.terminal.summary import print_plan, print_result
 
@@ -23,7 +22,7 @@ def plan(settings):
 def begun(plan):
     """The plan's folder holds what a session writes first."""
     plan.settings.folder.mkdir(parents=True)
-    write_json(plan.settings.folder / "study.json", _description(plan, {}))
+    study_record(plan, {}).write(plan.settings.folder)
     return plan
 
 

@@ -16,10 +16,13 @@ from safetensors.numpy import save_file
 
 from search_spaces.space import Space
 from study.cluster.placement import TrialPlacement
+from study.cluster.shares import Resources
 from study.cluster.storage import Storage, storage_of
+from study.networks.session import Reference, Session
 from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.metrics import METRICS
+from study.records.references import BASELINE
 from study.records.settings import StudySettings
 from study.records.tables import history_table, trials_table
 from study.terminal.interrupts import Interrupts
@@ -76,7 +79,9 @@ class Engine:
         recorder = Recorder(self.folder, plan.space.knobs, plan.objective, plan.constraints, {})
         meddle(recorder)
         with Interrupts() as interrupts, StudyView(Console(quiet=True)) as view:
-            return run_trials(plan, self.trainable, "b" * 12, 1, recorder, view, interrupts)
+            references = {BASELINE: Reference("b" * 12, 0, {}, {}, [], {})}
+            session = Session(plan, Resources(1, 1, 0.0), view, references)
+            return run_trials(session, self.trainable, recorder, interrupts)
 
 
 @pytest.fixture

@@ -1,17 +1,21 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from study.cluster.shares import Resources
 from study.networks.references import Fit, fit_digests, fit_networks, reference_fits
+from study.networks.session import Session
 from study.networks.weights import recipe_of
 from study.planning.arguments import parse
 from study.planning.plan import make_plan
 from study.records.references import BASELINE, RETRAINED
 from study.records.tables import trials_table
+from study.terminal.live import StudyView
 from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets
 from trainables.evidence.measurements import metrics_of, weights_after
@@ -85,11 +89,10 @@ def test_the_first_request_is_unlearned_alone_while_the_later_one_is_still_retai
         name: load_file(cache_dir() / "references" / digest / "weights.safetensors")
         for name, digest in digests.items()
     }
-    references = fit_networks(
-        plan, fits, digests, cache_dir(), Resources(1, 1, 0.0), lambda *news: None
-    )  # all cached
+    session = Session(plan, Resources(1, 1, 0.0), StudyView(Console(quiet=True)))
+    session = replace(session, references=fit_networks(session, fits, digests))  # all cached
     (row,) = (row for row in trials_table(done.folder, plan.space.knobs).rows if row["on_front"])
-    recipe = recipe_of(plan, references, row)
+    recipe = recipe_of(session, row)
     unlearned = weights_after(plan.data, networks[BASELINE], 10, Sets(plan.data.retain + berta, anna), recipe)
     for method, network in (("sequential", unlearned), ("retrained", networks["without"])):
         expected, found = metrics_of(plan.data, network, 10, kept), values(done, 1, method)
