@@ -63,6 +63,17 @@ def test_a_network_with_the_baselines_scores_remembers(references):
     assert found["relearn_steps"] == 0
 
 
+def test_networks_of_the_references_distribution_are_seldom_flagged():
+    flagged, equivalent = [], []
+    for trial in range(120):
+        drawn = [network(retrained(0.65, (trial, number), 3), [0.6, 0.7, 0.65]) for number in range(4)]
+        found = conclude(drawn[0], {str(number): other for number, other in enumerate(drawn[1:])})
+        flagged.append(found["remembers"] or found["over_forgets"])
+        equivalent.append(found["equivalence_p"] < 0.05)
+    assert 0 < np.mean(flagged) < 0.11  # 5 % are expected
+    assert np.mean(equivalent) > 0.95
+
+
 def test_a_network_far_below_over_forgets_and_gives_the_forgotten_away(references):
     found = conclude(network([0.02, 0.05, 0.0, 0.01, 0.03, 0.04]), references)
     assert found["remembers"] is False
