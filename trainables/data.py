@@ -23,12 +23,11 @@ class Sets(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialData:
-    """The tensors of a study and who is retained, forgotten and held out.
+    """The arrays of a study and who is retained, forgotten and held out.
 
     Attributes:
         images: (N, D, H, W) float32, z-scored; shared between processes, never written to.
         labels: (N, D, H, W) uint8, classes 0..C-1 and `IGNORED`.
-        retain, forget, heldout: scan indices, grouped by subject.
         classes: C, the background included.
         steering: held-out subjects that steer a search and are no part of `heldout`; mostly none.
     """

@@ -21,9 +21,6 @@ def initial_network(depth: int, classes: int, seed: int, weights: str = "") -> S
     """A network whose weights are drawn from the seed, then overwritten by those that a checkpoint has.
 
     Args:
-        depth: of the network.
-        classes: C, the background included.
-        seed: of the draw.
         weights: path of a checkpoint, `medicalnet` to fetch MedicalNet's own, or nothing.
 
     Raises:

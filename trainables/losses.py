@@ -8,12 +8,7 @@ from trainables.cohorts.cohort import IGNORED
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the voxels that count of -log p(label).
-
-    Args:
-        logits: (B, C, D, H, W).
-        labels: (B, D, H, W) uint8, classes 0..C-1 or `IGNORED`.
-    """
+    """Mean over the voxels that count of -log p(label), of (B, C, D, H, W) logits and (B, D, H, W) uint8 labels."""
     return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED)
 
 
@@ -23,10 +18,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, smooth: float = 1e-5) -> T
     Soft Dice of a scan and class is (2 sum p r + smooth) / (sum p + sum r + smooth) over its voxels; the loss
     is one minus its mean over scans and foreground classes.
 
-    Args:
-        logits: (B, C, D, H, W).
-        labels: (B, D, H, W) uint8, classes 0..C-1 or `IGNORED`.
-        smooth: keeps the ratio defined for a class that is neither present nor predicted.
+    `smooth` keeps the ratio defined for a class that is neither present nor predicted.
     """
     batch, classes = logits.shape[:2]
     log_p = functional.log_softmax(logits.float().flatten(2), dim=1)

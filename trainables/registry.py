@@ -53,8 +53,8 @@ class Registry:
             return name
         offers = {address: owner for known, owner, address in self._offers() if known == name}
         if not offers:
-            there = ", ".join(self.names())
-            raise ValueError(f"no {self.kind} {name!r}; there are {there}, or package.module:name of your own")
+            names = ", ".join(self.names())
+            raise ValueError(f"no {self.kind} {name!r}; there are {names}, or package.module:name of your own")
         if len(offers) > 1:
             all_of_them = " and ".join(f"{owner} ({address})" for address, owner in offers.items())
             raise ValueError(f"{self.kind} {name!r} is offered by {all_of_them}: say which by what is in brackets")
@@ -97,11 +97,8 @@ class Registry:
     def _offers(self) -> list[tuple[str, str, str]]:
         """Name, owner and address of everything that we and the installed packages have."""
         modules = [module.name for module in iter_modules(import_module(self.package).__path__)]
-        ours = [
-            (name, "Lethe", f"{self.package}.{name}:{self.attribute or name}")
-            for name in modules
-            if name not in self.others
-        ]
+        own = [name for name in modules if name not in self.others]
+        ours = [(name, "Lethe", f"{self.package}.{name}:{self.attribute or name}") for name in own]
         points = [
             (point.name, point.dist.name if point.dist else "a package", f"{point.module}:{point.attr}")
             for point in _points(self.group, tuple(sys.path))
@@ -128,8 +125,8 @@ def _spec(module: str) -> ModuleSpec | None:
         package = spec.name
         places = getattr(sys.modules.get(package), "__path__", spec.submodule_search_locations or [])
         finders = filter(None, map(get_importer, places))
-        specs = [found for finder in finders if (found := finder.find_spec(f"{package}.{name}"))]
-        spec = min(specs, key=lambda found: found.loader is None, default=None)  # a file before a bare folder
+        specs = [spec for finder in finders if (spec := finder.find_spec(f"{package}.{name}"))]
+        spec = min(specs, key=lambda spec: spec.loader is None, default=None)  # a file before a bare folder
     return spec
 
 

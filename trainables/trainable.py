@@ -47,8 +47,7 @@ class UnlearningTrial(Trainable):
 
         Args:
             config: see the class.
-            data: arrays that live in the object store, read without a copy.
-            weights: the baseline's, name -> array, read without a copy as well.
+            data, weights: the cohort's and the baseline's arrays in the object store, read without a copy.
             baseline: the `digest` of its weights, the `depth` of the network, the `metrics` of the `baseline` and of
                 the `retrained` reference, which gaps refer to, and the study's `retain_floor`.
             threads: of torch on the CPU; results repeat bit for bit for the same number only.

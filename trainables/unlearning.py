@@ -78,9 +78,6 @@ class Unlearning(Iterator[EpochReport]):
             network: the baseline; changed in place.
             data: shared arrays and the three sets, on which every report is based. Any set may be empty: without a
                 forget scan only the retain term is taught, without a retain scan there is nothing to train.
-            strategy: the terms of the loss.
-            recipe: the optimisation.
-            seed: of all draws.
             taught: the subjects that the retain term is taught; by default the retain set.
             evaluate_every: epochs between evaluations; the last epoch is always evaluated, the reports of the
                 others have no metrics.

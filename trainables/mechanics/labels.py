@@ -17,11 +17,7 @@ def segment_retain(step: Step) -> Tensor:
 
 
 def noisy_labels(noise_rate: float, resample: bool) -> Term:
-    """Cross-entropy of the forget batch against labels of which a fraction is redrawn uniformly over the classes.
-
-    Args:
-        noise_rate: fraction of the voxels that are redrawn, in [0, 1].
-    """
+    """Cross-entropy of the forget batch against labels of which a fraction is redrawn uniformly over the classes."""
 
     def draw(setting: Setting, scan: int, seed: int) -> Tensor:
         return corrupt(setting.labels[scan], setting.classes, noise_rate, seed)
@@ -61,11 +57,7 @@ def corrupt(labels: Tensor, classes: int, noise_rate: float, seed: int) -> Tenso
 
     A redrawn voxel may get its own class again, so a fraction `noise_rate * (1 - 1 / classes)` changes.
 
-    Args:
-        labels: (D, H, W) uint8.
-        classes: C, the background included.
-        noise_rate: the fraction, in [0, 1].
-        seed: of the draw, which is the same on every device.
+    The draw is the same on every device.
     """
     generator = torch.Generator().manual_seed(seed)
     redrawn = torch.rand(labels.shape, generator=generator) < noise_rate

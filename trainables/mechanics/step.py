@@ -14,13 +14,7 @@ from trainables.seeds import seed_for
 
 @dataclass(frozen=True)
 class Batch:
-    """Scans of one set.
-
-    Attributes:
-        scans: B indices into the cohort.
-        images: (B, 1, D, H, W) float32.
-        labels: (B, D, H, W) uint8, classes 0..C-1 and `IGNORED`.
-    """
+    """Scans of one set: B indices into the cohort, images (B, 1, D, H, W) float32 and labels (B, D, H, W) uint8."""
 
     scans: list[int]
     images: Tensor
@@ -34,10 +28,8 @@ class Setting:
     Attributes:
         network: being changed.
         baseline: the network before unlearning, frozen.
-        images: (N, D, H, W) float32, the cohort's; never written to.
-        labels: (N, D, H, W) uint8.
-        retain: indices of the retain scans.
-        forget: indices of the forget scans.
+        images, labels: (N, D, H, W) float32 and uint8, the cohort's; never written to.
+        retain, forget: indices of scans.
         classes: C, the background included.
         seed: the trial's.
     """

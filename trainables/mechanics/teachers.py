@@ -54,8 +54,7 @@ def divergence(teacher: Tensor, student: Tensor, labels: Tensor, temperature: fl
     """Mean over the voxels that count of KL(teacher || student), in nats, times the temperature's square.
 
     Args:
-        teacher: (B, C, D, H, W) logits.
-        student: (B, C, D, H, W) logits.
+        teacher, student: (B, C, D, H, W) logits.
         labels: (B, D, H, W), of which only `IGNORED` matters.
         temperature: divides both logits; its square keeps the gradient's scale (Hinton et al., arXiv 1503.02531).
     """

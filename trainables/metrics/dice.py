@@ -13,10 +13,6 @@ def dice(probabilities: Tensor, labels: Tensor) -> Tensor:
     A class that is absent from reference and prediction is left out of the mean; one that is absent from the
     reference only counts 0. Voxels labelled `IGNORED` count nowhere.
 
-    Args:
-        probabilities: (B, C, D, H, W), softmax over C; class 0 is the background.
-        labels: (B, D, H, W) uint8.
-
     Returns:
         (B,) in [0, 1]; NaN for a scan with no foreground voxel in reference and prediction.
     """

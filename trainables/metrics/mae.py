@@ -7,17 +7,10 @@ from trainables.scan_metric import ScanMetric
 
 
 def mae(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the voxels of 1/2 sum_c |p_c - onehot_c|, which is 1 - p(label).
+    """Mean over the voxels that count of 1/2 sum_c |p_c - onehot_c|, which is 1 - p(label): (B,) in [0, 1].
 
     For probabilities that sum to one, the label's own class misses 1 - p(label) and the other classes hold
     just as much, hence the identity. It is independent of the label numbering and, for two classes, |p - y|.
-
-    Args:
-        probabilities: (B, C, D, H, W), softmax over C.
-        labels: (B, D, H, W) uint8; voxels labelled `IGNORED` do not count.
-
-    Returns:
-        (B,) in [0, 1].
     """
     counts = labels != IGNORED
     target = labels.long() * counts

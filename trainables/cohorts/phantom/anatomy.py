@@ -52,14 +52,11 @@ BRAIN_STEM = ((0, -12, -6, 12), (0, -14, -19, 11), (0, -16, -31, 14.5), (0, -24,
 
 
 def tissues(points: np.ndarray, person: Person) -> np.ndarray:
-    """The tissue at each point.
+    """The tissue at each point, (...) uint8, values of `Tissue`.
 
     Args:
         points: (3, ...) float32, scanner millimetres (right, front, up) from the middle of the head.
         person: the subject.
-
-    Returns:
-        (...) uint8, values of `Tissue`.
     """
     p = np.einsum("ij,j...->i...", person.pose[:, :3], points)
     p += person.pose[:, 3].reshape(3, *[1] * (points.ndim - 1))
@@ -71,11 +68,11 @@ def tissues(points: np.ndarray, person: Person) -> np.ndarray:
     cerebrum = _cerebrum(mirrored, temporal)
     cranium = blend(blend(cerebrum, cerebellum, 8), stem, 8) - np.float32(1.0 + person.atrophy_mm)
     cerebrum = np.maximum(cerebrum, 2 - cerebellum)  # the tentorium lies between the two
-    found = _outside_the_brain(mirrored, cranium)
+    tissue = _outside_the_brain(mirrored, cranium)
     inside = cranium < 0  # a fifth of the points: the folds are not worked out for the others
     parts = (field[inside] for field in (cerebrum, temporal, cerebellum, stem))
-    found[inside] = _inside_the_cranium(person, p[:, inside], *parts)
-    return found
+    tissue[inside] = _inside_the_cranium(person, p[:, inside], *parts)
+    return tissue
 
 
 def _cerebrum(mirrored: np.ndarray, temporal: np.ndarray) -> np.ndarray:
@@ -96,18 +93,18 @@ def _outside_the_brain(mirrored: np.ndarray, cranium: np.ndarray) -> np.ndarray:
     face = ellipsoid(mirrored, (0, 34, -62), (56, 58, 62))
     neck = ellipsoid(mirrored, (0, -22, -95), (60, 66, 70))
     head = blend(blend(cranium - 13, face, 20), neck, 20)
-    found = np.zeros(mirrored.shape[1:], np.uint8)
-    found[head < 0] = Tissue.FAT
-    found[head < -4.5] = Tissue.MUSCLE
-    found[cranium < 13] = Tissue.FAT
-    found[head > 0] = Tissue.AIR
+    tissue = np.zeros(mirrored.shape[1:], np.uint8)
+    tissue[head < 0] = Tissue.FAT
+    tissue[head < -4.5] = Tissue.MUSCLE
+    tissue[cranium < 13] = Tissue.FAT
+    tissue[head > 0] = Tissue.AIR
     orbit = ellipsoid(mirrored, (32, 72, -34), (19, 22, 18))
-    found[(orbit < 0) & (head < -3)] = Tissue.FAT
-    found[(ellipsoid(mirrored, (32, 76, -34), (12, 12, 12)) < 0) & (head < -2)] = Tissue.EYE
-    found[ellipsoid(mirrored, (0, 66, -52), (17, 26, 20)) < 0] = Tissue.AIR  # nose and sinuses
-    found[(cranium < 7) & (found != Tissue.AIR)] = Tissue.BONE
-    found[(cranium < 5) & (cranium > 2.5) & (mirrored[2] > -10)] = Tissue.MARROW
-    return found
+    tissue[(orbit < 0) & (head < -3)] = Tissue.FAT
+    tissue[(ellipsoid(mirrored, (32, 76, -34), (12, 12, 12)) < 0) & (head < -2)] = Tissue.EYE
+    tissue[ellipsoid(mirrored, (0, 66, -52), (17, 26, 20)) < 0] = Tissue.AIR  # nose and sinuses
+    tissue[(cranium < 7) & (tissue != Tissue.AIR)] = Tissue.BONE
+    tissue[(cranium < 5) & (cranium > 2.5) & (mirrored[2] > -10)] = Tissue.MARROW
+    return tissue
 
 
 def _inside_the_cranium(
@@ -119,18 +116,18 @@ def _inside_the_cranium(
     stem: np.ndarray,
 ) -> np.ndarray:
     """The tissue at points p, given their distances to four solids; CSF where it is nothing else."""
-    found = np.full(cerebrum.shape, Tissue.CSF, np.uint8)
-    _paint_cerebrum(found, p, cerebrum, temporal, person)
-    _paint_hindbrain(found, p, cerebellum, stem)
+    tissue = np.full(cerebrum.shape, Tissue.CSF, np.uint8)
+    _paint_cerebrum(tissue, p, cerebrum, temporal, person)
+    _paint_hindbrain(tissue, p, cerebellum, stem)
     if person.focal:
         label, centre, radius = person.focal
         here = (ellipsoid(p, centre, (radius, 1.3 * radius, radius)) < 0) & (cerebrum < 0)
-        found[here] = Tissue.OTHER if label == OTHER else Tissue.INFARCTION
-    return found
+        tissue[here] = Tissue.OTHER if label == OTHER else Tissue.INFARCTION
+    return tissue
 
 
 def _paint_cerebrum(
-    found: np.ndarray, p: np.ndarray, cerebrum: np.ndarray, temporal: np.ndarray, person: Person
+    tissue: np.ndarray, p: np.ndarray, cerebrum: np.ndarray, temporal: np.ndarray, person: Person
 ) -> None:
     """Cortex, white matter, deep grey matter, ventricles and lesions, each over the ones before."""
     mirrored = np.stack([np.abs(p[0]), p[1], p[2]])
@@ -141,18 +138,18 @@ def _paint_cerebrum(
     sylvian = np.maximum(np.abs(temporal) - np.float32(person.sulcus_mm + 0.6), -cerebrum - 23)
     sulci = np.minimum(_sulcal_gap(p, cerebrum, person), np.maximum(sylvian, -18 - z))
     pia = np.minimum(-cerebrum, np.minimum(fissure, np.maximum(sulci, -core)))
-    found[(cerebrum < 0) & (pia > 0)] = Tissue.CORTEX
-    found[(cerebrum < 0) & (pia > person.cortex_mm)] = Tissue.WHITE
-    found[(callosum < 0) & (callosum > -6.5) & (x < 14) & (z > 0)] = Tissue.WHITE
+    tissue[(cerebrum < 0) & (pia > 0)] = Tissue.CORTEX
+    tissue[(cerebrum < 0) & (pia > person.cortex_mm)] = Tissue.WHITE
+    tissue[(callosum < 0) & (callosum > -6.5) & (x < 14) & (z > 0)] = Tissue.WHITE
     lateral = blend(tube(mirrored, LATERAL_VENTRICLE), tube(mirrored, TEMPORAL_HORN), 4)
     lateral -= person.ventricle_mm + person.asymmetry_mm * np.tanh(p[0] / 5)
     deep = np.minimum(tube(mirrored, CAUDATE), ellipsoid(mirrored, (26, 3, 1), (6.5, 18, 11)))
     deep = np.minimum(deep, ellipsoid(mirrored, (11, -15, 6), (9, 16, 9)))
-    found[(deep < person.deep_mm) & (cerebrum < 0)] = Tissue.DEEP_GREY
+    tissue[(deep < person.deep_mm) & (cerebrum < 0)] = Tissue.DEEP_GREY
     third = ellipsoid(mirrored, (0, -8, 2), (2 + 0.5 * max(person.ventricle_mm, 0), 15, 12))
-    found[np.minimum(np.maximum(lateral, 1 - x), third) < 0] = Tissue.VENTRICLE
+    tissue[np.minimum(np.maximum(lateral, 1 - x), third) < 0] = Tissue.VENTRICLE
     for centre, radius in person.lesions:
-        found[(ellipsoid(p, centre, (radius, 1.4 * radius, radius)) < 0) & (found == Tissue.WHITE)] = Tissue.LESION
+        tissue[(ellipsoid(p, centre, (radius, 1.4 * radius, radius)) < 0) & (tissue == Tissue.WHITE)] = Tissue.LESION
 
 
 def _sulcal_gap(p: np.ndarray, cerebrum: np.ndarray, person: Person) -> np.ndarray:
@@ -168,11 +165,11 @@ def _sulcal_gap(p: np.ndarray, cerebrum: np.ndarray, person: Person) -> np.ndarr
     return np.maximum(wall - np.float32(person.sulcus_mm), -cerebrum - SULCAL_DEPTH_MM - depth)
 
 
-def _paint_hindbrain(found: np.ndarray, p: np.ndarray, cerebellum: np.ndarray, stem: np.ndarray) -> None:
+def _paint_hindbrain(tissue: np.ndarray, p: np.ndarray, cerebellum: np.ndarray, stem: np.ndarray) -> None:
     """Cerebellum with its tree of white matter, brain stem, and the fourth ventricle between them."""
     _, y, z = p
-    found[cerebellum < 0] = Tissue.CEREBELLAR_CORTEX
+    tissue[cerebellum < 0] = Tissue.CEREBELLAR_CORTEX
     branches = np.cos(9 * np.arctan2(z + 34, y + 40))
-    found[cerebellum < -8 - 4 * branches] = Tissue.CEREBELLAR_WHITE
-    found[stem < 0] = Tissue.STEM
-    found[ellipsoid(p, (0, -31, -33), (5, 4, 10)) < 0] = Tissue.VENTRICLE
+    tissue[cerebellum < -8 - 4 * branches] = Tissue.CEREBELLAR_WHITE
+    tissue[stem < 0] = Tissue.STEM
+    tissue[ellipsoid(p, (0, -31, -33), (5, 4, 10)) < 0] = Tissue.VENTRICLE

@@ -59,29 +59,22 @@ class Scans:
 def scan(person: Person, shape: tuple[int, int, int], seed: int) -> Scans:
     """The three contrasts and the label map of a subject.
 
-    The same person at another shape is the same anatomy; only the noise is drawn anew.
-
-    Args:
-        person: the subject.
-        shape: (D, H, W); the field of view does not depend on it.
-        seed: of the scanner: its scale, contrasts, bias field and noise.
+    The same person at another shape (D, H, W) is the same anatomy in the same field of view; only the noise is drawn
+    anew. The seed is that of the scanner: its scale, contrasts, bias field and noise.
     """
     spacing = FIELD_OF_VIEW_MM / shape
     signals, labels = _sample(person, shape, spacing, _contrasts(seed))
     affine = np.diag([*spacing[::-1], 1.0])
     affine[:3, 3] = (CENTRE_MM - spacing * (np.array(shape) - 1) / 2)[::-1]
-    images = {
-        contrast: _acquire(signal, affine, seed_for(seed, contrast))
-        for contrast, signal in zip(CONTRASTS, signals, strict=True)
-    }
+    pairs = zip(CONTRASTS, signals, strict=True)
+    images = {contrast: _acquire(signal, affine, seed_for(seed, contrast)) for contrast, signal in pairs}
     return Scans(images, labels, affine)
 
 
 def _contrasts(seed: int) -> np.ndarray:
     """`INTENSITIES` as this scanner shows them, (3, tissues)."""
-    return INTENSITIES * np.random.default_rng(seed_for(seed, "tissues")).uniform(
-        0.95, 1.05, INTENSITIES.shape
-    ).astype(np.float32)
+    factors = np.random.default_rng(seed_for(seed, "tissues")).uniform(0.95, 1.05, INTENSITIES.shape)
+    return INTENSITIES * factors.astype(np.float32)
 
 
 def _sample(
@@ -99,9 +92,9 @@ def _sample(
     for slab in range(shape[0]):  # one slice at a time: a full-size head would not fit the processor's cache
         heights = z[slab * factors[0] : (slab + 1) * factors[0]]
         points = np.stack(np.meshgrid(x, y, heights, indexing="ij")).transpose(0, 3, 2, 1)
-        found = tissues(np.ascontiguousarray(points, np.float32), person)
-        signals[:, slab] = intensities[:, found].reshape(-1, *blocks).mean(axis=(1, 3, 5))
-        named = LABELS[found].reshape(blocks)
+        tissue = tissues(np.ascontiguousarray(points, np.float32), person)
+        signals[:, slab] = intensities[:, tissue].reshape(-1, *blocks).mean(axis=(1, 3, 5))
+        named = LABELS[tissue].reshape(blocks)
         present = np.unique(named)
         votes = np.stack([np.count_nonzero(named == label, axis=(0, 2, 4)) for label in present])
         labels[slab] = present[votes.argmax(axis=0)]

@@ -16,7 +16,6 @@ def read(path: Path, contrast: str | None = None) -> Listing:
     `DERIVED_ENTITIES`. The one with the fewest of these is taken; of equals, the one beside the image.
 
     Args:
-        path: root of the data set.
         contrast: suffix of the images; T1w by default.
     """
     if not path.is_dir():
@@ -50,9 +49,7 @@ def _label_of(image: Path, root: Path, subject: str) -> Path | str:
     ranked: dict[tuple[int, bool], list[Path]] = {}
     for label in sorted([*image.parent.glob("*_dseg.nii.gz"), *derived]):
         extra = _entities(label) - wanted
-        if wanted <= _entities(label) and all(
-            part.startswith(tuple(f"{e}-" for e in DERIVED_ENTITIES)) for part in extra
-        ):
+        if wanted <= _entities(label) and all(part.partition("-")[0] in DERIVED_ENTITIES for part in extra):
             ranked.setdefault((len(extra), label.parent != image.parent), []).append(label)
     if not ranked:
         return "no *_dseg.nii.gz beside it or under derivatives/"

@@ -11,7 +11,6 @@ def read(path: Path, contrast: str | None = None) -> Listing:
     """Lists the training cases of `dataset.json`, each as one subject with one scan.
 
     Args:
-        path: folder of the task.
         contrast: a modality named in `dataset.json`; the first channel by default.
     """
     file = path / "dataset.json"

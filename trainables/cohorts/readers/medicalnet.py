@@ -6,11 +6,9 @@ from trainables.cohorts.cohort import Listing, Scan, Subject
 
 
 def read(path: Path, contrast: str | None = None) -> Listing:
-    """Lists every line of `path` as one subject with one scan, named after the image file.
+    """Lists every line of a text file as one subject with one scan, named after the image file.
 
-    Args:
-        path: the text file; its paths are absolute or relative to its folder; # starts a comment.
-        contrast: has no meaning here, so giving one is a problem.
+    Its paths are absolute or relative to its folder; # starts a comment. There is no contrast to choose.
     """
     if not path.is_file():
         return Listing((), problems=(f"{path}: no such file (a list of `image label` lines is needed)",))

@@ -23,7 +23,6 @@ def read(path: Path, contrast: str | None = None) -> Listing:
     """Lists every folder of `path` as one subject with one scan.
 
     Args:
-        path: folder of the subjects.
         contrast: file name under `pre/` without its ending; reg_T1 (T1 registered to FLAIR) by default.
     """
     contrast = contrast or CONTRASTS[0]
@@ -32,12 +31,7 @@ def read(path: Path, contrast: str | None = None) -> Listing:
     if contrast not in CONTRASTS:
         return Listing((), problems=(f"{path}: no contrast {contrast!r}; MRBrainS18 has {', '.join(CONTRASTS)}",))
     folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    subjects = tuple(
-        Subject(
-            folder.name,
-            (Scan(folder.name, folder / "pre" / f"{contrast}.nii.gz", folder / "segm.nii.gz"),),
-        )
-        for folder in folders
-    )
+    scans = [Scan(each.name, each / "pre" / f"{contrast}.nii.gz", each / "segm.nii.gz") for each in folders]
+    subjects = tuple(Subject(scan.id, (scan,)) for scan in scans)
     problems = () if subjects else (f"{path}: no subject folder",)
     return Listing(subjects, CLASS_NAMES, INFARCTION_AND_OTHER, problems)
