@@ -1,5 +1,4 @@
 import inspect
-import subprocess
 import sys
 from dataclasses import fields, replace
 from importlib import import_module
@@ -222,17 +221,6 @@ def test_up_to_sets_the_longest_trial_and_nothing_else(domain, epochs, shorter):
     assert space.domains["epochs"] == domain
 
 
-def test_loading_every_space_imports_neither_torch_nor_ray():
-    code = (
-        "import sys; from search_spaces.space import SPACES as s; print(*[s.load(name).knobs for name in s.names()])"
-        ";print(*sorted({'torch', 'ray', 'mlflow', 'monai', 'study', 'analysis'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded, forbidden = done.stdout.split("\n")[:2]
-    assert loaded.split()
-    assert forbidden == ""
-
-
 FORGET = CategoricalDistribution(["ascent", "noisy_labels"])
 RETAIN = CategoricalDistribution(["segment", "features"])
 MOVES = CategoricalDistribution(["all", "encoder", "decoder"])
@@ -374,7 +362,7 @@ def test_a_configuration_agrees_with_what_is_fixed(knobs, inside):
         ({"epochs": IntDistribution(1, 2), "lr": FloatDistribution(0.0, 0.3, step=0.1)}, 8),
         ({"epochs": IntDistribution(1, 2), "lr": CategoricalDistribution((0.1, 0.2, 0.3))}, 6),
         ({"epochs": IntDistribution(1, 2), "lr": FloatDistribution(0.1, 0.2)}, None),
-        ({"epochs": IntDistribution(1, 1_000_000)}, None),
+        ({"epochs": IntDistribution(1, 100_001)}, None),
     ],
     ids=str,
 )

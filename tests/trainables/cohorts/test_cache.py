@@ -114,6 +114,17 @@ def test_a_damaged_entry_is_told_of_and_made_again(name, damage, listed, tmp_pat
     np.testing.assert_array_equal(again.labels, labels)
 
 
+def test_what_is_in_the_cache_needs_none_of_the_slow_imports(listed, tmp_path):
+    first = load_cohort(read(listed(3)), cache=tmp_path)
+    program = (
+        "import sys; from pathlib import Path; from trainables.cohorts.open_cohort import open_cohort;"
+        f"print(open_cohort('medicalnet:{listed(3)}', cache_dir=Path({str(tmp_path)!r})).digest,"
+        "{'torch', 'monai', 'nibabel', 'scipy', 'ray'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{first.digest} set()\n"
+
+
 def test_the_arrays_are_memory_maps_that_nobody_can_write_to(listed, tmp_path):
     cohort = load_cohort(read(listed(3)), cache=tmp_path / "cache")
     for array in (cohort.images, cohort.labels):
@@ -150,6 +161,7 @@ def test_the_cache_is_where_lethe_cache_says(monkeypatch, tmp_path):
 BUILDER = """
 import os, sys
 from pathlib import Path
+import trainables.cohorts.checks, trainables.cohorts.grid  # before the children would, each by itself
 from trainables.cohorts.cache import load_cohort
 from trainables.cohorts.readers.medicalnet import read
 
@@ -184,13 +196,13 @@ def child_of(builder, listed, cache):
 
 @pytest.fixture
 def large(tmp_path, nifti):
-    """Eight scans that take about a second to prepare, because every second one must be resampled."""
-    for number in range(8):
+    """Four scans that take a while to prepare, because every second one must be resampled."""
+    for number in range(4):
         rng = np.random.default_rng(number)
         affine = np.diag([1.0 + number % 2, 1, 1, 1])
-        nifti(tmp_path / f"i{number}.nii", rng.normal(5, 1, (64, 64, 64)).astype(np.float32), affine)
-        nifti(tmp_path / f"l{number}.nii", rng.integers(0, 12, (64, 64, 64)).astype(np.uint8), affine)
-    (tmp_path / "list.txt").write_text("".join(f"i{n}.nii l{n}.nii\n" for n in range(8)))
+        nifti(tmp_path / f"i{number}.nii", rng.normal(5, 1, (48, 48, 48)).astype(np.float32), affine)
+        nifti(tmp_path / f"l{number}.nii", rng.integers(0, 12, (48, 48, 48)).astype(np.uint8), affine)
+    (tmp_path / "list.txt").write_text("".join(f"i{n}.nii l{n}.nii\n" for n in range(4)))
     return tmp_path / "list.txt"
 
 

@@ -19,6 +19,7 @@ from trainables.evidence.measurements import (
     scores_of,
     weights_after,
 )
+from trainables.evidence.measures import relearn_steps, resurfaced_dice
 from trainables.evidence.scores import score
 from trainables.fitting import fit, initial_network, weights_of
 from trainables.recipe import Recipe
@@ -40,9 +41,11 @@ def equal_scores(first, second):
     return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
 
 
-def test_an_examination_is_each_measurement_by_itself(med3d_10, weights, toy):
+def test_an_examination_is_each_measurement_by_itself(med3d_10, weights, toy, monkeypatch):
     before = copy.deepcopy(weights)
     other = {**weights, "decoder.6.weight": weights["decoder.6.weight"][::-1].copy()}
+    monkeypatch.setattr(relearn_steps, "MOST_STEPS", 6)
+    monkeypatch.setattr(resurfaced_dice, "RETAIN_EPOCHS", 1)
     found = examine(toy, weights, {"itself": weights, "other": other}, 10, 0.5, 1e-3, 5, MEASURES.names())
     network, context = med3d_10(), Context(toy, 10, {"other": other}, 0.5, 1e-3, 5)
     assert equal_scores(found.forget, score(network, toy, toy.forget))
@@ -73,6 +76,7 @@ broken = Measure(lambda network, context: 1 / 0, "Broken", question="", remember
 def test_a_measure_that_fails_is_left_out_with_its_reason_and_spoils_no_other(weights, toy, tmp_path, monkeypatch):
     (tmp_path / "of_others.py").write_text(OTHERS)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(resurfaced_dice, "RETAIN_EPOCHS", 1)
     bad = ["of_others:wrong", "of_others:broken", "of_others:missing"]
     alone, found = (examine(toy, weights, {}, 10, 0.5, 1e-3, 5, [*names, "resurfaced_dice"]) for names in ([], bad))
     assert list(found.problems) == bad
@@ -130,15 +134,14 @@ def test_a_schedule_that_watches_the_floor_sees_it_in_every_epoch(weights, toy):
 def known():
     """A network that learned 12 subjects by heart, and four that never saw six of them, examined.
 
-    A label is the box that the image shows and one at a corner of it, drawn by lot, which only memory can tell.
+    A label is the column that the image shows and one at a corner of it, drawn by lot, which only memory can tell.
     """
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    labels, images = np.zeros((18, 16, 16, 16), np.uint8), rng.normal(0, 0.5, (18, 16, 16, 16))
+    rng, shape = np.random.default_rng(0), (18, 8, 16, 16)
+    labels, images = np.zeros(shape, np.uint8), rng.normal(0, 0.5, shape)
     for image, label in zip(images, labels, strict=True):
-        shown = rng.integers(4, 6, 3)
-        hidden = shown + rng.choice([-4, 4], 3)
-        seen, known = (tuple(slice(start, start + 6) for start in box) for box in (shown, hidden))
+        shown = rng.integers(4, 6, 2)
+        hidden = shown + rng.choice([-4, 4], 2)
+        seen, known = ((slice(None), *(slice(start, start + 6) for start in box)) for box in (shown, hidden))
         image[seen] += 2
         label[seen] = label[known] = 1
     retain, forget, heldout = (tuple((scan,) for scan in range(start, start + 6)) for start in (0, 6, 12))
@@ -146,23 +149,26 @@ def known():
 
     def fitted(taught, seed, epochs):
         network = initial_network(10, 2, seed)
-        for _ in fit(network, data, taught, Recipe(epochs=epochs, lr=1e-3, retain_batch=3), seed):
-            pass
+        list(fit(network, data, taught, Recipe(epochs=epochs, lr=1e-3, retain_batch=3), seed, epochs))
         return weights_of(network)
 
-    retrained = {f"retrained-{seed}": fitted(retain, seed, 32) for seed in (1, 2, 3)}
-    networks = {"baseline": fitted(retain + forget, 0, 24), "further": fitted(retain, 5, 32), **retrained}
-    baseline_dice = scores_of(data, networks["baseline"], 10, forget).dice.mean()
-    found = {}
-    for name, one in networks.items():
-        measured = examine(data, one, retrained, 10, baseline_dice, 1e-3, 0, MEASURES.names())
+    def examined(weights):
+        measured = examine(data, weights, retrained, 10, baseline_dice, 1e-3, 0, MEASURES.names())
         assert not measured.problems
-        found[name] = Examined(vars(measured.forget), vars(measured.heldout), measured.values)
-    return found
+        return Examined(vars(measured.forget), vars(measured.heldout), measured.values)
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relearn_steps, "MOST_STEPS", 6)
+        patch.setattr(resurfaced_dice, "RETAIN_EPOCHS", 1)
+        retrained = {f"retrained-{seed}": fitted(retain, seed, 12) for seed in (1, 2, 3)}
+        networks = {"baseline": fitted(retain + forget, 0, 16), "further": fitted(retain, 5, 12), **retrained}
+        baseline_dice = scores_of(data, networks["baseline"], 10, forget).dice.mean()
+        return {name: examined(weights) for name, weights in networks.items()}
 
 
 def concluded(known, name):
-    retrained = {other: one for other, one in known.items() if other.startswith("retrained")}
+    retrained = {other: examined for other, examined in known.items() if other.startswith("retrained")}
     return conclude(Findings(known[name], retrained)).columns
 
 

@@ -53,9 +53,7 @@ def test_every_choice_makes_a_difference(after):
 @pytest.mark.parametrize(
     ("strategy", "moves"),
     [
-        (random_encoder(), "encoder"),
         (fix_decoder(), "encoder"),
-        (mechanics("retain_features"), "encoder"),
         (mechanics("noisy_labels", "segment", "encoder"), "encoder"),
         (mechanics("ascent", "segment", "decoder"), "decoder"),
     ],
