@@ -20,8 +20,7 @@ def narrow(space: Space, settings: Iterable[str]) -> Space:
     A range of a knob that the space searches on a logarithmic scale stays logarithmic, unless it has a step.
 
     Raises:
-        ValueError: for a text that says nothing, a knob that is named twice or that the strategy does not take, or a
-            value of another kind than the knob's; with every problem, a line each.
+        ValueError: with every problem, a line each.
     """
     changes: dict[str, Knob | BaseDistribution] = {}
     problems, known = [], knobs_of(space.strategy)
@@ -55,10 +54,7 @@ def narrow(space: Space, settings: Iterable[str]) -> Space:
 
 
 def _settled(space: Space) -> Space:
-    """The space without what its held knobs decide.
-
-    A condition that a held knob meets goes. A knob goes whose condition no held knob can meet.
-    """
+    """The space without the conditions that held knobs meet, and without the knobs that held knobs rule out."""
     domains, conditions = dict(space.domains), dict(space.conditions)
     for name in space.domains:
         others = conditions.pop(name, {})

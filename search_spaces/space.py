@@ -127,10 +127,7 @@ class Space:
     def _combinations(
         self, values: Mapping[str, Sequence[Any]], before: dict[str, Knob]
     ) -> Iterator[dict[str, Knob]]:
-        """Every combination of the values of some knobs once, with the knobs before them.
-
-        A knob that is not active in a combination is left out of it.
-        """
+        """Every combination of some knobs' values once, with the knobs before them and without those not active."""
         if not values:
             yield before
             return
@@ -160,7 +157,6 @@ class Entry:
     """A fixed recipe of a suite.
 
     Attributes:
-        strategy: its name, as that of a space.
         knobs: its values; `epochs` is the suite's longest horizon.
         published: horizon in epochs -> the published point.
     """
@@ -172,12 +168,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Suite:
-    """Fixed recipes, each run with several seeds and reported after several numbers of epochs.
-
-    Attributes:
-        entries: one per row of the table; a strategy may have several, with knobs of their own.
-        horizons: epochs after which a trial is reported; it runs for the largest.
-        seeds: trials of each recipe.
+    """Fixed recipes, each run with several seeds and reported after several numbers of epochs, the horizons.
 
     Raises:
         ValueError: for a strategy that does not exist or a knob that it does not take.

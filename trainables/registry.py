@@ -64,8 +64,7 @@ class Registry:
         """The thing itself; its module is imported.
 
         Raises:
-            ValueError: there is none of that name, its module cannot be imported or lacks it, or it is of another
-                kind.
+            ValueError: none has that name, its module cannot be imported or lacks it, or it is of another kind.
         """
         address = self.address(name)
         module, _, attribute = address.partition(":")

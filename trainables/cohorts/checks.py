@@ -63,11 +63,7 @@ def inspect_scan(subject: str, scan: Scan) -> ScanFacts:
 
 
 def cohort_problems(listing: Listing, facts: Sequence[ScanFacts], label_map: LabelMap | None) -> list[str]:
-    """Every problem of the layout, of each scan and of the scans together.
-
-    Args:
-        facts: one per scan, in the order of the listing.
-    """
+    """Every problem of the layout, of each scan (a fact each, in the listing's order) and of the scans together."""
     rows = [(subject.id, scan) for subject in listing.subjects for scan in subject.scans]
     table = class_table(listing, label_map, {value for fact in facts for value in fact.values if value >= 0})
     problems = [*listing.problems, *_duplicates(listing)]

@@ -40,12 +40,7 @@ def study_grid(
     """The grid that holds every scan whole.
 
     Its spacing is the cohort's median per axis, coarser where the given shape would not hold the largest
-    scan at it; without a given shape it is that scan's extent, rounded up to a multiple of 8.
-
-    Args:
-        shapes: (D, H, W) of each scan.
-        spacings_mm: voxel size of each scan along (D, H, W).
-        shape: wanted (D, H, W).
+    scan at it; without a given shape it is that scan's extent, rounded up to a multiple of 8. All along (D, H, W).
     """
     median = np.median(spacings_mm, axis=0)
     # rounded, so that float32 voxel sizes do not push 40 voxels to 40.0000002 and the grid to 48
@@ -58,10 +53,7 @@ def study_grid(
 def prepare_scan(scan: Scan, grid: Grid, table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
     """Image and label map of a scan on the grid.
 
-    The image is z-scored over its non-zero voxels; what lies outside the scan is 0 and background.
-
-    Returns:
-        (D, H, W) float32 image and (D, H, W) uint8 classes or `IGNORED`.
+    The float32 image is z-scored over its non-zero voxels; what lies outside the scan is 0 and background.
     """
     image_volume, label_volume = open_volume(scan.image, scan.channel), open_volume(scan.label)
     image = np.asanyarray(image_volume.dataobj).astype(np.float32).transpose(2, 1, 0)

@@ -18,9 +18,7 @@ UNREADABLE = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderD
 def open_volume(path: Path, channel: int = 0) -> Any:
     """Opens a volume as a nibabel image with axes (R, A, S).
 
-    Args:
-        path: NIfTI file, 3-D or 4-D with its channels last.
-        channel: which channel of a 4-D file.
+    `channel` is read of a 4-D file, whose channels come last.
 
     Raises:
         ValueError: it is neither 3-D nor 4-D, has no such channel, or its affine gives no voxel size.

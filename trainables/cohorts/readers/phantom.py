@@ -38,10 +38,8 @@ def read(path: Path, contrast: str | None = None) -> Listing:
 class Spec:
     """A phantom cohort in three numbers; the defaults are Lethe's default cohort.
 
-    Attributes:
-        shape: (D, H, W) in voxels; the field of view is always MRBrainS18's 144 x 230 x 230 mm.
-        subjects: how many.
-        seed: of everything drawn; a cohort of fewer subjects is the beginning of one of more.
+    The field of view is always MRBrainS18's 144 x 230 x 230 mm, along the (D, H, W) of `shape`. With the same seed a
+    cohort of fewer subjects is the beginning of one of more.
     """
 
     shape: tuple[int, int, int] = (24, 48, 48)
