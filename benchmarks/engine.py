@@ -30,7 +30,7 @@ from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors.numpy import save_file
 
 from search_spaces.space import Space, Suite
-from study.cluster.shares import Resources
+from study.cluster.nodes import Resources
 from study.networks.session import Reference, Session
 from study.planning.plan import Plan
 from study.recording.mlflow_store import MlflowStore

@@ -15,8 +15,7 @@ import ray
 import torch
 from rich.console import Console
 
-from study.cluster.nodes import nodes
-from study.cluster.shares import share
+from study.cluster.nodes import nodes, share
 from study.networks.references import fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
 from study.planning.plan import Plan, make_plan

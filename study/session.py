@@ -19,10 +19,8 @@ from analysis.reports.page import write_pareto
 from analysis.reports.tables import write_requests, write_suite
 from search_spaces.space import Space, Suite
 from study.cluster.costs import duration, measured_costs, packed
-from study.cluster.head_loss import watched_head
-from study.cluster.joining import check_address, check_storage, check_stores, cluster, trial_share
-from study.cluster.nodes import Node
-from study.cluster.shares import Resources, problem_of
+from study.cluster.joining import check_address, check_storage, check_stores, cluster, trial_share, watched_head
+from study.cluster.nodes import Node, Resources, problem_of
 from study.cluster.storage import storage_of
 from study.evidence.columns import all_columns
 from study.evidence.gathering import gather_evidence, unknown

@@ -9,8 +9,7 @@ from typing import Any
 import ray
 
 from search_spaces.space import Suite
-from study.cluster.nodes import Node
-from study.cluster.shares import Resources
+from study.cluster.nodes import Node, Resources
 from study.planning.plan import Plan
 from study.records.failure import StudyError
 from study.records.settings import StudySettings
@@ -23,12 +22,7 @@ HEADROOM = 0.1
 
 
 def measured_costs(plan: Plan, resources: Resources) -> list[Cost]:
-    """A trial's cost on each kind of GPU that the cluster has now, or on a CPU node.
-
-    Args:
-        plan: the study; of its space, the trials that need the most memory are tried.
-        resources: of a trial; with `--gpus-per-trial auto` a whole GPU.
-    """
+    """What the trials that need the most memory cost on each kind of GPU there is now, or on a CPU node."""
     names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
     kinds = sorted(name for name in names if name.startswith("accelerator_type:")) if resources.gpus else []
     places: list[dict[str, float]] = [{kind: 0.001} for kind in kinds] or [{}]
@@ -71,15 +65,7 @@ def packed(settings: StudySettings, costs: Sequence[Cost], nodes: Sequence[Node]
 
 
 def duration(plan: Plan, costs: Sequence[Cost], concurrent: int, fits: int, trials: int) -> float:
-    """Seconds until the last trial ends, about; what evidence takes comes on top.
-
-    Args:
-        plan: the study.
-        costs: of a trial.
-        concurrent: trials at a time.
-        fits: references that are still to be fitted.
-        trials: that are left.
-    """
+    """Seconds until the last of some reference fits and trials ends, about; what evidence takes comes on top."""
     data, train = plan.data, max(cost.train_seconds for cost in costs)
     evaluate = max(cost.evaluate_seconds for cost in costs)
     evaluation = sum(len(scans(some)) for some in data.subsets.values()) * evaluate

@@ -1,9 +1,10 @@
-"""Ray, started on this machine or joined, and what a study needs of its nodes."""
+"""Ray, started on this machine or joined, what a study needs of its nodes, and whether its head still answers."""
 
 import contextlib
 import os
 import shutil
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -14,15 +15,19 @@ import ray
 from pyarrow.fs import FileSystem, FileType
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.cluster.nodes import Node, machines
+from study.cluster.nodes import Node, Resources, machines, share
 from study.cluster.ray_internals import session_folder
-from study.cluster.shares import Resources, share
 from study.cluster.storage import Storage, below
 from study.records.failure import StudyError
 from study.records.settings import StudySettings
 
 _PATIENCE = 10.0
 """Seconds to wait for a head's answer."""
+
+_EVERY, _SILENT = 2.0, 15.0
+"""Seconds: between two looks at the head, and without an answer until it counts as lost. Ray gives up after 60."""
+
+LOST = "Ray's head process is gone; all epochs reported so far are recorded, and the same command continues from them"
 
 _SPARE = 1.2
 """How much larger than what trials share an object store should be: results and reports lie in it too."""
@@ -32,11 +37,8 @@ _SPARE = 1.2
 def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[list[Node]]:
     """While entered, Ray runs; gives the nodes that it has and those that it would start.
 
-    Without an address, a Ray that this process has started itself is used, and left running.
-
-    Args:
-        settings: of the study.
-        tell: hears what is waited for, and what may go wrong.
+    Without an address, a Ray that this process has started itself is used, and left running. `tell` hears what is
+    waited for.
 
     Raises:
         StudyError: there is no such cluster.
@@ -51,6 +53,32 @@ def cluster(settings: StudySettings, tell: Callable[[str], None]) -> Iterator[li
     finally:
         if not theirs:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def watched_head(lost: Callable[[str], None]) -> Iterator[None]:
+    """While entered, call `lost` with the reason once if the head does not answer any more: Ray would say nothing."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    left = threading.Event()
+
+    def watch() -> None:
+        silent = 0.0
+        while not left.wait(_EVERY):
+            try:
+                socket.create_connection((host, int(port)), _EVERY).close()
+                silent = 0.0
+            except OSError:
+                silent += _EVERY
+            if silent >= _SILENT:
+                lost(LOST)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
 
 
 def trial_share(settings: StudySettings, nodes: Sequence[Node]) -> Resources:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from analysis.evidence.conclude import conclude
 from analysis.evidence.conclusion import Examined, Findings
-from study.cluster.shares import problem_of
+from study.cluster.nodes import problem_of
 from study.evidence.columns import all_columns
 from study.evidence.shadows import shadow_fits
 from study.evidence.tasks import EvidenceTasks

@@ -9,7 +9,7 @@ from ray.exceptions import RayError
 
 from analysis.evidence.conclusion import Examined, Findings
 from analysis.statistics.membership import comparisons
-from study.cluster.shares import problem_of
+from study.cluster.nodes import problem_of
 from study.evidence.shadows import other_forget_set, shadow_split, worlds
 from study.networks.references import Fit
 from study.networks.session import Reference, Session

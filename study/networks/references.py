@@ -13,7 +13,7 @@ import torch
 from ray.exceptions import RayError
 from safetensors.numpy import load_file, save_file
 
-from study.cluster.shares import problem_of
+from study.cluster.nodes import problem_of
 from study.networks.session import Reference, Session
 from study.planning.plan import Plan
 from study.records.failure import HaltedError, StudyError

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import ray
 
-from study.cluster.shares import Resources
+from study.cluster.nodes import Resources
 from study.planning.plan import Plan
 from study.terminal.live import StudyView
 from trainables.evaluation import Values, means

@@ -115,8 +115,7 @@ class StudySearch(Suggestions):
         Args:
             problem: what is searched, and for what.
             start: what is known already; by default nothing.
-            storage: URL of the database that keeps the Optuna study; by default this process's memory.
-            name: of the study in it.
+            storage, name: as `open_study` has them.
 
         Raises:
             StudyError: the database holds another study by this name, or cannot be opened.

@@ -50,10 +50,8 @@ class Halving(ASHAScheduler):
         """Start from what the records hold.
 
         Args:
-            objective: what is compared.
-            constraints: what is penalised.
-            epochs: of the longest trial.
-            grace: epochs that every trial has.
+            objective, constraints: what is compared, and what is penalised.
+            epochs, grace: those of the longest trial, and those that every trial has.
             reports: history rows of earlier sessions, with `id` and `diverged`, each trial's in order.
         """
         super().__init__(

@@ -23,13 +23,7 @@ class SuiteSearch(Suggestions):
     """Suggests the trials of a suite that have not ended; `exhausted` once all have been suggested."""
 
     def __init__(self, trials: Sequence[TrialConfig], ended: Sequence[str], unfinished: Sequence[Unfinished]):
-        """Start from what the records hold.
-
-        Args:
-            trials: all of the suite.
-            ended: ids of those that have ended.
-            unfinished: those that can continue from a checkpoint.
-        """
+        """Start from all trials, the ids of those that have ended, and those that can continue from a checkpoint."""
         super().__init__()
         progress = {trial.id: (trial.checkpoint, trial.one_by_one) for trial in unfinished}
         self._left = [

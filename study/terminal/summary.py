@@ -13,8 +13,7 @@ from analysis.numbers import counted, duration
 from analysis.reports.tables import terminal_requests, terminal_suite
 from analysis.reports.terminal_tables import best_line, evidence_table, front_table
 from search_spaces.space import Space, Suite
-from study.cluster.nodes import Node
-from study.cluster.shares import Resources
+from study.cluster.nodes import Node, Resources
 from study.planning.plan import Plan
 from study.planning.steering import selection
 from study.records.files import in_file_names, studies_folder

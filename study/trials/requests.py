@@ -6,7 +6,7 @@ from typing import Any
 import ray
 from rich.markup import escape
 
-from study.cluster.shares import problem_of
+from study.cluster.nodes import problem_of
 from study.networks.references import Fit, FitError, fit_digests, fit_networks
 from study.networks.session import Reference, Session
 from study.networks.weights import recipe_of

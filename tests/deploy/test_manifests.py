@@ -166,7 +166,7 @@ def test_the_heads_mlflow_shows_the_fronts(tmp_path):
 
 
 def test_the_entry_point_is_a_command_of_this_version():
-    from study.planning.arguments import parse
+    from study.run import parse
 
     python, flag, module, *arguments = MANIFESTS["rayjob"]["spec"]["entrypoint"].split()
     assert (python, flag, module) == ("python", "-m", "study.run")

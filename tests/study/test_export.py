@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from study.export import main as export
-from study.planning.arguments import parse
 from study.records.files import write_json
 from study.records.study_record import read_record
 from study.records.tables import trials_table
+from study.run import parse
 from trainables.evaluation import evaluate
 from trainables.med3d import load_state, load_weights, med3d
 

@@ -238,7 +238,7 @@ def test_an_added_metric_stands_in_report_and_comparison(study):
 def test_an_added_objective_is_an_option_at_once():
     program = (
         "from study.records import objectives; added = objectives.OBJECTIVES['gap'];"
-        "objectives.OBJECTIVES['steady'] = added; from study.planning.arguments import parse;"
+        "objectives.OBJECTIVES['steady'] = added; from study.run import parse;"
         "print(parse(['--space', 'scrub', '--objective', 'steady']).objective)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import study
-from study.planning.arguments import parse
 from study.records.files import write_json
 from study.records.metrics import METRICS
 from study.records.reading import load_study
 from study.records.settings import StudySettings
 from study.records.tables import history_table, trials_table
+from study.run import parse
 from study.status import main, running
 
 KNOBS = {"lr": float, "epochs": int}

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from analysis.report import main, write_report
-from study.planning.arguments import parse
 from study.records.evidence import EVIDENCE
 from study.records.reading import load_study
 from study.records.tables import references_table, trials_table
+from study.run import parse
 
 KNEE = [(0.87, 0.6), (0.86, 0.2), (0.8, 0.1), (0.81, 0.7), (0.7, 0.0)]  # the last but one is beaten, the last too low
 DASH = "–"  # noqa: RUF001

@@ -5,8 +5,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from study.cluster.nodes import Node, nodes
-from study.cluster.shares import Resources, problem_of, share
+from study.cluster.nodes import Node, Resources, nodes, problem_of, share
 from study.records.failure import StudyError
 
 FOUR = [Node(16, 4)] * 4

@@ -12,14 +12,14 @@ import pytest
 import ray
 from rich.console import Console
 
-from study.cluster.shares import Resources
+from study.cluster.nodes import Resources
 from study.evidence.columns import all_columns
 from study.evidence.gathering import gather_evidence
 from study.evidence.shadows import shadow_fits
 from study.networks.references import fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
-from study.planning.arguments import parse
 from study.planning.plan import make_plan
+from study.run import parse
 from study.terminal.live import StudyView
 
 OPTIONS = "--space noisy_label --cohort phantom:16x24x24,7 --baseline-epochs 2 --trials 2 --epochs 2 --references 2"

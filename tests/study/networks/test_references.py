@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from study.cluster.shares import Resources
+from study.cluster.nodes import Resources
 from study.networks.references import _fit_reports, _load, _measure, _store, fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
 from study.planning.plan import make_plan

@@ -6,13 +6,13 @@ import ray
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from study.cluster.shares import Resources
+from study.cluster.nodes import Resources
 from study.networks.references import fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
 from study.networks.weights import front_weights, recipe_of, trial_weights
-from study.planning.arguments import parse
 from study.planning.plan import make_plan
 from study.records.tables import trials_table
+from study.run import parse
 from study.terminal.live import StudyView
 from trainables.evidence.measurements import metrics_of
 

@@ -12,12 +12,12 @@ from optuna.distributions import CategoricalDistribution
 
 from search_spaces.narrowing import narrow
 from search_spaces.space import SPACES
-from study.planning.arguments import parse
 from study.planning.plan import check
 from study.records.command_lines import sweep_command, trial_command
 from study.records.failure import StudyError
 from study.records.settings import StudySettings
 from study.records.study_record import EntryRecord, SuiteRecord
+from study.run import parse
 
 KNOBS = {
     "noisy_label": {"noise_rate": 0.8125, "lr": 1.2e-05, "forget_weight": 2.0, "epochs": 13},

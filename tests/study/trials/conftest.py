@@ -15,8 +15,8 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 from search_spaces.space import Space
+from study.cluster.nodes import Resources
 from study.cluster.placement import TrialPlacement
-from study.cluster.shares import Resources
 from study.cluster.storage import Storage, storage_of
 from study.networks.session import Reference, Session
 from study.planning.plan import Plan

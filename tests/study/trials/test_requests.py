@@ -7,14 +7,14 @@ import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from study.cluster.shares import Resources
+from study.cluster.nodes import Resources
 from study.networks.references import Fit, fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
 from study.networks.weights import recipe_of
-from study.planning.arguments import parse
 from study.planning.plan import make_plan
 from study.records.references import BASELINE, RETRAINED
 from study.records.tables import trials_table
+from study.run import parse
 from study.terminal.live import StudyView
 from trainables.cohorts.cache import cache_dir
 from trainables.data import Sets

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from search_spaces.space import SPACES
-from study.planning.arguments import parse
 from study.records import settings as module
 from study.records.failure import StudyError
 from study.records.settings import StudySettings
+from study.run import parse
 
 OPTIONS = {"knobs": "set"}  # where the field has another name
 FIELDS = [field.name for field in fields(StudySettings)]

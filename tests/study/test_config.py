@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from study.planning.arguments import read_config
 from study.records.command_lines import config_of
 from study.records.settings import StudySettings
+from study.run import read_config
 
 
 def test_the_file_of_a_study_gives_its_settings_without_its_name(tmp_path):
