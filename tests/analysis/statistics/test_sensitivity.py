@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_a_metric_that_the_study_adds_has_slopes_where_its_neighbours_have_it(se
     study = study._replace(metrics={**study.metrics, "error": added}, trials=trials)
     found = sensitivity(study, row)
     np.testing.assert_allclose(found["error"], 2 * found["retain_dice"])
-    unknown = sensitivity(study._replace(trials=trials.assign(error=math.nan)), row)
+    unknown = sensitivity(replace(study, trials=trials.assign(error=math.nan)), row)
     assert unknown["error"].isna().all()
     np.testing.assert_allclose(unknown["retain_dice"], found["retain_dice"])
 
