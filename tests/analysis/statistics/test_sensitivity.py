@@ -97,7 +97,7 @@ def test_a_metric_that_the_study_adds_has_slopes_where_its_neighbours_have_it(se
     study, row = searched(drawn(40, linear))
     added = METRIC_TABLE["mae_gap"]._replace(column="error", title="Error")
     trials = study.trials.assign(error=2 * study.trials["retain_dice"])
-    study = study._replace(metrics={**study.metrics, "error": added}, trials=trials)
+    study = replace(study, metrics={**study.metrics, "error": added}, trials=trials)
     found = sensitivity(study, row)
     np.testing.assert_allclose(found["error"], 2 * found["retain_dice"])
     unknown = sensitivity(replace(study, trials=trials.assign(error=math.nan)), row)
