@@ -8,7 +8,9 @@ import torch
 from rich.console import Console
 
 from search_spaces.space import Entry, Suite
+from study.cluster.nodes import Resources
 from study.cluster.storage import Storage
+from study.networks.session import Reference, Session
 from study.planning.plan import make_plan
 from study.records.tables import trials_table
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING, TrialConfig
@@ -115,7 +117,9 @@ def searched(plan, rows, storage, crowded=()):
     table.upsert([{**empty, "retention": 0.95, "dice_gap": 0.5, "diverged": False, **row} for row in rows])
     view = StudyView(Console(file=io.StringIO()))
     kept = trials_table(plan.settings.studies, plan.space.knobs).rows
-    return _search(plan, BASELINE, kept, Storage(str(storage)), set(crowded), view)
+    references = {"baseline": Reference(BASELINE, 0, {}, {}, [], {})}
+    session = Session(plan, Resources(1, 1, 0.0), view, references)
+    return _search(session, kept, Storage(str(storage)), set(crowded))
 
 
 def state_file(storage: Path, session, trial, number, whole=True):
