@@ -30,12 +30,11 @@ from study.records.objectives import OBJECTIVES
 from study.records.settings import StudySettings
 from study.records.study_record import (
     CohortRecord,
-    PublishedRecord,
+    Recipes,
     ReferenceRecord,
     Selection,
     SplitRecord,
     StudyRecord,
-    SuiteRecord,
 )
 from study.records.tables import history_table, trials_table
 
@@ -76,7 +75,6 @@ def replayed_study(folder: Path, trials: int) -> None:
     rows = mark(rows, [Constraint("retention", ">=", 0.9)], OBJECTIVES["gap"])
     known = ("retain_dice", "forget_dice", "heldout_dice")
     references = {"baseline": (0.9168, 0.9198, 0.761), "retrained": (0.9126, 0.6838, 0.752)}
-    published = noisy_label.SPACE.published
     record = StudyRecord(
         name=folder.name,
         space="noisy_label",
@@ -89,11 +87,11 @@ def replayed_study(folder: Path, trials: int) -> None:
             name: ReferenceRecord(name[0], 0, dict(zip(known, values, strict=True)))
             for name, values in references.items()
         },
-        suite=SuiteRecord(),
+        suite=Recipes(),
         selection=Selection((), ("retrained",), (), ("h",), ()),
         split=SplitRecord(("r",), ("f",), ("h",)),
         cohort=CohortRecord("c", 3, (40, 56, 40), (1.0, 1.0, 1.0), ("background", "anterior", "posterior")),
-        published=PublishedRecord(**vars(published)) if published else None,
+        published=noisy_label.SPACE.published,
         versions={},
         commit="",
     )

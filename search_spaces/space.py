@@ -10,19 +10,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from search_spaces.domains import kind, lies_in, values
+from study.records.study_record import Entry as Entry
+from study.records.study_record import Published as Published
+from study.records.study_record import Recipes
+from study.records.trials import Knob as Knob
 from trainables.recipe import Recipe
 from trainables.registry import STRATEGIES, Registry
-
-Knob = float | int | str | bool
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published point to compare with: Dice in [0, 1] and where it stands."""
-
-    retain_dice: float
-    forget_dice: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -153,28 +146,13 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A fixed recipe of a suite.
-
-    Attributes:
-        knobs: its values; `epochs` is the suite's longest horizon.
-        published: horizon in epochs -> the published point.
-    """
-
-    strategy: str
-    knobs: Mapping[str, Knob]
-    published: Mapping[int, Published] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Suite:
+class Suite(Recipes):
     """Fixed recipes, each run with several seeds and reported after several numbers of epochs, the horizons.
 
     Raises:
         ValueError: for a strategy that does not exist or a knob that it does not take.
     """
 
-    entries: tuple[Entry, ...]
     horizons: tuple[int, ...] = (20, 50)
     seeds: int = 3
 

@@ -23,7 +23,7 @@ from study.records.files import replace_file, studies_folder, write_json
 from study.records.front import chosen
 from study.records.reading import StudyData, named_study
 from study.records.study_record import StudyRecord
-from study.records.tables import trials_table
+from study.records.tables import study_tables
 from trainables.cache_entries import appearing, file_sha256
 from trainables.med3d import medicalnet_layout
 
@@ -59,7 +59,7 @@ def export(settings: ExportSettings) -> None:
     """
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
-    row = _chosen(study, trials_table(folder, study.knobs, study.metrics).rows, settings)
+    row = _chosen(study, study_tables(folder, study)["trials"].rows, settings)
     if settings.to.exists():
         raise StudyError(f"--to: {settings.to} exists already")
     state = medicalnet_layout(_weights(folder, study, row))

@@ -25,7 +25,7 @@ from study.records.files import studies_folder
 from study.records.front import chosen
 from study.records.reading import named_study
 from study.records.study_record import SplitRecord
-from study.records.tables import trials_table
+from study.records.tables import study_tables
 from trainables.cache_entries import appearing
 from trainables.cohorts.grid import Grid, restore
 from trainables.device import default_device, shared_tensor
@@ -71,7 +71,7 @@ def draw(settings: PicturesSettings) -> None:
     """
     console, study = Console(), named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study
-    row = chosen(trials_table(folder, study.knobs, study.metrics).rows, study.objective, settings.trial)
+    row = chosen(study_tables(folder, study)["trials"].rows, study.objective, settings.trial)
     subjects = _subjects(study.split, settings)
     target = settings.to or folder / "pictures" / row["id"]
     if settings.to and settings.to.exists():

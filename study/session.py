@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from optuna.distributions import distribution_to_json
 from ray.exceptions import RayError
@@ -38,14 +39,12 @@ from study.records.reading import load_study
 from study.records.study_record import (
     FORMAT,
     CohortRecord,
-    EntryRecord,
-    PublishedRecord,
+    Recipes,
     ReferenceRecord,
     SplitRecord,
     StudyRecord,
-    SuiteRecord,
 )
-from study.records.tables import trials_table
+from study.records.tables import study_tables
 from study.records.trials import RUNNING
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
@@ -111,8 +110,7 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
     if advice:
         console.print(f"[yellow]{advice}[/yellow]", soft_wrap=True, highlight=False)
     resources = trial_share(settings, there)
-    trials = trials_table(settings.folder, plan.space.knobs, plan.metrics)
-    ended = sum(row["status"] != RUNNING for row in trials.rows)
+    ended = sum(row["status"] != RUNNING for row in _begun(plan))
     left, fits = plan.trials - ended, len(lacking(digests))
     try:
         costs = measured_costs(plan, resources) if left > 0 else []
@@ -136,18 +134,10 @@ def _run(session: Session, digests: Mapping[str, str], console: Console, interru
         session = replace(session, references=_references(session, digests))
         record = study_record(plan, session.references)
         record.write(folder)
-        recorder = Recorder(
-            folder,
-            plan.space.knobs,
-            plan.objective,
-            plan.constraints,
-            asdict(plan.split),
-            plan.horizons,
-            plan.metrics,
-        )
+        recorder = Recorder(folder, record)
         for name, reference in session.references.items():
             recorder.reference(name, reference)
-        tracker = follow(settings, record.plain(), recorder, session.view.line)
+        tracker = follow(settings, recorder, session.view.line)
         with _ended(recorder, tracker):
             complete = run_trials(session, unlearning_trainable(session), recorder, interrupts)
             complete = complete and not interrupts.caught
@@ -206,8 +196,14 @@ def _references(session: Session, digests: Mapping[str, str]) -> dict[str, Refer
     return references
 
 
+def _begun(plan: Plan) -> list[dict[str, Any]]:
+    """The trials of earlier sessions."""
+    record = plan.recorded
+    return study_tables(plan.settings.folder, record)["trials"].rows if record else []
+
+
 def _check_asked(plan: Plan) -> None:
-    wrong = unknown(plan, trials_table(plan.settings.folder, plan.space.knobs, plan.metrics).rows)
+    wrong = unknown(plan, _begun(plan))
     if wrong:
         raise StudyError([f"--examine: study {plan.settings.name!r} has no finished trial {', '.join(wrong)}"])
 
@@ -229,7 +225,7 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
         },
         metrics=plan.metrics,
         constraints=tuple(plan.constraints),
-        suite=_suite_record(space) if isinstance(space, Suite) else SuiteRecord(),
+        suite=space if isinstance(space, Suite) else Recipes(),
         cohort=CohortRecord(
             cohort.digest, len(cohort.images), cohort.images.shape[1:], cohort.spacing_mm, tuple(cohort.class_names)
         ),
@@ -237,7 +233,7 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
         selection=selection(plan),
         references={name: ReferenceRecord(one.digest, one.seed, one.metrics) for name, one in references.items()},
         evidence_columns={**(before.evidence_columns if before else {}), **all_columns()},
-        published=PublishedRecord(**asdict(searched.published)) if searched and searched.published else None,
+        published=searched.published if searched else None,
         versions={
             "python": sys.version.split()[0],
             "lethe": version(DISTRIBUTION),
@@ -245,13 +241,3 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
         },
         commit=revision(),
     )
-
-
-def _suite_record(suite: Suite) -> SuiteRecord:
-    entries = tuple(
-        EntryRecord(
-            entry.strategy, entry.knobs, {n: PublishedRecord(**asdict(p)) for n, p in entry.published.items()}
-        )
-        for entry in suite.entries
-    )
-    return SuiteRecord(entries, suite.horizons, suite.seeds)

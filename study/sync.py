@@ -1,7 +1,7 @@
 """`python -m study.sync`: send to MLflow what it lacks of a study's records."""
 
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,18 +43,17 @@ def sync(settings: SyncSettings) -> int:
     from study.recording.recorder import Recorder, records_of
     from study.recording.tracker import follow, tracking_uri
     from study.records.reading import named_study
-    from study.records.study_record import read_record, recorded_settings
+    from study.records.study_record import recorded_settings
 
     console, folder = Console(), settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
     stored = recorded_settings(folder)
     stored = replace(stored, tracking_uri=settings.tracking_uri or stored.tracking_uri)
     with alone(folder):
-        sets = asdict(study.split)
-        recorder = Recorder(folder, study.knobs, study.objective, study.constraints, sets, (), study.metrics)
+        recorder = Recorder(folder, study)
         recorder.close()
         recorder.result(records_of(folder), recorder.ended_trials >= study.planned)
-        tracker = follow(stored, read_record(folder).plain(), recorder, console.print)
+        tracker = follow(stored, recorder, console.print)
         tracker.close()
     if tracker.problem:
         return fail(tracker.problem, code=FAILED)

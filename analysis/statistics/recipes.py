@@ -16,7 +16,7 @@ from analysis.statistics.significance import holm, sign_flip
 from study.records.front import best_feasible
 from study.records.metrics import SETS, names_of_scans, shown
 from study.records.reading import StudyData
-from study.records.study_record import EntryRecord
+from study.records.study_record import Entry
 from study.records.trials import RUNNING
 
 PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
@@ -25,7 +25,7 @@ PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
 _KEYS = ("set", "subject", "recipe", "run", "study", "trial")
 
 
-def recipes(study: StudyData) -> dict[str, EntryRecord]:
+def recipes(study: StudyData) -> dict[str, Entry]:
     """Label -> recipe, in the suite's order.
 
     The label is the strategy; where a suite has several recipes of it, the knobs in which they differ follow.
@@ -46,7 +46,7 @@ def trials_by_recipe(study: StudyData) -> pd.DataFrame:
     return study.trials.assign(recipe=pd.Series(names, study.trials.index, object))
 
 
-def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, EntryRecord]) -> str:
+def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, Entry]) -> str:
     """The recipe that a trial has all knobs of; of several the one with the most, as it may lack what others have."""
     matching = {
         label: len(entry.knobs)

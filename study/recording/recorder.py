@@ -3,24 +3,17 @@
 import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from study.networks.session import Reference
-from study.records.constraints import Constraint
 from study.records.front import best_feasible, mark
-from study.records.metrics import METRICS, MetricTable, names_of_scans
-from study.records.objectives import Objective
-from study.records.tables import (
-    Table,
-    history_table,
-    recorded_columns,
-    references_table,
-    subjects_table,
-    trials_table,
-)
+from study.records.metrics import names_of_scans
+from study.records.study_record import StudyRecord
+from study.records.tables import Table, study_tables
 from study.records.trials import RUNNING
 
 _RECENT = 50
@@ -37,40 +30,19 @@ class Recorder:
 
     Attributes:
         folder: of the study.
-        knobs: those of any trial.
-        metrics: those of the study's tables.
+        record: its study.json. A metric that a trial does not report stays empty.
         complete: whether the study has all its trials; None until the session has a result.
         files: the study's records and pages, once the session has a result.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        knobs: Mapping[str, type],
-        objective: Objective,
-        constraints: Sequence[Constraint],
-        subjects: Mapping[str, Sequence[str]],
-        horizons: Sequence[int] = (),
-        metrics: MetricTable = METRICS,
-    ):
-        """Open the tables of a study's folder.
-
-        Args:
-            folder: of the study.
-            knobs: those of any trial and the Python type of their values.
-            objective, constraints: decide what is feasible, and the front.
-            subjects: set -> pseudonyms of its subjects, in the order of the reported values.
-            horizons: epochs after which single subjects are recorded, beside the last one.
-            metrics: of the study; one that a trial does not report stays empty.
-        """
-        self.folder, self.knobs, self.metrics = folder, tuple(knobs), metrics
-        self.evidence_columns = tuple(recorded_columns(folder))
+    def __init__(self, folder: Path, record: StudyRecord):
+        """Open the tables of a study's folder."""
+        self.folder, self.record = folder, record
         self.complete: bool | None = None
         self.files: Sequence[Path] = ()
-        self._trials, self._history = trials_table(folder, knobs, metrics), history_table(folder, metrics)
-        self._subjects, self._references = subjects_table(folder, metrics), references_table(folder, metrics)
-        self._objective, self._constraints = objective, constraints
-        self._sets, self._horizons = subjects, horizons
+        tables = study_tables(folder, record)
+        self._trials, self._history = tables["trials"], tables["history"]
+        self._subjects, self._references = tables["subjects"], tables["references"]
         self._trial_rows: Rows = {row["id"]: row for row in self._trials.rows}
         self._reference_rows: Rows = {row["id"]: row for row in self._references.rows}
         self._epochs: dict[str, dict[int, dict[str, Any]]] = {}
@@ -90,7 +62,7 @@ class Recorder:
     @property
     def best(self) -> Mapping[str, Any] | None:
         """The best feasible trial so far; it is always on the front."""
-        return best_feasible((row for row in self.rows if row["on_front"]), self._objective)
+        return best_feasible((row for row in self.rows if row["on_front"]), self.record.objective)
 
     @property
     def ended_trials(self) -> int:
@@ -127,7 +99,7 @@ class Recorder:
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference, its single subjects and its history."""
-        known = self._reference_rows.get(name, dict.fromkeys(self.evidence_columns))
+        known = self._reference_rows.get(name, dict.fromkeys(self.record.evidence_columns))
         if name not in self._reference_rows:
             self._history.upsert({"id": name, **epoch} for epoch in reference.history)
             self._record_subjects(name, int(reference.history[-1]["epoch"]), reference.subjects)
@@ -138,11 +110,11 @@ class Recorder:
         """Record the evidence on a trial or a reference."""
         for table, rows in ((self._trials, self._trial_rows), (self._references, self._reference_rows)):
             if name in rows:
-                self._write(table, rows, [{**rows[name], **dict.fromkeys(self.evidence_columns), **found}])
+                self._write(table, rows, [{**rows[name], **dict.fromkeys(self.record.evidence_columns), **found}])
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues; its config has `id`, `strategy`, `seed` and `knobs`."""
-        trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.knobs}
+        trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.record.knobs}
         empty = dict.fromkeys(self._trials.schema.names)
         known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
         identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
@@ -154,11 +126,11 @@ class Recorder:
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
         row = {"id": trial, **{name: result[name] for name in ("epoch", "loss", "seconds")}}
-        row |= {name: result.get(name) for name in self.metrics} | {"node": result.get("node_ip")}
+        row |= {name: result.get(name) for name in self.record.metrics} | {"node": result.get("node_ip")}
         self._history.upsert([row])
         self._epochs[trial][row["epoch"]] = row
         self._latest[trial] = result
-        if row["epoch"] in self._horizons:
+        if row["epoch"] in self.record.suite.horizons:
             self._record_subjects(trial, row["epoch"], result["subjects"])
 
     def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> None:
@@ -171,14 +143,14 @@ class Recorder:
             problem: what went wrong with it.
         """
         reports = [report for _, report in sorted(self._epochs[trial].items())]
-        last = {name: reports[-1][name] for name in self.metrics} if reports else {}
+        last = {name: reports[-1][name] for name in self.record.metrics} if reports else {}
         if trial in self._latest:
             latest = self._latest.pop(trial)
             self._record_subjects(trial, latest["epoch"], latest["subjects"])
         row = {**self._trial_rows[trial], **last, "diverged": diverged, "epochs_done": len(reports)}
         row |= {"seconds": sum(report["seconds"] for report in reports), "status": status, "problem": problem}
         leading = [other for other in self._trial_rows.values() if other["on_front"] and other["id"] != trial]
-        marked = mark([*leading, row], self._constraints, self._objective)  # the others stay behind these
+        marked = mark([*leading, row], self.record.constraints, self.record.objective)  # the others stay behind these
         for table in (self._history, self._subjects):  # or a power cut leaves a finished trial without them
             table.sync()
         self._write(
@@ -204,11 +176,11 @@ class Recorder:
         kept.update({row["id"]: row for row in rows})
 
     def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
-        scans = names_of_scans(self.metrics)
+        scans = names_of_scans(self.record.metrics)
         rows = [
             {"id": name, "epoch": epoch, "set": subset, "subject": subject}
             | {scan: values[f"{subset}_{scan}"][place] for scan in scans if f"{subset}_{scan}" in values}
-            for subset, subjects in self._sets.items()
+            for subset, subjects in asdict(self.record.split).items()
             for place, subject in enumerate(subjects)
         ]
         self._subjects.upsert(rows)

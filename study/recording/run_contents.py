@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from analysis import numbers
 from study.recording.recorder import Recorder
+from study.records.study_record import StudyRecord
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
 
 PARENT = "study"
@@ -92,11 +93,11 @@ class StudyRuns:
                 yield name, self._run(status, row, [_metrics(epoch) for epoch in epochs.get(name, ())])
 
     def _run(self, status: str, row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> RunContent:
-        values = _finite({f"evidence/{column}": row[column] for column in self._recorder.evidence_columns})
+        values = _finite({f"evidence/{column}": row[column] for column in self._recorder.record.evidence_columns})
         if "strategy" not in row:
             params = {"reference": row["id"], "digest": row["digest"]}
             return RunContent(status, params, {"kind": "reference", "status": FINISHED}, values, epochs)
-        hidden = {*_NO_PARAMS, *self._recorder.metrics, *self._recorder.evidence_columns}
+        hidden = {*_NO_PARAMS, *self._recorder.record.metrics, *self._recorder.record.evidence_columns}
         params = {key: value for key, value in row.items() if key not in hidden and value is not None}
         tags = {key: row[key] for key in ("strategy", *_OUTCOME) if row[key] is not None}
         return RunContent(status, params, {"kind": "trial", RUN_NAME: self._title(row), **tags}, values, epochs)
@@ -105,14 +106,14 @@ class StudyRuns:
         """The parent run, which has the best trial's metrics and the study's files once the session has a result."""
         folder, epochs = self._recorder.folder, []
         if best and self._recorder.complete is not None:
-            last = {name: best[name] for name in self._recorder.metrics}
+            last = {name: best[name] for name in self._recorder.record.metrics}
             epochs = [_metrics({"epoch": self._recorder.ended_trials, **last})]
         files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in self._recorder.files]
         return RunContent(status, self._params, {**self._tags, **self._best_trial(best)}, {}, epochs, files)
 
     def _title(self, row: Mapping[str, Any]) -> str:
         """A trial's name in MLflow: its strategy and knobs."""
-        knobs = [f"{name}={numbers.knob(row[name])}" for name in self._recorder.knobs if row[name] is not None]
+        knobs = [f"{name}={numbers.knob(row[name])}" for name in self._recorder.record.knobs if row[name] is not None]
         return " ".join([row["strategy"], *knobs])
 
     def _best_trial(self, best: Mapping[str, Any] | None) -> dict[str, str]:
@@ -126,14 +127,14 @@ class StudyRuns:
         return {"best_trial": best["id"], DESCRIPTION: text + "\n".join(lines) + where}
 
 
-def parent_tags(description: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a study's parent run, from its study.json."""
+def parent_tags(record: StudyRecord) -> dict[str, str]:
+    """The tags of a study's parent run."""
     return {
         "kind": "study",
-        "space": description["space"],
-        "cohort": description["cohort"]["digest"],
-        "mlflow.source.git.commit": description["commit"],
-        **{f"version.{name}": number for name, number in description["versions"].items()},
+        "space": record.space,
+        "cohort": record.cohort.digest,
+        "mlflow.source.git.commit": record.commit,
+        **{f"version.{name}": number for name, number in record.versions.items()},
     }
 
 

@@ -4,10 +4,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from mlflow.exceptions import MlflowException
 from rich.markup import escape
@@ -133,13 +132,11 @@ def _hopeless(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError)
 
 
-def follow(
-    settings: StudySettings, description: Mapping[str, Any], recorder: Recorder, tell: Callable[[str], None]
-) -> Tracker:
-    """Have MLflow follow a study, of which `description` is the study.json; `tell` is as in `Tracker`."""
+def follow(settings: StudySettings, recorder: Recorder, tell: Callable[[str], None]) -> Tracker:
+    """Have MLflow follow a study; `tell` is as in `Tracker`."""
     artifacts = None if settings.tracking_uri else settings.studies.absolute() / "mlartifacts"
     connect = partial(MlflowStore, tracking_uri(settings), settings.family, settings.name, artifacts)
-    return Tracker(connect, StudyRuns(recorder, settings.lasting, parent_tags(description)), tell)
+    return Tracker(connect, StudyRuns(recorder, settings.lasting, parent_tags(recorder.record)), tell)
 
 
 def tracking_uri(settings: StudySettings) -> str:

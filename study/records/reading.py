@@ -9,13 +9,7 @@ import pyarrow as pa
 
 from study.records.failure import StudyError
 from study.records.study_record import FILE, StudyRecord, read_record
-from study.records.tables import (
-    history_table,
-    references_table,
-    requests_table,
-    subjects_table,
-    trials_table,
-)
+from study.records.tables import study_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +48,9 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
         StudyError: for a folder that holds no study, or records that are damaged or incomplete.
     """
     record = read_record(folder)
-    metrics = record.metrics
-    opened = {
-        "trials": trials_table(folder, record.knobs, metrics),
-        "history": history_table(folder, metrics),
-        "subjects": subjects_table(folder, metrics),
-        "references": references_table(folder, metrics),
-        "requests": requests_table(folder),
-    }
     frames = {
-        name: _frame(table.read() if name in tables else table.schema.empty_table()) for name, table in opened.items()
+        name: _frame(table.read() if name in tables else table.schema.empty_table())
+        for name, table in study_tables(folder, record).items()
     }
     return StudyData(**vars(record), evidence=frames.pop("references"), **frames)
 

@@ -63,8 +63,8 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class PublishedRecord:
-    """A published point and where it stands."""
+class Published:
+    """A published point to compare with: Dice in [0, 1] and where it stands."""
 
     retain_dice: float
     forget_dice: float
@@ -72,19 +72,31 @@ class PublishedRecord:
 
 
 @dataclass(frozen=True)
-class EntryRecord:
-    """A recipe of a suite, with its published points by epochs."""
+class Entry:
+    """A fixed recipe of a suite.
+
+    Attributes:
+        strategy: its name, as that of a space.
+        knobs: its values; `epochs` is the suite's longest horizon.
+        published: horizon in epochs -> the published point.
+    """
 
     strategy: str
     knobs: Mapping[str, Knob]
-    published: Mapping[int, PublishedRecord]
+    published: Mapping[int, Published] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class SuiteRecord:
-    """A suite: its recipes, the epochs after which they are reported, and the trials of each; or, empty, none."""
+class Recipes:
+    """The fixed recipes of a suite; those of a search are none.
 
-    entries: tuple[EntryRecord, ...] = ()
+    Attributes:
+        entries: one per row of the table; a strategy may have several, with knobs of their own.
+        horizons: epochs after which a trial is reported; it runs for the largest.
+        seeds: trials of each recipe.
+    """
+
+    entries: tuple[Entry, ...] = ()
     horizons: tuple[int, ...] = ()
     seeds: int = 0
 
@@ -164,7 +176,7 @@ class StudyRecord:
         ],
         ...,
     ]
-    suite: Annotated[SuiteRecord, PlainSerializer(lambda suite: asdict(suite) if suite.entries else {})]
+    suite: Annotated[Recipes, PlainSerializer(lambda suite: asdict(suite) if suite.entries else {})]
     cohort: CohortRecord
     split: SplitRecord
     selection: Selection
@@ -180,7 +192,7 @@ class StudyRecord:
         default_factory=lambda: dict(EVIDENCE)
     )
     published: Annotated[
-        PublishedRecord | None,
+        Published | None,
         BeforeValidator(lambda point: point or None),
         PlainSerializer(lambda point: asdict(point) if point else {}),
     ]

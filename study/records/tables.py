@@ -7,33 +7,43 @@ import pyarrow as pa
 
 from study.records.evidence import EVIDENCE, EvidenceColumn
 from study.records.metrics import METRICS, MetricTable, names_of_scans
-from study.records.study_record import begun_record
+from study.records.study_record import StudyRecord
 from study.records.table import Table
 
+Columns = Mapping[str, EvidenceColumn]
 
-def trials_table(folder: Path, knobs: Mapping[str, type], metrics: MetricTable = METRICS) -> Table:
-    """The table of a study's trials, one row per trial id.
 
-    Args:
-        folder: the study's folder.
-        knobs: the searched knobs and the Python type of their values, one column each.
-        metrics: of the study, one column each.
-    """
+def study_tables(folder: Path, record: StudyRecord) -> dict[str, Table]:
+    """Every table of a study by its name, with the columns that its study.json says."""
+    metrics, evidence = record.metrics, record.evidence_columns
+    return {
+        "trials": trials_table(folder, record.knobs, metrics, evidence),
+        "history": history_table(folder, metrics),
+        "subjects": subjects_table(folder, metrics),
+        "references": references_table(folder, metrics, evidence),
+        "requests": requests_table(folder),
+    }
+
+
+def trials_table(
+    folder: Path, knobs: Mapping[str, type], metrics: MetricTable = METRICS, evidence: Columns = EVIDENCE
+) -> Table:
+    """The table of a study's trials, one row per trial id, in the study's folder: a column for each of these."""
     arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     columns = [("id", pa.string()), ("strategy", pa.string()), ("seed", pa.int64())]
     columns += [(name, arrow[kind]) for name, kind in knobs.items()]
     columns += [(name, pa.float64()) for name in metrics]
     columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
     columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
-    columns += [("problem", pa.string()), *_evidence(folder)]
+    columns += [("problem", pa.string()), *_arrow(evidence)]
     return Table(folder / "trials", pa.schema(columns), ("id",))
 
 
-def references_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
+def references_table(folder: Path, metrics: MetricTable = METRICS, evidence: Columns = EVIDENCE) -> Table:
     """The table of a study's references, one row per name (baseline, retrained, retrained-1, ...)."""
     columns = [("id", pa.string()), ("digest", pa.string()), ("seed", pa.int64())]
     columns += [(name, pa.float64()) for name, metric in metrics.items() if metric.subset]
-    return Table(folder / "references", pa.schema([*columns, *_evidence(folder)]), ("id",))
+    return Table(folder / "references", pa.schema([*columns, *_arrow(evidence)]), ("id",))
 
 
 def history_table(folder: Path, metrics: MetricTable = METRICS) -> Table:
@@ -58,11 +68,5 @@ def requests_table(folder: Path) -> Table:
     return Table(earlier if earlier.is_dir() else folder / "requests", schema, ("step", "method", "set", "metric"))
 
 
-def recorded_columns(folder: Path) -> Mapping[str, EvidenceColumn]:
-    """The evidence columns of the study in a folder; those of the first version before it has a study.json."""
-    record = begun_record(folder)
-    return record.evidence_columns if record else EVIDENCE
-
-
-def _evidence(folder: Path) -> list[tuple[str, pa.DataType]]:
-    return [(name, column.arrow) for name, column in recorded_columns(folder).items()]
+def _arrow(evidence: Columns) -> list[tuple[str, pa.DataType]]:
+    return [(name, column.arrow) for name, column in evidence.items()]

@@ -6,7 +6,7 @@ from search_spaces.space import Space
 from study.planning.plan import Plan
 from study.records.failure import StudyError
 from study.records.study_record import read_record
-from study.records.tables import trials_table
+from study.records.tables import study_tables
 from study.records.trials import FAILED, RUNNING
 
 
@@ -21,7 +21,7 @@ def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
     folder = settings.studies / settings.warm_start
     try:
         study = read_record(folder)
-        rows = trials_table(folder, study.knobs, study.metrics).rows
+        rows = study_tables(folder, study)["trials"].rows
     except StudyError as error:
         raise StudyError([f"--warm-start: {problem}" for problem in error.problems]) from error
     if (study.space, study.cohort.digest) != (settings.space, plan.cohort.digest):

@@ -27,7 +27,7 @@ from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES, Goal, Objective
 from study.records.reading import load_study
 from study.records.settings import SearchOptions
-from study.records.study_record import ReferenceRecord, read_record
+from study.records.study_record import ReferenceRecord, SplitRecord, read_record
 from study.records.trials import FINISHED
 from study.session import study_record
 from trainables.mechanics.strategy import build
@@ -161,11 +161,12 @@ def study(installed, steady, tmp_path):
         metrics=metrics,
         constraints=(parse("heldout_volume_error<=9"),),
         knobs=KNOBS,
+        split=SplitRecord(**SETS),
         domains={},
         settings=replace(record.settings, objective="steady"),
         references={"baseline": ReferenceRecord("b", 0, dict.fromkeys(metrics, 0.75))},
     )
-    recorder = Recorder(folder, KNOBS, steady, record.constraints, SETS, (), metrics)
+    recorder = Recorder(folder, record)
     values = {name: [0.75] * len(SETS[metric.subset]) for name, metric in metrics.items() if metric.subset}
     means = dict.fromkeys(values, 0.75)
     history = [{"epoch": 1, "loss": 1.0, "seconds": 1.0, **means}]
@@ -197,9 +198,7 @@ def test_an_added_objective_and_a_constraint_on_an_added_metric_decide_the_front
 
 
 def test_an_added_metric_is_logged_under_its_set(study, tmp_path):
-    recorder = Recorder(
-        tmp_path / "studies/steady", KNOBS, study.objective, study.constraints, SETS, (), study.metrics
-    )
+    recorder = Recorder(tmp_path / "studies/steady", study)
     recorder.result([], complete=True)
     runs = StudyRuns(recorder, {}, {})
     contents = dict(runs.contents(runs.states(over=True), lambda name: 0))

@@ -1,6 +1,7 @@
 import errno
 import io
 from functools import partial
+from pathlib import Path
 
 import pytest
 from ray.tune import TuneError
@@ -14,7 +15,7 @@ from study.recording.recorder import Recorder, records_of
 from study.recording.run_contents import StudyRuns
 from study.recording.tracker import Tracker
 from study.records.failure import StudyError
-from study.records.objectives import OBJECTIVES
+from study.records.study_record import read_record
 from study.session import _ended, run_study, study_record
 from study.terminal.interrupts import Interrupts
 
@@ -63,7 +64,8 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error_before_anything_else(
 def test_however_a_session_ends_its_tables_are_merged_and_the_parent_run_has_ended(
     tmp_path, store, runs_in, error, status
 ):
-    recorder = Recorder(tmp_path, {"lr": float}, OBJECTIVES["gap"], (), {})
+    (stored,) = (Path(__file__).parents[1] / "data/studies-of-0.1").glob("noisy_label-*")
+    recorder = Recorder(tmp_path, read_record(stored))
     connect = partial(MlflowStore, store, "family", "s", tmp_path / "artifacts")
     tracker = Tracker(connect, StudyRuns(recorder, {}, {}), lambda text: None)
 

@@ -15,7 +15,15 @@ from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 from study.records.reading import load_study
 from study.records.settings import StudySettings
-from study.records.tables import history_table, references_table, requests_table, subjects_table, trials_table
+from study.records.study_record import read_record
+from study.records.tables import (
+    history_table,
+    references_table,
+    requests_table,
+    study_tables,
+    subjects_table,
+    trials_table,
+)
 
 KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 SETS = {"retain": ("r1", "r2", "r3"), "forget": ("f1", "f2"), "heldout": ("h1", "h2")}
@@ -115,9 +123,10 @@ def suite_folder(tmp_path):
         folder = tmp_path / "study"
         folder.mkdir(exist_ok=True)
         write_json(folder / "study.json", RECORD | record)
-        trials_table(folder, KNOBS).upsert(trial(row) for row in trial_rows(folder))
+        tables = study_tables(folder, read_record(folder))
+        tables["trials"].upsert(trial(row) for row in trial_rows(folder))
         subjects_table(folder).upsert(change(row) for row in subject_rows())
-        table = references_table(folder)
+        table = tables["references"]
         empty = dict.fromkeys(table.schema.names)
         table.upsert({**empty, "id": name, "digest": name, "seed": 0, "forget_dice": 0.6} for name in REFERENCES)
         if requests:

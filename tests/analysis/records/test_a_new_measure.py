@@ -16,14 +16,12 @@ from analysis.ui.payload import study_payload
 from study.evidence import columns
 from study.recording.recorder import Recorder
 from study.recording.run_contents import StudyRuns
-from study.records.constraints import parse
 from study.records.evidence import EVIDENCE, EvidenceColumn
 from study.records.failure import StudyError
-from study.records.objectives import OBJECTIVES
 from study.records.reading import load_study
-from study.records.tables import recorded_columns, references_table, trials_table
+from study.records.study_record import read_record
+from study.records.tables import study_tables
 
-KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
 MEASURE = """
 from trainables.evidence.measure import Measure
 
@@ -66,22 +64,23 @@ def folder(installed, suite_folder, tmp_path):
     evidence = concluding.conclude(Findings(measured, {"retrained": measured})).columns | {"evidence": "1"}
     plain = {name: column.plain() for name, column in columns.all_columns().items()}
     folder = suite_folder(trial=lambda row: row | evidence if row["id"] == "n0" else row, evidence_columns=plain)
-    references = references_table(folder)
+    references = study_tables(folder, read_record(folder))["references"]
     references.upsert([{**row, **evidence} for row in references.rows if row["id"] == "baseline"])
     return folder
 
 
 def test_tables_have_the_columns_and_their_values(folder):
-    for table, name in ((trials_table(folder, KNOBS), "n0"), (references_table(folder), "baseline")):
+    tables = study_tables(folder, read_record(folder))
+    for table, name in ((tables["trials"], "n0"), (tables["references"], "baseline")):
         assert set(table.schema.names) >= NEW
         (row,) = table.read(id=name).to_pylist()
         assert (row["worst_loss"], row["worst_loss_retrained"]) == (1.5, 1.5)
         assert row["spread"] == pytest.approx(0.5)
-    assert recorded_columns(folder)["worst_loss"].never_seen == "as retrained; less if it remembers"
+    assert read_record(folder).evidence_columns["worst_loss"].never_seen == "as retrained; less if it remembers"
 
 
 def test_mlflow_has_them(folder):
-    recorder = Recorder(folder, KNOBS, OBJECTIVES["gap"], [parse("retention>=0.9")], {})
+    recorder = Recorder(folder, read_record(folder))
     runs = StudyRuns(recorder, {}, {})
     ((_, run),) = runs.contents({"n0": runs.states(over=True)["n0"]}, lambda name: 4)
     assert {f"evidence/{name}" for name in NEW} <= run.values.keys()
@@ -97,7 +96,7 @@ def test_pages_report_and_erasure_report_show_them(folder, tmp_path):
         assert front_figure(study, x=name).layout.xaxis.title.text == title
         assert any(title in part for part in report_parts([study]) if isinstance(part, str))
     assert not {"pooled_auc", "worst_loss_retrained"} & payload["axes"].keys()  # nobody's, and beside another
-    (row,) = (row for row in trials_table(folder, KNOBS).rows if row["id"] == "n0")
+    (row,) = (row for row in study_tables(folder, study)["trials"].rows if row["id"] == "n0")
     made = erasure_report(study, row)
     assert made["evidence"]["worst_loss"] == 1.5
     assert made["questions"]["What is worst?"].keys() == {"worst_loss", "worst_loss_retrained"}
@@ -139,5 +138,5 @@ def test_our_own_columns_are_those_of_the_first_version_and_all_are_documented(r
 def test_a_study_without_a_list_of_columns_has_those_of_the_first_version(suite_folder):
     folder = suite_folder()
     assert "evidence_columns" not in json.loads((folder / "study.json").read_text())
-    assert recorded_columns(folder) == EVIDENCE
-    assert set(trials_table(folder, KNOBS).schema.names) >= EVIDENCE.keys()
+    assert read_record(folder).evidence_columns == EVIDENCE
+    assert set(study_tables(folder, read_record(folder))["trials"].schema.names) >= EVIDENCE.keys()

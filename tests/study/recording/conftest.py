@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from study.networks.session import Reference
 from study.recording.recorder import Recorder
 from study.records.constraints import Constraint
+from study.records.evidence import EVIDENCE
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
+from study.records.study_record import Recipes, SplitRecord
 from study.records.trials import FINISHED
 
 KNOBS = {"lr": float, "epochs": int}
@@ -66,7 +69,16 @@ def opened(tmp_path: Path):
     """Opens the records in tmp_path / "s", as each session does."""
 
     def opens(objective: str = "gap", horizons=(), constraints=FLOOR) -> Made:
-        return Made(tmp_path / "s", KNOBS, OBJECTIVES[objective], constraints, SETS, horizons)
+        record = SimpleNamespace(
+            knobs=KNOBS,
+            metrics=METRICS,
+            evidence_columns=EVIDENCE,
+            objective=OBJECTIVES[objective],
+            constraints=constraints,
+            split=SplitRecord(**SETS),
+            suite=Recipes(horizons=horizons),
+        )
+        return Made(tmp_path / "s", record)
 
     return opens
 

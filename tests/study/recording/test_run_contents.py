@@ -1,6 +1,7 @@
 import math
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -144,7 +145,8 @@ def test_a_place_on_the_front_that_is_lost_is_lost_in_mlflow(session, store, run
 
 
 def test_the_parent_has_the_settings_and_the_best_trial(session, store, runs_in):
-    description = {"space": "s", "cohort": {"digest": "c" * 12}, "commit": "1a", "versions": {"ray": "2"}}
+    cohort = SimpleNamespace(digest="c" * 12)
+    description = SimpleNamespace(space="s", cohort=cohort, commit="1a", versions={"ray": "2"})
     work = partial(session, params={"seed": 0}, tags=parent_tags(description))
     assert work(result=False) is None
     parent = runs_in(store, FAMILY)[PARENT]

@@ -16,7 +16,7 @@ from study.planning.plan import check
 from study.records.command_lines import sweep_command, trial_command
 from study.records.failure import StudyError
 from study.records.settings import StudySettings
-from study.records.study_record import EntryRecord, SuiteRecord
+from study.records.study_record import Entry, Recipes
 from study.run import parse
 
 KNOBS = {
@@ -58,7 +58,7 @@ COMPUTED = {
 
 
 def record(settings, knobs=(), suite=()):
-    return SimpleNamespace(settings=settings, knobs=dict.fromkeys(knobs), suite=SuiteRecord(suite))
+    return SimpleNamespace(settings=settings, knobs=dict.fromkeys(knobs), suite=Recipes(suite))
 
 
 def read(command):
@@ -132,7 +132,7 @@ def test_a_grid_without_the_list_would_be_refused(tmp_path):
 def test_a_trial_of_a_suite_runs_again_among_the_others(changes, tmp_path):
     settings = StudySettings(space="paper", **changes)
     row = {"strategy": "noisy_label", "lr": 1e-3, "noise_rate": 1.0, "epochs": 50, "seed": 2}
-    entries = (EntryRecord("noisy_label", {}, {}),)
+    entries = (Entry("noisy_label", {}, {}),)
     found = read(trial_command(record(settings, ("lr", "noise_rate", "epochs"), entries), row))
     assert found == StudySettings(space="paper", **{name: changes[name] for name in changes if name not in ELSEWHERE})
     check(replace(found, studies=tmp_path, label_map="", cohort="phantom"))

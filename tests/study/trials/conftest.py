@@ -1,7 +1,7 @@
 """The engine with trials that compute nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from study.recording.recorder import Recorder
 from study.records.metrics import METRICS
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
+from study.records.study_record import SplitRecord, read_record
 from study.records.tables import history_table, trials_table
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
@@ -76,7 +77,10 @@ class Engine:
     def run(self, meddle: Callable[[Recorder], Any] = lambda recorder: None) -> bool:
         """One session; `meddle` may spoil its recorder."""
         plan = self.plan
-        recorder = Recorder(self.folder, plan.space.knobs, plan.objective, plan.constraints, {})
+        (stored,) = (Path(__file__).parents[2] / "data/studies-of-0.1").glob("noisy_label-*")
+        split = SplitRecord((), (), ())
+        changes = {"knobs": plan.space.knobs, "constraints": tuple(plan.constraints), "split": split}
+        recorder = Recorder(self.folder, replace(read_record(stored), **changes))
         meddle(recorder)
         with Interrupts() as interrupts, StudyView(Console(quiet=True)) as view:
             references = {BASELINE: Reference("b" * 12, 0, {}, {}, [], {})}
