@@ -16,12 +16,14 @@ from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.recipes import entries, ranking
 from analysis.ui.payload import study_payload
 from search_spaces import space as spaces
+from study.evidence.columns import all_columns
 from study.networks.session import Reference
 from study.planning.metrics import installed_metrics
 from study.planning.plan import make_plan
 from study.recording.recorder import Recorder
 from study.recording.run_contents import PARENT, StudyRuns
 from study.records.constraints import parse
+from study.records.evidence import EvidenceColumn
 from study.records.failure import StudyError
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES, Goal, Objective
@@ -122,8 +124,11 @@ def test_a_metric_that_is_gone_is_no_ground_for_a_constraint_but_stays_in_the_ta
     gone = METRICS["retain_dice"]._replace(column="retain_old", title="Retain old")
     plan.settings.folder.mkdir(parents=True)
     metrics = {**METRICS, "retain_old": gone}
-    replace(study_record(plan, {}), metrics=metrics).write(plan.settings.folder)
-    assert make_plan(settings).metrics == metrics
+    record = replace(study_record(plan, {}), metrics=metrics, evidence_columns={"old": EvidenceColumn()})
+    record.write(plan.settings.folder)
+    again = study_record(make_plan(settings), {})
+    assert again.metrics == metrics
+    assert again.evidence_columns == {"old": EvidenceColumn(), **all_columns()}
 
 
 def test_what_lethe_itself_measures_is_what_a_record_without_metrics_means():
