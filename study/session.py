@@ -28,7 +28,6 @@ from study.evidence.gathering import gather_evidence, unknown
 from study.networks.references import fit_networks, lacking, reference_digests, reference_fits
 from study.networks.session import Reference, Session
 from study.planning.plan import Plan
-from study.planning.steering import selection
 from study.recording.ownership import alone
 from study.recording.recorder import Recorder, records_of
 from study.recording.revision import revision
@@ -230,7 +229,7 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
             cohort.digest, len(cohort.images), cohort.images.shape[1:], cohort.spacing_mm, tuple(cohort.class_names)
         ),
         split=SplitRecord(**asdict(plan.split)),
-        selection=selection(plan),
+        selection=plan.selection,
         references={name: ReferenceRecord(one.digest, one.seed, one.metrics) for name, one in references.items()},
         evidence_columns={**(before.evidence_columns if before else {}), **all_columns()},
         published=searched.published if searched else None,

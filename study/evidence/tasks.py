@@ -14,7 +14,6 @@ from study.evidence.shadows import other_forget_set, shadow_split, worlds
 from study.networks.references import Fit
 from study.networks.session import Reference, Session
 from study.networks.weights import recipe_of, trial_weights
-from study.planning.steering import selection
 from study.records.references import BASELINE
 from trainables.data import Sets, Subset
 from trainables.evidence.measurements import MEASURES, Examination, examine, scores_after, scores_of
@@ -33,7 +32,7 @@ class EvidenceTasks:
         self._data, self._depth = plan.shared, plan.settings.depth
         self._targets = plan.data.forget + plan.data.heldout
         self._weights = {name: network.shared for name, network in {**references, **shadows}.items()}
-        self._report = selection(plan).report_references
+        self._report = plan.selection.report_references
         self._retrained = ray.put({name: references[name].weights for name in self._report})
 
     def start(self, due: Sequence[str], trials: Mapping[str, Mapping[str, Any]]) -> None:

@@ -17,8 +17,9 @@ from study.records.failure import StudyError
 from study.records.metrics import Metric
 from study.records.objectives import OBJECTIVES, Objective
 from study.records.options import option_of
+from study.records.references import retrained_names
 from study.records.settings import StudySettings
-from study.records.study_record import StudyRecord, begun_record
+from study.records.study_record import Selection, StudyRecord, begun_record
 from trainables.cohorts.cache import cache_dir
 from trainables.cohorts.cohort import Cohort, CohortError
 from trainables.cohorts.open_cohort import open_cohort
@@ -89,6 +90,26 @@ class Plan:
     def horizons(self) -> tuple[int, ...]:
         """Epochs after which a suite's trials are reported."""
         return self.space.horizons if isinstance(self.space, Suite) else ()
+
+    @property
+    def selection(self) -> Selection:
+        """What steers the search and what the evidence reports: apart, where there is enough of it.
+
+        Only what the objective looks at steers: the first retrained reference, held-out subjects, or neither.
+        """
+        first, *further = retrained_names(self.settings.references)
+        by, heldout, steering = self.objective.steered_by, self.split.heldout, self.split.steering
+        only = {"retrained": "retrained reference", "heldout": "held-out subject"}
+        advice = {"retrained": "give --references 3", "heldout": "hold out more"}
+        optimistic = (by == "retrained" and not further) or (by == "heldout" and not steering)
+        warning = f"OPTIMISTIC: the one {only.get(by)} both steers the search and is what the evidence compares with"
+        return Selection(
+            steering_references=(first,) if by == "retrained" else (),
+            report_references=tuple(further) if by == "retrained" and further else (first, *further),
+            steering_heldout=(steering or heldout) if by == "heldout" else (),
+            report_heldout=heldout,
+            warnings=(f"{warning}; {advice[by]}",) if optimistic else (),
+        )
 
 
 def make_plan(settings: StudySettings) -> Plan:

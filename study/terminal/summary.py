@@ -15,7 +15,6 @@ from analysis.reports.terminal_tables import best_line, evidence_table, front_ta
 from search_spaces.space import Space, Suite
 from study.cluster.nodes import Node, Resources
 from study.planning.plan import Plan
-from study.planning.steering import selection
 from study.records.files import in_file_names, studies_folder
 from study.records.front import best_feasible
 from study.records.reading import load_study
@@ -103,7 +102,7 @@ def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> 
     if not any(row["evidence"] for row in rows):
         return
     console.print(evidence_table(rows))
-    chosen, settings = selection(plan), plan.settings
+    chosen, settings = plan.selection, plan.settings
     weak = weaknesses(
         len(plan.split.forget), len(chosen.report_heldout), len(chosen.report_references), settings.forget_draws
     )

@@ -4,7 +4,6 @@ import pytest
 from rich.console import Console
 
 from study.planning.plan import make_plan
-from study.planning.steering import selection
 from study.records.tables import references_table
 from study.terminal.summary import print_evidence
 
@@ -17,7 +16,7 @@ def chosen(settings):
 
     def choose(**changes):
         plan = make_plan(dataclasses.replace(settings, **{"heldout_count": 3, "forget_count": 1, **changes}))
-        return selection(plan), plan
+        return plan.selection, plan
 
     return choose
 
