@@ -49,9 +49,8 @@ from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
 from study.terminal.summary import print_costs, print_evidence, print_plan, print_resources, print_result
 from study.trials.callback import no_space
-from study.trials.engine import run_trials, unlearning_trainable
+from study.trials.engine import earlier_trials, run_trials, unlearning_trainable
 from study.trials.requests import follow_requests
-from study.trials.warm_start import earlier_trials
 from trainables.med3d import med3d
 
 _PACKAGES = ("ray", "torch", "monai", "nibabel", "optuna", "mlflow", "pyarrow", "numpy")

@@ -9,22 +9,24 @@ from ray.exceptions import OutOfMemoryError
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 
-from search_spaces.space import Suite
+from search_spaces.space import Space, Suite
 from study.cluster.placement import TrialPlacement, remove_own_groups
 from study.cluster.storage import Storage, storage_of
 from study.cluster.utilisation import Utilisation
 from study.networks.session import Session
 from study.planning.plan import Plan
 from study.recording.recorder import Recorder
+from study.records.failure import StudyError
 from study.records.references import BASELINE, RETRAINED
-from study.records.trials import RUNNING
+from study.records.study_record import read_record
+from study.records.tables import study_tables
+from study.records.trials import FAILED, RUNNING
 from study.search.searcher import Problem, Start, StudySearch, Unfinished
 from study.search.stopping import Halving
 from study.search.suite import SuiteSearch, suite_trials
 from study.terminal.interrupts import Interrupts
 from study.trials.callback import MOST_RETRIES, Events, Stop
 from study.trials.kept_weights import keep_weights
-from study.trials.warm_start import earlier_trials
 from trainables.trainable import UnlearningTrial
 
 _OFF = {
@@ -150,6 +152,34 @@ def _search(
     problem = Problem(space, plan.objective, plan.constraints, baseline, settings.seed, settings.sampler)
     start = Start(rows, earlier, unfinished, space.starts if settings.enqueue else ())
     return StudySearch(problem, start, settings.optuna_storage or None, settings.name)
+
+
+def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
+    """The ended trials of --warm-start whose configuration lies in this plan's space.
+
+    Raises:
+        StudyError: that study is of another space or cohort, or its records cannot be read.
+    """
+    space, settings = plan.space, plan.settings
+    assert isinstance(space, Space)
+    folder = settings.studies / settings.warm_start
+    try:
+        study = read_record(folder)
+        rows = study_tables(folder, study)["trials"].rows
+    except StudyError as error:
+        raise StudyError([f"--warm-start: {problem}" for problem in error.problems]) from error
+    if (study.space, study.cohort.digest) != (settings.space, plan.cohort.digest):
+        what = "space" if study.space != settings.space else "cohort"
+        raise StudyError([f"--warm-start: study {settings.warm_start!r} is of another {what}"])
+    others = [name for name in study.knobs if name not in space.knobs]
+    return [
+        row
+        for row in rows
+        if row["status"] not in (RUNNING, FAILED)
+        and space.contains(row)
+        and all(row.get(name) == value for name, value in space.fixed.items())
+        and all(row[name] is None for name in others)
+    ]
 
 
 def _halving(plan: Plan, recorder: Recorder) -> Halving | None:

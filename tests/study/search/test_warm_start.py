@@ -10,7 +10,7 @@ from study.records.failure import StudyError
 from study.records.files import write_json
 from study.records.tables import trials_table
 from study.session import study_record
-from study.trials.warm_start import earlier_trials
+from study.trials.engine import earlier_trials
 
 A = {"noise_rate": 0.75, "lr": 1e-3, "forget_weight": 0.5, "epochs": 10}
 STATUSES = {"running": False, "finished": True, "pruned": True, "failed": False}
