@@ -200,8 +200,7 @@ class StudySettings(ClusterOptions, RecordOptions, EvidenceOptions, ReferenceOpt
     @property
     def study_name(self) -> str:
         """The given name, or one that the same settings always give."""
-        kind = self.cohort.partition(":")[0]
-        return self.name or f"{in_file_names(self.space)}-{kind}-{digest_of(self.computed)[:6]}"
+        return self.name or f"{self.family}-{digest_of(self.computed)[:6]}"
 
     @property
     def family(self) -> str:
