@@ -19,6 +19,7 @@ from study.pictures import main as pictures
 from study.planning.plan import make_plan
 from study.planning.pseudonyms import owner_key, pseudonym
 from study.records.files import write_json
+from study.records.study_record import SplitRecord
 from trainables.med3d import med3d
 
 KINDS = (".png", ".gif", "_baseline.nii.gz", "_unlearned.nii.gz")
@@ -215,7 +216,7 @@ def test_every_scan_of_a_subject_is_drawn_under_a_number_of_its_own(settings, ca
 def test_held_out_subjects_that_steered_can_be_named(settings, cache):
     plan = make_plan(replace(settings, objective="unseen", heldout="anna,bert", forget="dora"))
     (subject,) = plan.split.steering
-    subjects = _subjects(asdict(plan.split), PicturesSettings("s", subjects=subject))
+    subjects = _subjects(SplitRecord(**asdict(plan.split)), PicturesSettings("s", subjects=subject))
     ((name, scan),) = _scans(plan, subjects)
     assert name == f"steering_{subject}"
     assert pseudonym(plan.cohort.subject_ids[scan], owner_key(cache)) == subject
