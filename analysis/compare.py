@@ -17,10 +17,8 @@ from analysis.reports.terminal_tables import plain_table, verdict
 from analysis.statistics.plane import covered
 from study.records.command_lines import command
 from study.records.files import studies_folder
-from study.records.front import best_feasible
 from study.records.metrics import shown
 from study.records.reading import StudyData, named_study
-from study.records.trials import given
 
 _NEVER_EQUAL = {"name", "studies", "resume"}
 
@@ -95,19 +93,23 @@ def _flat(study: StudyData) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(study: StudyData) -> dict[str, str]:
-    trials = study.trials
-    best = best_feasible(trials.to_dict("records"), study.objective) or {}
-    recipe = " ".join(f"{name}={numbers.knob(best[name])}" for name in study.knobs if best and given(best[name]))
-    return {
+    trials, best = study.trials, study.best
+    outcome = {
         "trials": f"{len(trials)}, {trials['feasible'].sum()} of them feasible",
         "trial-seconds": f"{trials['seconds'].sum():.0f}",
         "on the front": str(trials["on_front"].sum()),
         "hypervolume": numbers.metric(covered(study)),
-        "best trial": best.get("id", numbers.MISSING),
-        "strategy": best.get("strategy", numbers.MISSING),
-        "recipe": recipe if best else numbers.MISSING,
-        **{name.replace("_", " "): numbers.metric(best.get(name)) for name in shown(study.metrics)},
-        "evidence": verdict(best) if given(best.get("evidence")) else numbers.MISSING,
+    }
+    names = [name.replace("_", " ") for name in shown(study.metrics)]
+    if best is None:
+        return outcome | dict.fromkeys(["best trial", "strategy", "recipe", *names, "evidence"], numbers.MISSING)
+    return {
+        **outcome,
+        "best trial": best.id,
+        "strategy": best.strategy,
+        "recipe": " ".join(f"{name}={numbers.knob(value)}" for name, value in best.knobs.items()),
+        **{name.replace("_", " "): numbers.metric(best.metric(name)) for name in shown(study.metrics)},
+        "evidence": verdict(best) if best.examined else numbers.MISSING,
     }
 
 

@@ -20,7 +20,6 @@ from analysis.statistics.plane import covered
 from study.records.command_lines import command
 from study.records.failure import StudyError
 from study.records.files import replace_file, studies_folder
-from study.records.front import best_feasible
 from study.records.metrics import shown
 from study.records.reading import StudyData, named_study
 
@@ -88,22 +87,20 @@ def _title(studies: Sequence[StudyData]) -> str:
 
 def _sections(study: StudyData) -> list[Part]:
     """The sections of one study; those with nothing to say are left out."""
-    rows = study.trials.to_dict("records")
-    best = best_feasible(rows, study.objective)
     several = not study.suite.entries and study.trials["strategy"].nunique() > 1
     content = {
-        "Question and answer": sections.question_and_answer(study, best),
+        "Question and answer": sections.question_and_answer(study),
         "Cohort and split": sections.cohort_and_split(study),
         "References": sections.references(study),
-        "Front": sections.front(study, rows, best),
-        "What decides it": sections.what_decides(study, best),
-        "Training curves": sections.training_curves(study, best),
+        "Front": sections.front(study),
+        "What decides it": sections.what_decides(study),
+        "Training curves": sections.training_curves(study),
         "Recipes": sections.suite_recipes(study),
         "Strategies": sections.strategies([study]) if several else [],
         "Deletion requests": sections.deletion_requests(study),
-        "Evidence": sections.evidence(study, rows),
+        "Evidence": sections.evidence(study),
         "Cost": sections.cost(study),
-        "How to reproduce it": sections.reproduction(study, best),
+        "How to reproduce it": sections.reproduction(study),
     }
     return [part for title, parts in content.items() if parts for part in (f"## {title}", *parts)]
 
@@ -112,8 +109,8 @@ def _comparison(studies: Sequence[StudyData]) -> list[Part]:
     """Several studies' best trials in one table, their attainment if they repeat one search, and their strategies."""
     rows, columns = [], dict.fromkeys(name for study in studies for name in shown(study.metrics))
     for study in studies:
-        best = best_feasible(study.trials.to_dict("records"), study.objective) or {}
-        metrics = {name: numbers.metric(best.get(name)) for name in columns}
+        best = study.best
+        metrics = {name: numbers.metric(best.metric(name) if best else None) for name in columns}
         volume = numbers.metric(covered(study))
         rows.append({"study": study.name, "trials": len(study.trials), **metrics, "hypervolume": volume})
     parts: list[Part] = ["## The studies and their best feasible trials", markdown_table(rows)]

@@ -20,12 +20,11 @@ from pathlib import Path
 
 import numpy as np
 from optuna.distributions import distribution_to_json
-from replay import SPACE, Replay
+from replay import SPACE, Replay, row_of
 
 from search_spaces import noisy_label
 from study.records.constraints import Constraint
 from study.records.front import mark
-from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 from study.records.settings import StudySettings
 from study.records.study_record import (
@@ -57,21 +56,16 @@ def replayed_study(folder: Path, trials: int) -> None:
     """A study of replayed trials, without a search."""
     rng, replay = np.random.default_rng(0), Replay()
     knobs, rows, epochs = SPACE.knobs, [], []
-    empty = dict.fromkeys(trials_table(folder, knobs).schema.names)
     for number in range(trials):
-        chosen = {
+        drawn = {
             "noise_rate": float(rng.uniform(0.6, 1)),
             "lr": float(10 ** rng.uniform(-4, -2.53)),
             "forget_weight": float(10 ** rng.uniform(-1, 0.3)),
             "epochs": int(rng.integers(5, 21)),
         }
-        reports = replay.epochs(chosen)
-        identity = {"id": f"{number:012x}", "strategy": "noisy_label", "seed": 0}
-        outcome = {name: reports[-1][name] for name in METRICS}
-        seconds = float(sum(report["seconds"] for report in reports))
-        done = {"epochs_done": len(reports), "seconds": seconds, "status": "finished", "diverged": False}
-        rows.append({**empty, **identity, **chosen, **outcome, **done})
-        epochs += [{"id": identity["id"], **report} for report in reports]
+        reports = replay.epochs(drawn)
+        rows.append(row_of(f"{number:012x}", drawn, reports))
+        epochs += [{"id": rows[-1].id, **report} for report in reports]
     rows = mark(rows, [Constraint("retention", ">=", 0.9)], OBJECTIVES["gap"])
     known = ("retain_dice", "forget_dice", "heldout_dice")
     references = {"baseline": (0.9168, 0.9198, 0.761), "retrained": (0.9126, 0.6838, 0.752)}
@@ -97,7 +91,10 @@ def replayed_study(folder: Path, trials: int) -> None:
     )
     folder.mkdir(parents=True)
     record.write(folder)
-    for table, content in ((trials_table(folder, knobs), rows), (history_table(folder), epochs)):
+    for table, content in (
+        (trials_table(folder, knobs), [row.flat() for row in rows]),
+        (history_table(folder), epochs),
+    ):
         table.upsert(content)
         table.merge()
 

@@ -19,6 +19,8 @@ from scipy.interpolate import RegularGridInterpolator
 
 from search_spaces.space import Space
 from study.records.metrics import METRICS
+from study.records.rows import TrialRow
+from study.records.trials import FINISHED
 
 TABLE = Path(__file__).with_name("replay.parquet")
 KNOBS = ("noise_rate", "lr", "forget_weight")
@@ -60,9 +62,18 @@ class Replay:
         ]
 
 
-def result(reports: list[dict[str, Any]]) -> dict[str, Any]:
+def row_of(name: str, knobs: Mapping[str, Any], reports: list[dict[str, Any]], status: str = FINISHED) -> TrialRow:
     """The trial's row: its last epoch's metrics, and the seconds of all."""
-    return {**reports[-1], "seconds": sum(report["seconds"] for report in reports), "epochs_done": len(reports)}
+    return TrialRow(
+        id=name,
+        strategy="noisy_label",
+        seed=0,
+        knobs=knobs,
+        status=status,
+        metrics={metric: reports[-1][metric] for metric in METRICS},
+        epochs_done=len(reports),
+        seconds=float(sum(report["seconds"] for report in reports)),
+    )
 
 
 def record(cohort: str) -> None:

@@ -8,25 +8,24 @@ import argparse
 import heapq
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
-from replay import SPACE, Replay, result
+from replay import SPACE, Replay, row_of
 from scipy.stats import bootstrap
 
 from analysis.statistics.plane import hypervolume
 from study.records.constraints import Constraint, violations
 from study.records.objectives import OBJECTIVES
-from study.records.trials import FINISHED
+from study.records.rows import TrialRow
 from study.search.searcher import Problem, Start, StudySearch, choose
 
 FLOORS = (0.9, 0.99, 1.0)
 TRIALS, AT_ONCE, SHOWN = 100, 4, (25, 50, 100)
 REPLAY = Replay()
-Rows = list[dict[str, Any]]
+Rows = list[TrialRow]
 
 
 def ours(floor: float, seed: int, sampler: str, steered: bool = True, published: bool = False) -> Rows:
@@ -37,7 +36,7 @@ def ours(floor: float, seed: int, sampler: str, steered: bool = True, published:
     problem = Problem(SPACE, OBJECTIVES["gap"], steering, "replay", seed, sampler)
     search = StudySearch(problem, Start(first=first))
     ended: Rows = []
-    running: list[tuple[float, int, dict[str, Any]]] = []
+    running: list[tuple[float, int, TrialRow]] = []
     for number in range(TRIALS + AT_ONCE):
         if number >= AT_ONCE:
             now, _, row = heapq.heappop(running)
@@ -48,8 +47,8 @@ def ours(floor: float, seed: int, sampler: str, steered: bool = True, published:
         if number < TRIALS:
             config = search.suggest(str(number))
             assert isinstance(config, dict)
-            row = {**result(REPLAY.epochs(config["knobs"])), "id": config["id"], "status": FINISHED}
-            heapq.heappush(running, (now + row["seconds"], number, row))
+            row = row_of(config["id"], config["knobs"], REPLAY.epochs(config["knobs"]))
+            heapq.heappush(running, (now + row.seconds, number, row))
     return ended
 
 
@@ -61,10 +60,11 @@ def optuna_alone(floor: float, seed: int) -> Rows:
     ended: Rows = []
 
     def objective(trial: optuna.Trial) -> float:
-        row = result(REPLAY.epochs(choose(SPACE, trial)))
-        trial.set_constraint(str(constraint), constraint.violation(row))
+        knobs = choose(SPACE, trial)
+        row = row_of(str(trial.number), knobs, REPLAY.epochs(knobs))
+        trial.set_constraint(str(constraint), constraint.violation(row.results))
         ended.append(row)
-        return float(row["dice_gap"])
+        return row.metric("dice_gap")
 
     run = joblib.delayed(study.optimize)
     joblib.Parallel(AT_ONCE, backend="threading")(run(objective, TRIALS // AT_ONCE) for _ in range(AT_ONCE))
@@ -83,10 +83,10 @@ ARMS: dict[str, Callable[[float, int], Rows]] = {
 def curves(rows: Rows, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """Best feasible gap and hypervolume of the feasible trials, after each trial."""
     constraint = [Constraint("retention", ">=", floor)]
-    feasible = np.array([max(violations(constraint, row).values()) <= 0 for row in rows])
-    gaps = np.where(feasible, [row["dice_gap"] for row in rows], 0.0)
+    feasible = np.array([max(violations(constraint, row.results, row.diverged).values()) <= 0 for row in rows])
+    gaps = np.where(feasible, [row.metric("dice_gap") for row in rows], 0.0)
     retain, forget = (
-        np.where(feasible, [row[name] for row in rows], np.nan) for name in ("retain_dice", "forget_dice")
+        np.where(feasible, [row.metric(name) for row in rows], np.nan) for name in ("retain_dice", "forget_dice")
     )
     volumes = [hypervolume(retain[:count], forget[:count]) for count in range(1, len(rows) + 1)]
     return np.maximum.accumulate(gaps), np.array(volumes)

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import optuna
 from ray.tune.schedulers import TrialScheduler
-from replay import EPOCHS, SPACE, Replay, result
+from replay import EPOCHS, SPACE, Replay, row_of
 
 from study.records.constraints import Constraint, violations
 from study.records.objectives import OBJECTIVES
@@ -72,9 +72,10 @@ def seconds_to(target: float, floor: float, seed: int, grace: int | None) -> tup
             continue
         status = PRUNED if stop else FINISHED
         counts[status] += 1
-        row = {**result(reports[: place + 1]), "id": trial.config["id"], "status": status}
+        row = row_of(trial.config["id"], trial.config["knobs"], reports[: place + 1], status)
         search.ended(row)
-        if status == FINISHED and row["dice_gap"] >= target and max(violations(constraints, row).values()) <= 0:
+        missed = max(violations(constraints, row.results, row.diverged).values())
+        if status == FINISHED and row.metric("dice_gap") >= target and missed <= 0:
             return spent, counts[FINISHED], counts[PRUNED]
         begin(now)
     return np.inf, counts[FINISHED], counts[PRUNED]

@@ -17,7 +17,6 @@ from rich.console import Console
 from analysis.statistics.plane import knee
 from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.front import best_feasible
 from study.records.reading import StudyData, named_study
 from study.records.settings import StudySettings
 from study.records.study_record import recorded_settings
@@ -71,8 +70,8 @@ class StudyResult:
     @property
     def best(self) -> dict[str, Any] | None:
         """The row of the best feasible trial; None if no trial is feasible."""
-        row = best_feasible(self.trials.to_dict("records"), self.records.objective)
-        return None if row is None else dict(row)
+        best, trials = self.records.best, self.trials
+        return None if best is None else dict(trials[trials["id"] == best.id].to_dict("records")[0])
 
     @property
     def knee(self) -> dict[str, Any] | None:

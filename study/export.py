@@ -20,10 +20,10 @@ from study.records.command_lines import command, trial_command
 from study.records.constraints import violations
 from study.records.failure import StudyError
 from study.records.files import replace_file, studies_folder, write_json
-from study.records.front import chosen
+from study.records.front import named_or_best
 from study.records.reading import StudyData, named_study
+from study.records.rows import TrialRow
 from study.records.study_record import StudyRecord
-from study.records.tables import study_tables
 from trainables.cache_entries import appearing, file_sha256
 from trainables.med3d import medicalnet_layout
 
@@ -59,7 +59,7 @@ def export(settings: ExportSettings) -> None:
     """
     folder = settings.studies / settings.study
     study = named_study(settings.studies, settings.study)
-    row = _chosen(study, study_tables(folder, study)["trials"].rows, settings)
+    row = _trial(study, settings)
     if settings.to.exists():
         raise StudyError(f"--to: {settings.to} exists already")
     state = medicalnet_layout(_weights(folder, study, row))
@@ -71,24 +71,24 @@ def export(settings: ExportSettings) -> None:
         report["hashes"] = {name: file_sha256(made / name) for name in ("model.safetensors", "model.pth")}
         report["hashes"]["cohort"] = study.cohort.digest
         report["command"] = trial_command(study, row)
-        write_report(report, subjects_figure(study, row["id"], int(row["epochs_done"])), made)
+        write_report(report, subjects_figure(study, row.id, row.epochs_done), made)
         replace_file(made / "README.md", lambda path: path.write_text(_card(report, study), encoding="utf-8"))
-    Console().print(f"trial {row['id']} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
+    Console().print(f"trial {row.id} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
 
 
-def _chosen(study: StudyData, rows: list[dict[str, Any]], settings: ExportSettings) -> Mapping[str, Any]:
-    row = chosen(rows, study.objective, settings.trial)
-    if not (row["feasible"] or settings.allow_infeasible):
-        missed = [name for name, by in violations(study.constraints, row).items() if by > 0]
+def _trial(study: StudyData, settings: ExportSettings) -> TrialRow:
+    row = named_or_best(study.rows, study.objective, settings.trial)
+    if not (row.feasible or settings.allow_infeasible):
+        missed = [name for name, by in violations(study.constraints, row.results, row.diverged).items() if by > 0]
         raise StudyError(
-            f"trial {row['id']} is infeasible ({'diverged' if row['diverged'] else 'misses ' + ', '.join(missed)});"
+            f"trial {row.id} is infeasible ({'diverged' if row.diverged else 'misses ' + ', '.join(missed)});"
             " --allow-infeasible exports it all the same"
         )
     return row
 
 
-def _weights(folder: Path, record: StudyRecord, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    kept = folder / "front" / row["id"] / "weights.safetensors"
+def _weights(folder: Path, record: StudyRecord, row: TrialRow) -> dict[str, torch.Tensor]:
+    kept = folder / "front" / row.id / "weights.safetensors"
     with contextlib.suppress(OSError, SafetensorError):
         return load_file(kept)
     from study.networks.weights import networks_again  # needs Ray and the cohort, which a kept trial does not
@@ -114,9 +114,9 @@ def _preprocessing(record: StudyRecord) -> dict[str, Any]:
 def _card(report: Mapping[str, Any], record: StudyRecord) -> str:
     metrics, cohort = report["metrics"], record.cohort
 
-    def told(name: str) -> str:
-        found = metrics[name]
-        return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    def interval(name: str) -> str:
+        metric = metrics[name]
+        return f"{metric['mean']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
     warnings = "\n".join(f"- {warning}" for warning in report["warnings"] or ["No warning was raised."])
     return f"""# Med3D-{record.settings.depth}, unlearned
@@ -126,10 +126,10 @@ subjects were erased by {report["strategy"]} (trial {report["trial"]} of study {
 
 | metric | mean [95 % interval over subjects] |
 |---|---|
-| retain Dice | {told("retain_dice")} |
-| forget Dice | {told("forget_dice")} |
-| held-out Dice | {told("heldout_dice")} |
-| retention | {told("retention")} |
+| retain Dice | {interval("retain_dice")} |
+| forget Dice | {interval("forget_dice")} |
+| held-out Dice | {interval("heldout_dice")} |
+| retention | {interval("retention")} |
 
 Verdict of the evidence: {report["verdict"]}. All of it, with the subjects' pseudonyms: [report.html](report.html).
 

@@ -22,10 +22,9 @@ from study.planning.plan import Plan
 from study.records.command_lines import command
 from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.front import chosen
+from study.records.front import named_or_best
 from study.records.reading import named_study
 from study.records.study_record import SplitRecord
-from study.records.tables import study_tables
 from trainables.cache_entries import appearing
 from trainables.cohorts.grid import Grid, restore
 from trainables.device import default_device, shared_tensor
@@ -71,17 +70,17 @@ def draw(settings: PicturesSettings) -> None:
     """
     console, study = Console(), named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study
-    row = chosen(study_tables(folder, study)["trials"].rows, study.objective, settings.trial)
+    row = named_or_best(study.rows, study.objective, settings.trial)
     subjects = _subjects(study.split, settings)
-    target = settings.to or folder / "pictures" / row["id"]
+    target = settings.to or folder / "pictures" / row.id
     if settings.to and settings.to.exists():
         raise StudyError(f"--to: {settings.to} exists already")
     networks = networks_again(study, folder, row)
-    parts = [f"<h1>{escape(row['id'])}: {escape(row['strategy'])}</h1>"]
+    parts = [f"<h1>{escape(row.id)}: {escape(row.strategy)}</h1>"]
     parts.append(
-        f"<p>Study {escape(study.name)}. Retain Dice {numbers.metric(row['retain_dice'])}, forget Dice"
-        f" {numbers.metric(row['forget_dice'])}. L and R are the subject's left and right, P and A posterior and"
-        " anterior.</p>"
+        f"<p>Study {escape(study.name)}. Retain Dice {numbers.metric(row.metric('retain_dice'))}, forget Dice"
+        f" {numbers.metric(row.metric('forget_dice'))}. L and R are the subject's left and right, P and A posterior"
+        " and anterior.</p>"
     )
     with appearing(target) as made:
         for name, scan in _scans(networks.plan, subjects):
@@ -89,7 +88,7 @@ def draw(settings: PicturesSettings) -> None:
             parts += _one(networks, scan, name, made)
         classes = "".join(f"{place}\t{name}\n" for place, name in enumerate(networks.plan.cohort.class_names))
         (made / "classes.tsv").write_text(f"index\tname\n{classes}", encoding="utf-8")
-        write_page(made / "index.html", f"Pictures of {row['id']}", parts)
+        write_page(made / "index.html", f"Pictures of {row.id}", parts)
         shutil.rmtree(target, ignore_errors=True)
     console.print(f"pictures        {plain(str(target / 'index.html'))}", highlight=False, soft_wrap=True)
 

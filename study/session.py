@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 from optuna.distributions import distribution_to_json
 from ray.exceptions import RayError
@@ -35,6 +34,7 @@ from study.recording.tracker import Tracker, follow, tracking_uri
 from study.records.failure import HaltedError, StudyError
 from study.records.files import DISTRIBUTION
 from study.records.reading import load_study
+from study.records.rows import TrialRow, trial_rows
 from study.records.study_record import (
     FORMAT,
     CohortRecord,
@@ -43,7 +43,6 @@ from study.records.study_record import (
     SplitRecord,
     StudyRecord,
 )
-from study.records.tables import study_tables
 from study.records.trials import RUNNING
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
@@ -82,8 +81,8 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
     check_address(settings.address)
     with alone(folder):
         print_plan(plan, console)
-        with cluster(settings, console.print) as there:
-            session = Session(plan, _share(plan, digests, there, console), StudyView(console))
+        with cluster(settings, console.print) as nodes:
+            session = Session(plan, _share(plan, digests, nodes, console), StudyView(console))
             interrupts.listen()
             try:
                 with watched_head(partial(_give_up, console)):
@@ -94,21 +93,21 @@ def run_study(plan: Plan, console: Console, interrupts: Interrupts) -> bool:
                 raise HaltedError("the disk is full; the same command continues once there is space") from error
 
 
-def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], console: Console) -> Resources:
+def _share(plan: Plan, digests: Mapping[str, str], nodes: Sequence[Node], console: Console) -> Resources:
     """What each trial gets of the nodes; says so, and how long it will take.
 
     Raises:
         StudyError: no node holds a trial, or the nodes do not share the trials' storage.
     """
     settings = plan.settings
-    if settings.storage or len(there) > 1:
+    if settings.storage or len(nodes) > 1:
         check_storage(storage_of(settings))
     shared = [plan.data.images, plan.data.labels, *med3d(settings.depth, plan.data.classes).state_dict().values()]
     advice = check_stores(sum(array.nbytes for array in shared))
     if advice:
         console.print(f"[yellow]{advice}[/yellow]", soft_wrap=True, highlight=False)
-    resources = trial_share(settings, there)
-    ended = sum(row["status"] != RUNNING for row in _begun(plan))
+    resources = trial_share(settings, nodes)
+    ended = sum(row.status != RUNNING for row in _begun(plan))
     left, fits = plan.trials - ended, len(lacking(digests))
     try:
         costs = measured_costs(plan, resources) if left > 0 else []
@@ -118,8 +117,8 @@ def _share(plan: Plan, digests: Mapping[str, str], there: Sequence[Node], consol
             raise StudyError(f"a trial's step cannot be tried, so `auto` cannot be settled: {reason}") from error
         console.print(f"[yellow]a trial's step could not be tried ({escape(reason)})[/yellow]", soft_wrap=True)
         costs = []
-    resources = trial_share(packed(settings, costs, there), there)
-    print_resources(resources, there, console)
+    resources = trial_share(packed(settings, costs, nodes), nodes)
+    print_resources(resources, nodes, console)
     if costs:
         print_costs(costs, resources, fits, left, duration(plan, costs, resources.concurrent, fits, left), console)
     return resources
@@ -186,18 +185,17 @@ def _references(session: Session, digests: Mapping[str, str]) -> dict[str, Refer
     missing = lacking(digests)
     references = fit_networks(session, reference_fits(session.plan), digests)
     for name, reference in references.items():
-        found = reference.metrics
+        metrics, how = reference.metrics, "fitted" if name in missing else "from the cache"
         session.view.line(
-            f"{name:11}  {'fitted' if name in missing else 'from the cache'}: retain Dice {found['retain_dice']:.3f}"
-            f"  forget {found['forget_dice']:.3f}  held-out {found['heldout_dice']:.3f}"
+            f"{name:11}  {how}: retain Dice {metrics['retain_dice']:.3f}"
+            f"  forget {metrics['forget_dice']:.3f}  held-out {metrics['heldout_dice']:.3f}"
         )
     return references
 
 
-def _begun(plan: Plan) -> list[dict[str, Any]]:
+def _begun(plan: Plan) -> list[TrialRow]:
     """The trials of earlier sessions."""
-    record = plan.recorded
-    return study_tables(plan.settings.folder, record)["trials"].rows if record else []
+    return trial_rows(plan.settings.folder, plan.recorded) if plan.recorded else []
 
 
 def _check_asked(plan: Plan) -> None:
@@ -229,7 +227,9 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
         ),
         split=SplitRecord(**asdict(plan.split)),
         selection=plan.selection,
-        references={name: ReferenceRecord(one.digest, one.seed, one.metrics) for name, one in references.items()},
+        references={
+            name: ReferenceRecord(known.digest, known.seed, known.metrics) for name, known in references.items()
+        },
         evidence_columns={**(before.evidence_columns if before else {}), **all_columns()},
         published=searched.published if searched else None,
         versions={

@@ -23,7 +23,6 @@ from study.recording.ownership import owner
 from study.records.command_lines import command, config_of
 from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.front import best_feasible
 from study.records.reading import StudyData, load_study, named_folder, named_study
 from study.records.study_record import FILE, recorded_settings
 from study.records.trials import FINISHED, RUNNING
@@ -102,8 +101,7 @@ def _list(studies: Path) -> RenderableType:
 
 
 def _status(study: StudyData, who: str | None) -> RenderableType:
-    trials, count = study.trials, study.planned
-    rows: list[dict[str, Any]] = trials.to_dict("records")
+    trials, count, best = study.trials, study.planned, study.best
     ended = trials[trials["status"] != RUNNING]
     statuses = ", ".join(f"{number} {status}" for status, number in trials["status"].value_counts().items())
     lines: list[RenderableType] = [
@@ -111,17 +109,15 @@ def _status(study: StudyData, who: str | None) -> RenderableType:
             f"[bold]{escape(study.name)}[/bold]  {_state(study, who)}" + (f" by {escape(who)}" if who else "")
         ),
         Text(f"{study.objective.told} where {' and '.join(map(str, study.constraints))}"),
-        _bar(len(ended), count, f"{len(ended)} of {count} trials" + (f" ({statuses})" if rows else "")),
+        _bar(len(ended), count, f"{len(ended)} of {count} trials" + (f" ({statuses})" if len(trials) else "")),
     ]
     left = _seconds_left(study) if who else math.nan
     if math.isfinite(left) and len(ended) < count:
         lines.append(Text(f"about {numbers.duration(left)} left for the trials"))
     lines += [_bar(row["epoch"], row["epochs"], _latest(row)) for row in running(study)]
-    best = best_feasible(rows, study.objective)
     lines.append(Text(f"best feasible  {best_line(best)}" if best else "no feasible trial yet", style="bold green"))
-    if any(row["on_front"] for row in rows):
-        cells = [{name: None if value != value else value for name, value in row.items()} for row in rows]
-        lines += [Text(), front_table(cells, list(study.knobs), study.metrics, study.objective)]
+    if trials["on_front"].any():
+        lines += [Text(), front_table(study.rows, list(study.knobs), study.metrics, study.objective)]
     return Group(*lines)
 
 

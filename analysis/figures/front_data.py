@@ -7,7 +7,6 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from analysis import numbers
-from study.records.front import best_feasible
 from study.records.metrics import added
 from study.records.reading import StudyData
 from study.records.references import BASELINE, RETRAINED
@@ -82,14 +81,13 @@ def front_data(study: StudyData, x: str, y: str, colour: str) -> FrontData:
     dots = trial_dots(study, x, y, colour)
     seen = {dot.number for dot in dots}
     hidden = [status for number, status in enumerate(study.trials["status"], 1) if number not in seen]
-    rows = study.trials[sorted({"id", "feasible", "on_front", study.objective.best.column})].to_dict("records")
-    best = best_feasible(rows, study.objective)
+    best = study.best
     floor = study.settings.retain_floor * study.reference(BASELINE).get("retain_dice", math.nan)
     landmarks = _landmarks(study, x, y)
     return FrontData(
         dots=dots,
         missing={status: hidden.count(status) for status in dict.fromkeys(hidden)},
-        best=next((dot for dot in dots if best is not None and dot.id == best["id"]), None),
+        best=next((dot for dot in dots if best is not None and dot.id == best.id), None),
         landmarks=landmarks,
         floor=floor,
         window=_window(dots, landmarks, floor),

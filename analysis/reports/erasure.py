@@ -18,13 +18,14 @@ from analysis.statistics.intervals import metric_intervals, values_after
 from study.records.evidence import STATE, EvidenceColumn
 from study.records.files import replace_file
 from study.records.reading import StudyData
+from study.records.rows import NetworkRow, TrialRow
 from study.records.trials import given
 
 
-def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The report on a trial of the trial table, as plain values."""
+def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
+    """The report on a trial, as plain values."""
     selection, columns = study.selection, study.evidence_columns
-    intervals = metric_intervals(study, values_after(study, [row["id"]], int(row["epochs_done"])))
+    intervals = metric_intervals(study, values_after(study, [row.id], row.epochs_done))
     weak = weaknesses(
         len(study.split.forget),
         len(selection.report_heldout),
@@ -33,21 +34,21 @@ def erasure_report(study: StudyData, row: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         "study": study.name,
-        "trial": row["id"],
-        "strategy": row["strategy"],
-        "knobs": {name: row[name] for name in study.knobs if given(row[name])},
-        "seed": int(row["seed"]),
-        "feasible": bool(row["feasible"]),
+        "trial": row.id,
+        "strategy": row.strategy,
+        "knobs": row.knobs,
+        "seed": row.seed,
+        "feasible": row.feasible,
         "objective": study.objective.best.column,
         "retain_floor": study.settings.retain_floor,
         "constraints": list(map(str, study.constraints)),
         "metrics": {name: interval._asdict() for name, interval in intervals.items()},
         "evidence": _evidence(row, columns),
         "questions": _questions(columns),
-        "verdict": verdict(row) if row["evidence"] else "no evidence was gathered",
+        "verdict": verdict(row) if row.examined else "no evidence was gathered",
         "references": {
-            other["id"]: {"forget_dice": other["forget_dice"], "evidence": _evidence(other, columns)}
-            for other in study.evidence.to_dict("records")
+            other.id: {"forget_dice": other.metric("forget_dice"), "evidence": _evidence(other, columns)}
+            for other in study.reference_rows
         },
         "warnings": [*selection.warnings, *weak],
         "selection": asdict(selection),
@@ -105,8 +106,8 @@ def _value(evidence: Mapping[str, Any], column: str, unit: str) -> str:
     return numbers.measured(evidence.get(column), unit)
 
 
-def _evidence(row: Mapping[str, Any], columns: Mapping[str, EvidenceColumn]) -> dict[str, Any]:
-    return {name: row[name] if given(row[name]) else None for name in columns if name != STATE}
+def _evidence(row: NetworkRow, columns: Mapping[str, EvidenceColumn]) -> dict[str, Any]:
+    return {name: value if given(value := row.evidence.get(name)) else None for name in columns if name != STATE}
 
 
 def _questions(columns: Mapping[str, EvidenceColumn]) -> dict[str, dict[str, dict[str, str]]]:

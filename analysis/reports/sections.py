@@ -1,8 +1,8 @@
 """The sections of a study's report: Markdown and figures. A section with nothing to say is empty."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,13 +27,10 @@ from study.records.trials import given
 Part: TypeAlias = str | go.Figure
 """Markdown, or a figure."""
 
-Row: TypeAlias = Mapping[str, Any]
-"""Of the trial table."""
 
-
-def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
+def question_and_answer(study: StudyData) -> list[Part]:
     """What the study searched for, and the best feasible trial with intervals over subjects."""
-    split, settings = study.split, study.settings
+    split, settings, best = study.split, study.settings, study.best
     constraints = " and ".join(f"`{constraint}`" for constraint in study.constraints)
     question = (
         f"Which recipe forgets {len(split.forget)} of the {len(split.forget) + len(split.retain)} subjects"
@@ -42,17 +39,17 @@ def question_and_answer(study: StudyData, best: Row | None) -> list[Part]:
     )
     if best is None:
         return [question, "**No trial is feasible so far.**"]
-    intervals = metric_intervals(study, values_after(study, [best["id"]], int(best["epochs_done"])))
+    intervals = metric_intervals(study, values_after(study, [best.id], best.epochs_done))
     retention, retain, forget, gap = (
         numbers.interval(intervals[name]) for name in ("retention", "retain_dice", "forget_dice", "dice_gap")
     )
-    recipe = ", ".join(f"{name} {numbers.knob(best[name])}" for name in study.knobs if given(best[name]))
+    recipe = ", ".join(f"{name} {numbers.knob(value)}" for name, value in best.knobs.items())
     return [
         question,
-        f"**{best['strategy']}** with {recipe} (trial `{best['id']}`): retention {retention}, retain Dice"
+        f"**{best.strategy}** with {recipe} (trial `{best.id}`): retention {retention}, retain Dice"
         f" {retain}, forget Dice {forget}, Dice gap {gap} (means with 95 % intervals over subjects)."
-        f" Evidence: {verdict(best) if given(best['evidence']) else 'none was gathered'}."
-        f" Its weights are in `front/{best['id']}/`.",
+        f" Evidence: {verdict(best) if best.examined else 'none was gathered'}."
+        f" Its weights are in `front/{best.id}/`.",
     ]
 
 
@@ -87,37 +84,38 @@ def references(study: StudyData) -> list[Part]:
     return [markdown_table(rows)]
 
 
-def front(study: StudyData, rows: Sequence[Row], best: Row | None) -> list[Part]:
+def front(study: StudyData) -> list[Part]:
     """The figures of the front and of the search, and the front's trials with its best one and its knee."""
+    best, forgetting = study.best, study.objective.forgetting
     figures: list[Part] = [
         front_figure(study).update_layout(height=620),
         history_figure(study).update_layout(height=340),
     ]
-    leading = sorted((row for row in rows if row["on_front"]), key=lambda row: row[study.objective.forgetting])
+    leading = sorted((row for row in study.rows if row.on_front), key=lambda row: row.metric(forgetting))
     if not leading:
         return figures
     goals = study.objective.front[:2]
-    place = knee(np.array([[goal.score(row) for goal in goals] for row in leading]))
-    marks = {best["id"]: ["best"]} if best else {}
+    place = knee(np.array([[goal.score(row.results) for goal in goals] for row in leading]))
+    marks = {best.id: ["best"]} if best else {}
     if place is not None:
-        marks.setdefault(leading[place]["id"], []).append("knee")
-    knobs = [name for name in study.knobs if any(given(row[name]) for row in leading)]
+        marks.setdefault(leading[place].id, []).append("knee")
+    knobs = [name for name in study.knobs if any(name in row.knobs for row in leading)]
     table = [
-        {"trial": row["id"], "": ", ".join(marks.get(row["id"], [])), "strategy": row["strategy"]}
-        | {name: numbers.knob(row[name]) for name in knobs}
-        | {name: numbers.metric(row[name]) for name in shown(study.metrics)}
+        {"trial": row.id, "": ", ".join(marks.get(row.id, [])), "strategy": row.strategy}
+        | {name: numbers.knob(row.knobs.get(name)) for name in knobs}
+        | {name: numbers.metric(row.metric(name)) for name in shown(study.metrics)}
         for row in leading
     ]
     sentence = (
-        f"{len(leading)} of {len(rows)} trials are on the front; it dominates {numbers.metric(covered(study))} of the"
-        " plane of retain and forget Dice."
+        f"{len(leading)} of {len(study.rows)} trials are on the front; it dominates {numbers.metric(covered(study))}"
+        " of the plane of retain and forget Dice."
     )
     if place is not None:
         sentence += " The knee is where giving up retain Dice stops paying in forgetting."
     return [*figures, markdown_table(table), sentence]
 
 
-def what_decides(study: StudyData, best: Row | None) -> list[Part]:
+def what_decides(study: StudyData) -> list[Part]:
     """The importance of the knobs, the slopes around the best trial, and the sweeps that would tell more."""
     parts: list[Part] = []
     shares = {method: importance(study, method) for method in (FANOVA, PED_ANOVA)}
@@ -125,6 +123,7 @@ def what_decides(study: StudyData, best: Row | None) -> list[Part]:
         parts.append(importance_figure(shares, study.objective.best.column.replace("_", " ")))
     elif study.domains:
         parts.append(f"Importance needs {LEAST_TRIALS} finished trials whose knobs differ.")
+    best = study.best
     if best is None or not study.domains:
         return parts
     slopes = sensitivity(study, best)
@@ -149,11 +148,11 @@ def what_decides(study: StudyData, best: Row | None) -> list[Part]:
     return parts
 
 
-def training_curves(study: StudyData, best: Row | None) -> list[Part]:
+def training_curves(study: StudyData) -> list[Part]:
     """A figure for each strategy, with the best trial's own curve."""
     if study.history.empty:
         return []
-    own = {best["strategy"]: [best["id"]]} if best else {}
+    own = {study.best.strategy: [study.best.id]} if study.best else {}
     return [
         curves_figure(study, strategy, own.get(strategy, [])).update_layout(height=380)
         for strategy in study.trials["strategy"].unique()
@@ -198,17 +197,23 @@ def deletion_requests(study: StudyData) -> list[Part]:
     return [requests_figure(study, requests_frame(study)), requests_markdown(study)]
 
 
-def evidence(study: StudyData, rows: Sequence[Row]) -> list[Part]:
+def evidence(study: StudyData) -> list[Part]:
     """The verdict on each network that was examined, and the measures behind it."""
-    examined = [row for row in [*study.evidence.to_dict("records"), *rows] if given(row["evidence"])]
+    examined = [row for row in (*study.reference_rows, *study.rows) if row.examined]
     if not examined:
         return []
     columns = {name: column for name, column in study.evidence_columns.items() if column.title}
-    columns = {name: column for name, column in columns.items() if any(given(row[name]) for row in examined)}
+    columns = {
+        name: column for name, column in columns.items() if any(given(row.evidence.get(name)) for row in examined)
+    }
     table = [
-        {"network": row["id"], "verdict": verdict(row), "forget Dice": numbers.metric(row["forget_dice"])}
-        | {"retrained 95 %": f"{numbers.metric(row['retrained_low'])} to {numbers.metric(row['retrained_high'])}"}
-        | {column.title: numbers.measured(row[name], column.unit) for name, column in columns.items()}
+        {"network": row.id, "verdict": verdict(row), "forget Dice": numbers.metric(row.metric("forget_dice"))}
+        | {
+            "retrained 95 %": " to ".join(
+                numbers.metric(row.evidence.get(f"retrained_{end}")) for end in ("low", "high")
+            )
+        }
+        | {column.title: numbers.measured(row.evidence.get(name), column.unit) for name, column in columns.items()}
         for row in examined
     ]
     return [markdown_table(table), "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."]
@@ -229,12 +234,12 @@ def cost(study: StudyData) -> list[Part]:
     return [markdown_table(rows)] if rows else []
 
 
-def reproduction(study: StudyData, best: Row | None) -> list[Part]:
+def reproduction(study: StudyData) -> list[Part]:
     """Commit, versions and settings, and the command that makes the best trial again."""
     versions = ", ".join(f"{name} {number}" for name, number in study.versions.items())
     parts: list[Part] = [f"Commit `{study.commit}`; {versions}; seed {study.settings.seed}."]
-    if best is not None:
-        parts.append(f"The best trial again:\n\n```\n{trial_command(study, best)}\n```")
+    if study.best is not None:
+        parts.append(f"The best trial again:\n\n```\n{trial_command(study, study.best)}\n```")
     return [
         *parts,
         markdown_table([{"setting": name, "value": str(value)} for name, value in study.settings.plain().items()]),

@@ -1,6 +1,6 @@
 """What the terminal shows of a study's result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -10,6 +10,7 @@ from analysis import numbers
 from study.records.front import best_feasible
 from study.records.metrics import MetricTable, added
 from study.records.objectives import Objective
+from study.records.rows import NetworkRow, TrialRow
 
 _HEADERS = {
     "retain_dice": "retain",
@@ -39,22 +40,20 @@ def add_numbers(table: Table, headers: Sequence[str]) -> None:
         table.add_column(header, justify="right", no_wrap=True)
 
 
-def front_table(
-    rows: Sequence[Mapping[str, Any]], knobs: Sequence[str], metrics: MetricTable, objective: Objective
-) -> Table:
+def front_table(rows: Sequence[TrialRow], knobs: Sequence[str], metrics: MetricTable, objective: Objective) -> Table:
     """The trials on the front, from the most forgotten on; the best feasible one is bold.
 
     Args:
-        rows: all trial rows of the study, marked.
-        knobs: to show, except those without a value on the front.
+        rows: all trials of the study, marked.
+        knobs: to show, except those that no trial on the front has.
         metrics, objective: of the study.
     """
-    front = sorted((row for row in rows if row["on_front"]), key=lambda row: row[objective.forgetting])
-    knobs = [name for name in knobs if name != _SAME_AS_DONE and any(row[name] is not None for row in front)]
+    front = sorted((row for row in rows if row.on_front), key=lambda row: row.metric(objective.forgetting))
+    knobs = [name for name in knobs if name != _SAME_AS_DONE and any(name in row.knobs for row in front)]
     headers = _HEADERS | {column: metrics[column].title.replace(" ", "\n") for column in added(metrics)}
     best = best_feasible(rows, objective)
     table = plain_table(f"Pareto front: {len(front)} of {len(rows)} trials", padding=0)
-    several = len({row["strategy"] for row in rows}) > 1
+    several = len({row.strategy for row in rows}) > 1
     table.add_column("trial", overflow="fold")  # where a terminal is too narrow, ids and knobs fold
     if several:
         table.add_column("strategy", overflow="fold")
@@ -65,25 +64,25 @@ def front_table(
             table.add_column(name.replace("_", "\n"), justify="right", overflow="fold")
     add_numbers(table, [*headers.values(), "ep.", "s"])
     for row in front:
-        names = [row["id"], row["strategy"]] if several else [row["id"]]
-        values = [numbers.knob(row[name]) for name in knobs]
+        names = [row.id, row.strategy] if several else [row.id]
+        values = [numbers.knob(row.knobs.get(name)) for name in knobs]
         if len(knobs) > _MOST_COLUMNS:
             named = zip(knobs, values, strict=True)
             values = [" ".join(f"{name}={value}" for name, value in named if value != numbers.MISSING)]
-        values += [numbers.metric(row[column]) for column in headers]
-        style = "bold green" if best is not None and row["id"] == best["id"] else None
-        table.add_row(*names, *values, str(row["epochs_done"]), f"{row['seconds']:.0f}", style=style)
+        values += [numbers.metric(row.metric(column)) for column in headers]
+        style = "bold green" if best is not None and row.id == best.id else None
+        table.add_row(*names, *values, str(row.epochs_done), f"{row.seconds:.0f}", style=style)
     return table
 
 
-def best_line(row: Mapping[str, Any]) -> str:
+def best_line(row: TrialRow) -> str:
     """A trial's result in one line."""
     columns = {"retain": "retain_dice", "forget": "forget_dice", "held-out": "heldout_dice", "retention": "retention"}
-    metrics = "".join(f"  {name} {numbers.metric(row[column])}" for name, column in columns.items())
-    return f"{row['id']}  gap {numbers.metric(row['dice_gap'], signed=True)}{metrics}"
+    metrics = "".join(f"  {name} {numbers.metric(row.metric(column))}" for name, column in columns.items())
+    return f"{row.id}  gap {numbers.metric(row.metric('dice_gap'), signed=True)}{metrics}"
 
 
-def evidence_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def evidence_table(rows: Sequence[NetworkRow]) -> Table:
     """The verdict on each reference and trial that has evidence, and the measures behind it."""
     table = plain_table("Evidence")
     table.add_column("network", no_wrap=True)
@@ -91,20 +90,22 @@ def evidence_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     aucs = [f"{name}\nAUC" for name in _AUCS.values()]
     add_numbers(table, ["forget\nDice", "retrained\n95 %", *aucs, "resur\nfaced", "steps"])
     for row in rows:
-        if row["evidence"] is not None:
+        if row.examined:
+            value = row.evidence.get
             low, high, *attacks = (
-                numbers.metric(row[column], digits=2) for column in ("retrained_low", "retrained_high", *_AUCS)
+                numbers.metric(value(column), digits=2) for column in ("retrained_low", "retrained_high", *_AUCS)
             )
-            returned = numbers.metric(row["resurfaced_dice"]), numbers.steps(row["relearn_steps"])
-            forget = numbers.metric(row["forget_dice"])
-            table.add_row(row["id"], verdict(row), forget, f"{low} {high}", *attacks, *returned)
+            returned = numbers.metric(value("resurfaced_dice")), numbers.steps(value("relearn_steps"))
+            forget = numbers.metric(row.metric("forget_dice"))
+            table.add_row(row.id, verdict(row), forget, f"{low} {high}", *attacks, *returned)
     return table
 
 
-def verdict(row: Mapping[str, Any]) -> str:
+def verdict(row: NetworkRow) -> str:
     """What the prediction interval of the retrained references says of a network, and the Streisand test."""
-    if row["remembers"] is None:
+    value = row.evidence.get
+    if value("remembers") is None:
         verdict = "unknown"
     else:
-        verdict = "remembers" if row["remembers"] else "over-forgets" if row["over_forgets"] else "as retrained"
-    return f"{verdict}, exposed" if row["streisand"] else verdict
+        verdict = "remembers" if value("remembers") else "over-forgets" if value("over_forgets") else "as retrained"
+    return f"{verdict}, exposed" if value("streisand") else verdict

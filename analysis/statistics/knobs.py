@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 
 from study.records.metrics import added
 from study.records.reading import StudyData
+from study.records.rows import TrialRow
 from study.records.trials import FINISHED, given
 
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
@@ -63,8 +63,8 @@ def importance(study: StudyData, method: str) -> dict[str, float]:
     return {name: float(share) for name, share in shares.items()}
 
 
-def sensitivity(study: StudyData, row: Mapping[str, Any]) -> pd.DataFrame:
-    """Slopes around a trial of the trial table: a linear fit to its nearest neighbours, weighted by their nearness.
+def sensitivity(study: StudyData, row: TrialRow) -> pd.DataFrame:
+    """Slopes around a trial: a linear fit to its nearest neighbours, weighted by their nearness.
 
     Only trials that share the trial's categorical knobs are neighbours.
 
@@ -83,7 +83,7 @@ def sensitivity(study: StudyData, row: Mapping[str, Any]) -> pd.DataFrame:
         return pd.DataFrame()
     centre, *places = (
         np.array([_place(domain, knobs[name]) for name, domain in domains.items()])
-        for knobs in (row, *trials.to_dict("records"))
+        for knobs in (row.knobs, *trials.to_dict("records"))
     )
     offsets = np.array(places) - centre
     distances = np.linalg.norm(offsets, axis=1)
@@ -91,20 +91,21 @@ def sensitivity(study: StudyData, row: Mapping[str, Any]) -> pd.DataFrame:
     weights = 1 - (distances[nearest] / (distances[nearest].max() * 1.001 or 1)) ** 2  # Epanechnikov's kernel
     design = np.column_stack([np.ones(count), offsets[nearest] / STEP])
     determined = np.isclose(np.diag(np.linalg.pinv(design) @ design), 1)
-    slopes: dict[str, Any] = {"knob": list(domains), "value": [row[name] for name in domains]}
+    slopes: dict[str, Any] = {"knob": list(domains), "value": [row.knobs[name] for name in domains]}
     for metric in (*_METRICS, *added(study.metrics)):
         fit = _weighted_fit(design, trials[metric].to_numpy()[nearest], weights)
         slopes[metric], slopes[f"{metric}_error"] = (np.where(determined, values, np.nan)[1:] for values in fit)
     return pd.DataFrame(slopes)
 
 
-def sweeps(study: StudyData, row: Mapping[str, Any]) -> dict[str, list[float | int]]:
+def sweeps(study: StudyData, row: TrialRow) -> dict[str, list[float | int]]:
     """Numeric knob -> values of a small sweep: the trial's, and a `STEP` (at least the knob's) below and above it."""
     swept = {}
     for name, domain in _numeric(study, row).items():
-        place, width = _place(domain, row[name]), max(STEP, (domain.step or 0) / (domain.high - domain.low))
+        value: Any = row.knobs[name]
+        place, width = _place(domain, value), max(STEP, (domain.step or 0) / (domain.high - domain.low))
         around = [_value(domain, place + step) for step in (-width, width) if -1e-9 <= place + step <= 1 + 1e-9]
-        swept[name] = sorted({*around, row[name]})
+        swept[name] = sorted({*around, value})
     return {name: values for name, values in swept.items() if len(values) > 1}
 
 
@@ -129,13 +130,13 @@ def _lies_in(value: Any, domain: BaseDistribution) -> bool:
     return True
 
 
-def _comparable(study: StudyData, row: Mapping[str, Any], knobs: list[str]) -> pd.DataFrame:
+def _comparable(study: StudyData, row: TrialRow, knobs: list[str]) -> pd.DataFrame:
     """Measured trials of the row's strategy that have these knobs and the row's values of the categorical ones."""
     trials = _measured(study, list(_METRICS))
-    trials = trials[(trials["strategy"] == row["strategy"]) & trials[knobs].notna().all(axis=1)]
+    trials = trials[(trials["strategy"] == row.strategy) & trials[knobs].notna().all(axis=1)]
     for name, domain in _domains(study).items():
         if not isinstance(domain, _Numeric):
-            trials = trials[(trials[name] == row[name]) | (trials[name].isna() & (not given(row[name])))]
+            trials = trials[trials[name] == row.knobs[name] if name in row.knobs else trials[name].isna()]
     return trials
 
 
@@ -155,12 +156,12 @@ def _weighted_fit(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -
     return coefficients, np.sqrt(variance * (inverse**2).sum(1))
 
 
-def _numeric(study: StudyData, row: Mapping[str, Any]) -> dict[str, _Numeric]:
+def _numeric(study: StudyData, row: TrialRow) -> dict[str, _Numeric]:
     """The numeric knobs that are searched and that this trial has, with their domains."""
     return {
         name: domain
         for name, domain in _domains(study).items()
-        if isinstance(domain, _Numeric) and domain.low < domain.high and given(row[name])
+        if isinstance(domain, _Numeric) and domain.low < domain.high and name in row.knobs
     }
 
 

@@ -6,7 +6,6 @@ A suite has recipes; in a search a strategy is one.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from analysis.statistics.significance import holm, sign_flip
 from study.records.front import best_feasible
 from study.records.metrics import SETS, names_of_scans, shown
 from study.records.reading import StudyData
+from study.records.rows import TrialRow
 from study.records.study_record import Entry
 from study.records.trials import RUNNING
 
@@ -42,18 +42,18 @@ def recipes(study: StudyData) -> dict[str, Entry]:
 def trials_by_recipe(study: StudyData) -> pd.DataFrame:
     """The trials with their `recipe`: the label in a suite, and in a search the strategy."""
     labels = recipes(study)
-    names = [_recipe_of(row, labels) for row in study.trials.to_dict("records")]
+    names = [_recipe_of(row, labels) for row in study.rows]
     return study.trials.assign(recipe=pd.Series(names, study.trials.index, object))
 
 
-def _recipe_of(row: Mapping[str, Any], labels: Mapping[str, Entry]) -> str:
+def _recipe_of(row: TrialRow, labels: Mapping[str, Entry]) -> str:
     """The recipe that a trial has all knobs of; of several the one with the most, as it may lack what others have."""
     matching = {
         label: len(entry.knobs)
         for label, entry in labels.items()
-        if entry.strategy == row["strategy"] and all(row.get(name) == value for name, value in entry.knobs.items())
+        if entry.strategy == row.strategy and entry.knobs.items() <= row.knobs.items()
     }
-    return max(matching, key=matching.__getitem__, default=row["strategy"])
+    return max(matching, key=matching.__getitem__, default=row.strategy)
 
 
 def entries(studies: Sequence[StudyData]) -> pd.DataFrame:
@@ -65,16 +65,18 @@ def entries(studies: Sequence[StudyData]) -> pd.DataFrame:
     """
     columns, tables = ["set", "subject", *_compared(studies)], []
     for study in studies:
-        trials = trials_by_recipe(study)
-        if study.suite.entries:
-            rows = trials[trials["status"] != RUNNING].to_dict("records")
+        labels = recipes(study)
+        if labels:
+            rows = [row for row in study.rows if row.status != RUNNING]
         else:
-            groups = (group.to_dict("records") for _, group in trials.groupby("recipe", sort=False))
-            rows = [row for row in (best_feasible(group, study.objective) for group in groups) if row is not None]
+            groups: dict[str, list[TrialRow]] = {}
+            for row in study.rows:
+                groups.setdefault(row.strategy, []).append(row)
+            rows = [best for group in groups.values() if (best := best_feasible(group, study.objective))]
         for row in rows:
-            run = f"{study.settings.seed}" + (f"/{row['seed']}" if study.suite.entries else "")
-            values = values_after(study, [row["id"]], int(row["epochs_done"]))
-            names = {"recipe": row["recipe"], "run": run, "study": study.name, "trial": row["id"]}
+            run = f"{study.settings.seed}" + (f"/{row.seed}" if labels else "")
+            values = values_after(study, [row.id], row.epochs_done)
+            names = {"recipe": _recipe_of(row, labels), "run": run, "study": study.name, "trial": row.id}
             tables.append(values[columns].assign(**names))
     nothing = pd.DataFrame(columns=[*columns, "recipe", "run", "study", "trial"])
     return pd.concat(tables, ignore_index=True) if tables else nothing

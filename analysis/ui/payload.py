@@ -8,19 +8,15 @@ import numpy as np
 
 from analysis.figures.front_data import axes
 from analysis.statistics.plane import hypervolume
-from study.records.front import best_feasible
 from study.records.metrics import shown
 from study.records.reading import StudyData
 
 
 def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
     """Everything that the front's page shows of the study in a folder, but for the figures that the server draws."""
-    trials = study.trials
+    trials, best = study.trials, study.best
     columns = ["id", "strategy", "status", "feasible", "on_front", "epochs_done", *study.knobs, *axes(study)]
-    needed = {"id", "feasible", "on_front", "retain_dice", "forget_dice", study.objective.best.column}
-    rows = trials[sorted(needed)].to_dict("records")
-    best = best_feasible(rows, study.objective)
-    volumes = running_hypervolume(rows)
+    volumes = running_hypervolume(trials[["feasible", "retain_dice", "forget_dice"]].to_dict("records"))
     return {
         "name": study.name,
         "space": study.space,
@@ -33,7 +29,7 @@ def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
         "columns": {name: list(map(_plain, trials[name].tolist())) for name in columns},
         "folder": str(folder),
         "pictures": [page.parent.name for page in folder.glob("pictures/*/index.html")],
-        "best": best["id"] if best else None,
+        "best": best.id if best else None,
         "hypervolume": volumes.tolist(),
     }
 

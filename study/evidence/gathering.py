@@ -20,6 +20,7 @@ from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.evidence import EVIDENCE, STATE
 from study.records.files import digest_of, write_json
+from study.records.rows import TrialRow
 from study.records.trials import FINISHED
 
 _VERSION = 1
@@ -37,8 +38,8 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
     """
     plan, view = session.plan, session.view
     started, state = time.monotonic(), _state(session)
-    trials = {row["id"]: row for row in recorder.rows if row["on_front"] or row["id"] in asked(plan)}
-    due = [name for name in [*session.references, *trials] if recorder.row(name).get(STATE) != state]
+    trials = {row.id: row for row in recorder.rows if row.on_front or row.id in asked(plan)}
+    due = [name for name in [*session.references, *trials] if recorder.row(name).examined != state]
     if not due:
         return
     fits = shadow_fits(plan)
@@ -71,9 +72,9 @@ def asked(plan: Plan) -> set[str]:
     return {part.strip() for part in plan.settings.examine.split(",") if part.strip()}
 
 
-def unknown(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def unknown(plan: Plan, rows: Sequence[TrialRow]) -> list[str]:
     """The ids of --examine that name no finished trial."""
-    return sorted(asked(plan) - {row["id"] for row in rows if row["status"] == FINISHED})
+    return sorted(asked(plan) - {row.id for row in rows if row.status == FINISHED})
 
 
 def _state(session: Session) -> str:

@@ -15,6 +15,7 @@ from study.networks.references import Fit
 from study.networks.session import Reference, Session
 from study.networks.weights import recipe_of, trial_weights
 from study.records.references import BASELINE
+from study.records.rows import TrialRow
 from trainables.data import Sets, Subset
 from trainables.evidence.measurements import MEASURES, Examination, examine, scores_after, scores_of
 from trainables.evidence.scores import Scores
@@ -35,7 +36,7 @@ class EvidenceTasks:
         self._report = plan.selection.report_references
         self._retrained = ray.put({name: references[name].weights for name in self._report})
 
-    def start(self, due: Sequence[str], trials: Mapping[str, Mapping[str, Any]]) -> None:
+    def start(self, due: Sequence[str], trials: Mapping[str, TrialRow]) -> None:
         """Start all that is needed.
 
         Args:
@@ -79,7 +80,7 @@ class EvidenceTasks:
         )
         return findings, problems
 
-    def _examine(self, name: str, trial: Mapping[str, Any] | None) -> ray.ObjectRef:
+    def _examine(self, name: str, trial: TrialRow | None) -> ray.ObjectRef:
         """The measurements of a reference or a trial."""
         settings, baseline = self._plan.settings, self._session.references[BASELINE].metrics["forget_dice"]
         weights: Any = self._weights.get(name)
@@ -97,14 +98,14 @@ class EvidenceTasks:
             for name in self._fits
         ]
 
-    def _unlearn_shadows(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
+    def _unlearn_shadows(self, trial: TrialRow) -> list[ray.ObjectRef]:
         """The same after every shadow has unlearned those that it had by the trial's recipe."""
         return [
             self._after(name, shadow_split(self._plan.data, fit.taught), trial, self._targets)
             for name, fit in self._fits.items()
         ]
 
-    def _draw_others(self, trial: Mapping[str, Any]) -> list[ray.ObjectRef]:
+    def _draw_others(self, trial: TrialRow) -> list[ray.ObjectRef]:
         """The scores of other forget sets and the held-out subjects after the baseline has unlearned the former."""
         drawn = [
             other_forget_set(self._plan.data, seed_for(self._plan.settings.seed, f"forget draw/{number}"))
@@ -112,7 +113,7 @@ class EvidenceTasks:
         ]
         return [self._after(BASELINE, sets, trial, sets.forget + self._plan.data.heldout) for sets in drawn]
 
-    def _after(self, network: str, sets: Sets, trial: Mapping[str, Any], subset: Subset) -> ray.ObjectRef:
+    def _after(self, network: str, sets: Sets, trial: TrialRow, subset: Subset) -> ray.ObjectRef:
         recipe = recipe_of(self._session, trial)
         return self._session.resources.task(
             scores_after, self._data, self._weights[network], self._depth, sets, recipe, subset

@@ -1,10 +1,9 @@
 """The final weights of a trial: kept, where it is on the front, else computed again from its record."""
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import ray
@@ -18,6 +17,7 @@ from study.networks.session import Session
 from study.planning.plan import Plan, make_plan
 from study.records.failure import StudyError
 from study.records.references import BASELINE
+from study.records.rows import TrialRow
 from study.records.study_record import StudyRecord, recorded_settings
 from study.terminal.live import StudyView
 from trainables.data import Sets
@@ -25,21 +25,20 @@ from trainables.evidence.measurements import RecipeOf, weights_after
 from trainables.trainable import WEIGHTS_FILE
 
 
-def recipe_of(session: Session, row: Mapping[str, Any]) -> RecipeOf:
-    """What the trial of this row did."""
-    plan, baseline = session.plan, session.references[BASELINE]
-    knobs = {name: row[name] for name in plan.space.knobs if row[name] is not None}
-    return RecipeOf(row["strategy"], knobs, row["seed"], plan.settings.retain_floor * baseline.metrics["retain_dice"])
+def recipe_of(session: Session, row: TrialRow) -> RecipeOf:
+    """What a trial did."""
+    floor = session.plan.settings.retain_floor * session.references[BASELINE].metrics["retain_dice"]
+    return RecipeOf(row.strategy, row.knobs, row.seed, floor)
 
 
-def trial_weights(session: Session, row: Mapping[str, Any]) -> ray.ObjectRef:
+def trial_weights(session: Session, row: TrialRow) -> ray.ObjectRef:
     """A finished trial's weights, in the object store or on their way there.
 
     They come from the study's front or, where they were not kept or the file is damaged, from running the trial again
     (on the CPU, bit for bit the same).
     """
     plan, baseline = session.plan, session.references[BASELINE]
-    kept = kept_weights(plan.settings.folder, row["id"])
+    kept = kept_weights(plan.settings.folder, row.id)
     if kept is not None:
         return ray.put(kept)
     sets, recipe = Sets(plan.data.retain, plan.data.forget, plan.data.heldout), recipe_of(session, row)
@@ -66,7 +65,7 @@ class Networks(NamedTuple):
     unlearned: dict[str, np.ndarray]
 
 
-def networks_again(record: StudyRecord, folder: Path, row: Mapping[str, Any]) -> Networks:
+def networks_again(record: StudyRecord, folder: Path, row: TrialRow) -> Networks:
     """The baseline and a finished trial of a recorded study; the cohort must still be there.
 
     What was not kept is computed again, on a Ray of its own.
@@ -74,7 +73,7 @@ def networks_again(record: StudyRecord, folder: Path, row: Mapping[str, Any]) ->
     Args:
         record: its study.json.
         folder: of the study.
-        row: of the trial, in the trial table.
+        row: the trial.
 
     Raises:
         StudyError: the cohort cannot be read, or is another one than the study's, or the baseline would be another.
@@ -85,12 +84,12 @@ def networks_again(record: StudyRecord, folder: Path, row: Mapping[str, Any]) ->
         raise StudyError([f"study {folder.name!r} was made with another LETHE_CACHE: its key gives other pseudonyms"])
     fits = {BASELINE: reference_fits(plan)[BASELINE]}
     digests = reference_digests(plan, fits, record.references)
-    kept = kept_weights(folder, row["id"])
+    kept = kept_weights(folder, row.id)
     if kept is not None and not lacking(digests):
         return Networks(plan, stored_weights(digests[BASELINE]), kept)
     here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
-    with cluster(here, lambda text: None) as there:
-        session = Session(plan, trial_share(here, there), StudyView(Console(quiet=True)))
+    with cluster(here, lambda text: None) as nodes:
+        session = Session(plan, trial_share(here, nodes), StudyView(Console(quiet=True)))
         session = replace(session, references=fit_networks(session, fits, digests))
         unlearned = dict(ray.get(trial_weights(session, row)))
         return Networks(plan, session.references[BASELINE].weights, unlearned)

@@ -3,15 +3,16 @@
 import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from study.networks.session import Reference
 from study.records.front import best_feasible, mark
 from study.records.metrics import names_of_scans
+from study.records.rows import NetworkRow, ReferenceRow, TrialRow
 from study.records.study_record import StudyRecord
 from study.records.tables import Table, study_tables
 from study.records.trials import RUNNING
@@ -19,7 +20,7 @@ from study.records.trials import RUNNING
 _RECENT = 50
 """Ended trials whose epochs stay in memory, so that to log them needs no reading of the history table."""
 
-Rows = dict[str, dict[str, Any]]
+Row = TypeVar("Row", TrialRow, ReferenceRow)
 
 
 class Recorder:
@@ -43,34 +44,34 @@ class Recorder:
         tables = study_tables(folder, record)
         self._trials, self._history = tables["trials"], tables["history"]
         self._subjects, self._references = tables["subjects"], tables["references"]
-        self._trial_rows: Rows = {row["id"]: row for row in self._trials.rows}
-        self._reference_rows: Rows = {row["id"]: row for row in self._references.rows}
+        self._trial_rows = {flat["id"]: TrialRow.of(flat, record) for flat in self._trials.rows}
+        self._reference_rows = {flat["id"]: ReferenceRow.of(flat, record) for flat in self._references.rows}
         self._epochs: dict[str, dict[int, dict[str, Any]]] = {}
         self._latest: dict[str, Mapping[str, Any]] = {}
         self._recent: deque[str] = deque()
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The trial table."""
+    def rows(self) -> list[TrialRow]:
+        """The trials, in the order in which they began."""
         return list(self._trial_rows.values())
 
     @property
-    def references(self) -> list[dict[str, Any]]:
-        """The table of references."""
+    def references(self) -> list[ReferenceRow]:
+        """The references."""
         return list(self._reference_rows.values())
 
     @property
-    def best(self) -> Mapping[str, Any] | None:
+    def best(self) -> TrialRow | None:
         """The best feasible trial so far; it is always on the front."""
-        return best_feasible((row for row in self.rows if row["on_front"]), self.record.objective)
+        return best_feasible((row for row in self.rows if row.on_front), self.record.objective)
 
     @property
     def ended_trials(self) -> int:
         """Trials that nothing is left to do for."""
-        return sum(row["status"] != RUNNING for row in self.rows)
+        return sum(row.status != RUNNING for row in self.rows)
 
-    def row(self, name: str) -> dict[str, Any]:
-        """The row of a trial or a reference."""
+    def row(self, name: str) -> NetworkRow:
+        """The trial or the reference of this name."""
         return self._trial_rows.get(name) or self._reference_rows[name]
 
     def reported(self, trial: str) -> int:
@@ -85,43 +86,47 @@ class Recorder:
         Args:
             reached: id of a trial or a reference -> an epoch.
         """
-        found = {name: epochs.copy() for name in reached if (epochs := self._epochs.get(name)) is not None}
-        absent = {name: epoch for name, epoch in reached.items() if name not in found}
+        known = {name: epochs.copy() for name in reached if (epochs := self._epochs.get(name)) is not None}
+        absent = {name: epoch for name, epoch in reached.items() if name not in known}
         if absent:
             history = self._history.read()
             later = history["epoch"].to_pandas() > history["id"].to_pandas().map(absent)
             for row in history.filter(pa.array(later)).to_pylist():
-                found.setdefault(row["id"], {})[row["epoch"]] = row
+                known.setdefault(row["id"], {})[row["epoch"]] = row
         return {
-            name: [row for epoch, row in sorted(found.get(name, {}).items()) if epoch > last]
+            name: [row for epoch, row in sorted(known.get(name, {}).items()) if epoch > last]
             for name, last in reached.items()
         }
 
     def reference(self, name: str, reference: Reference) -> None:
         """Record a reference, its single subjects and its history."""
-        known = self._reference_rows.get(name, dict.fromkeys(self.record.evidence_columns))
-        if name not in self._reference_rows:
+        known = self._reference_rows.get(name)
+        if known is None:
             self._history.upsert({"id": name, **epoch} for epoch in reference.history)
             self._record_subjects(name, int(reference.history[-1]["epoch"]), reference.subjects)
-        row = {**known, "id": name, "digest": reference.digest, "seed": reference.seed, **reference.metrics}
-        self._write(self._references, self._reference_rows, [row])
+        evidence = known.evidence if known else {}
+        known = ReferenceRow(
+            id=name, digest=reference.digest, seed=reference.seed, metrics=reference.metrics, evidence=evidence
+        )
+        self._write(self._references, self._reference_rows, [known])
 
-    def gathered(self, name: str, found: Mapping[str, Any]) -> None:
-        """Record the evidence on a trial or a reference."""
-        for table, rows in ((self._trials, self._trial_rows), (self._references, self._reference_rows)):
-            if name in rows:
-                self._write(table, rows, [{**rows[name], **dict.fromkeys(self.record.evidence_columns), **found}])
+    def gathered(self, name: str, evidence: Mapping[str, Any]) -> None:
+        """Record the evidence on a trial or a reference, its state included."""
+        if name in self._trial_rows:
+            self._write(self._trials, self._trial_rows, [replace(self._trial_rows[name], evidence=evidence)])
+        else:
+            known = self._reference_rows[name]
+            self._write(self._references, self._reference_rows, [replace(known, evidence=evidence)])
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues; its config has `id`, `strategy`, `seed` and `knobs`."""
-        trial, knobs = config["id"], {name: config["knobs"].get(name) for name in self.record.knobs}
-        empty = dict.fromkeys(self._trials.schema.names)
-        known = self._trial_rows.get(trial, {"epochs_done": 0, "seconds": 0.0})
-        identity = {"id": trial, "strategy": config["strategy"], "seed": config["seed"]}
+        trial = config["id"]
         if trial not in self._epochs:
             earlier = self.epochs({trial: 0})[trial] if trial in self._trial_rows else []
             self._epochs[trial] = {row["epoch"]: row for row in earlier}
-        self._write(self._trials, self._trial_rows, [{**empty, **known, **identity, **knobs, "status": RUNNING}])
+        knobs = {name: config["knobs"][name] for name in self.record.knobs if name in config["knobs"]}
+        begun = TrialRow(id=trial, strategy=config["strategy"], seed=config["seed"], knobs=knobs)
+        self._write(self._trials, self._trial_rows, [self._trial_rows.get(trial, begun)])
 
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:
         """An epoch's report; a repeated one (after a restart) replaces the first."""
@@ -133,7 +138,7 @@ class Recorder:
         if row["epoch"] in self.record.suite.horizons:
             self._record_subjects(trial, row["epoch"], result["subjects"])
 
-    def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> None:
+    def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> TrialRow:
         """A trial is finished, pruned or failed: its last epoch's metrics are its result, and the front may change.
 
         Args:
@@ -141,25 +146,30 @@ class Recorder:
             status: FINISHED, PRUNED or FAILED.
             diverged: its last loss was not finite.
             problem: what went wrong with it.
+
+        Returns:
+            Its row.
         """
         reports = [report for _, report in sorted(self._epochs[trial].items())]
         last = {name: reports[-1][name] for name in self.record.metrics} if reports else {}
+        metrics = {name: value for name, value in last.items() if value is not None}
         if trial in self._latest:
             latest = self._latest.pop(trial)
             self._record_subjects(trial, latest["epoch"], latest["subjects"])
-        row = {**self._trial_rows[trial], **last, "diverged": diverged, "epochs_done": len(reports)}
-        row |= {"seconds": sum(report["seconds"] for report in reports), "status": status, "problem": problem}
-        leading = [other for other in self._trial_rows.values() if other["on_front"] and other["id"] != trial]
+        spent = {"epochs_done": len(reports), "seconds": sum(report["seconds"] for report in reports)}
+        row = replace(
+            self._trial_rows[trial], metrics=metrics, diverged=diverged, status=status, problem=problem, **spent
+        )
+        leading = [other for other in self._trial_rows.values() if other.on_front and other.id != trial]
         marked = mark([*leading, row], self.record.constraints, self.record.objective)  # the others stay behind these
         for table in (self._history, self._subjects):  # or a power cut leaves a finished trial without them
             table.sync()
-        self._write(
-            self._trials, self._trial_rows, [new for new in marked if new["id"] == trial or not new["on_front"]]
-        )
+        self._write(self._trials, self._trial_rows, [new for new in marked if new.id == trial or not new.on_front])
         self._trials.sync()
         self._recent.append(trial)
         if len(self._recent) > _RECENT:
             self._epochs.pop(self._recent.popleft(), None)
+        return self._trial_rows[trial]
 
     def result(self, files: Sequence[Path], complete: bool) -> None:
         """The session is over, with these records and pages, and with all trials or not."""
@@ -171,9 +181,9 @@ class Recorder:
             with contextlib.suppress(OSError):
                 table.merge()
 
-    def _write(self, table: Table, kept: Rows, rows: Sequence[dict[str, Any]]) -> None:
-        table.upsert(rows)
-        kept.update({row["id"]: row for row in rows})
+    def _write(self, table: Table, kept: dict[str, Row], rows: Sequence[Row]) -> None:
+        table.upsert(row.flat() for row in rows)
+        kept.update({row.id: row for row in rows})
 
     def _record_subjects(self, name: str, epoch: int, values: Mapping[str, Sequence[float]]) -> None:
         scans = names_of_scans(self.record.metrics)

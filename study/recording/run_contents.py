@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from analysis import numbers
 from study.recording.recorder import Recorder
+from study.records.rows import ReferenceRow, TrialRow
 from study.records.study_record import StudyRecord
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
 
@@ -18,15 +19,13 @@ RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
 """Tags that MLflow's pages show as a run's name and description (Markdown)."""
 
 _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
-_OUTCOME = ("status", "diverged", "feasible", "on_front")
-_NO_PARAMS = {"id", "epochs_done", "seconds", "problem", *_OUTCOME}
 
 
 class RunState(NamedTuple):
     """What a run's content follows from: its row (the parent's is the best trial's), and its epochs in memory."""
 
     status: str
-    row: Mapping[str, Any] | None
+    row: TrialRow | ReferenceRow | None
     reported: int = 0
 
 
@@ -68,10 +67,8 @@ class StudyRuns:
         status = {**_STATUS, RUNNING: "KILLED" if over else "RUNNING"}
         return {
             PARENT: RunState(parent, recorder.best),
-            **{row["id"]: RunState("FINISHED", row) for row in recorder.references},
-            **{
-                row["id"]: RunState(status[row["status"]], row, recorder.reported(row["id"])) for row in recorder.rows
-            },
+            **{row.id: RunState("FINISHED", row) for row in recorder.references},
+            **{row.id: RunState(status[row.status], row, recorder.reported(row.id)) for row in recorder.rows},
         }
 
     def contents(
@@ -88,43 +85,26 @@ class StudyRuns:
         epochs = self._recorder.epochs(behind)
         for name, (status, row, _) in states.items():
             if name == PARENT or row is None:
-                yield name, self._parent(status, row)
+                yield name, self._parent(status, row if isinstance(row, TrialRow) else None)
             else:
                 yield name, self._run(status, row, [_metrics(epoch) for epoch in epochs.get(name, ())])
 
-    def _run(self, status: str, row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> RunContent:
-        values = _finite({f"evidence/{column}": row[column] for column in self._recorder.record.evidence_columns})
-        if "strategy" not in row:
-            params = {"reference": row["id"], "digest": row["digest"]}
-            return RunContent(status, params, {"kind": "reference", "status": FINISHED}, values, epochs)
-        hidden = {*_NO_PARAMS, *self._recorder.record.metrics, *self._recorder.record.evidence_columns}
-        params = {key: value for key, value in row.items() if key not in hidden and value is not None}
-        tags = {key: row[key] for key in ("strategy", *_OUTCOME) if row[key] is not None}
-        return RunContent(status, params, {"kind": "trial", RUN_NAME: self._title(row), **tags}, values, epochs)
+    def _run(self, status: str, row: TrialRow | ReferenceRow, epochs: Sequence[Mapping[str, Any]]) -> RunContent:
+        values = _finite({f"evidence/{column}": value for column, value in row.evidence.items()})
+        if isinstance(row, ReferenceRow):
+            names = {"reference": row.id, "digest": row.digest}
+            return RunContent(status, names, {"kind": "reference", "status": FINISHED}, values, epochs)
+        params = {"strategy": row.strategy, "seed": row.seed, **row.knobs}
+        tags = {"kind": "trial", RUN_NAME: _title(row), "strategy": row.strategy, "status": row.status, **row.marks}
+        return RunContent(status, params, tags, values, epochs)
 
-    def _parent(self, status: str, best: Mapping[str, Any] | None) -> RunContent:
+    def _parent(self, status: str, best: TrialRow | None) -> RunContent:
         """The parent run, which has the best trial's metrics and the study's files once the session has a result."""
         folder, epochs = self._recorder.folder, []
         if best and self._recorder.complete is not None:
-            last = {name: best[name] for name in self._recorder.record.metrics}
-            epochs = [_metrics({"epoch": self._recorder.ended_trials, **last})]
+            epochs = [_metrics({"epoch": self._recorder.ended_trials, **best.metrics})]
         files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in self._recorder.files]
-        return RunContent(status, self._params, {**self._tags, **self._best_trial(best)}, {}, epochs, files)
-
-    def _title(self, row: Mapping[str, Any]) -> str:
-        """A trial's name in MLflow: its strategy and knobs."""
-        knobs = [f"{name}={numbers.knob(row[name])}" for name in self._recorder.record.knobs if row[name] is not None]
-        return " ".join([row["strategy"], *knobs])
-
-    def _best_trial(self, best: Mapping[str, Any] | None) -> dict[str, str]:
-        """The tags of the parent run that say which trial is best."""
-        if best is None:
-            return {DESCRIPTION: "No trial is feasible so far."}
-        metrics = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention")
-        lines = [f"| {name.replace('_', ' ')} | {numbers.metric(best[name])} |" for name in metrics]
-        text = f"Best feasible trial: **{self._title(best)}** (`{best['id']}`)\n\n| metric | |\n|---|---|\n"
-        where = f"\n\nIts weights are in the study's folder under `front/{best['id']}/`."
-        return {"best_trial": best["id"], DESCRIPTION: text + "\n".join(lines) + where}
+        return RunContent(status, self._params, {**self._tags, **_best_trial(best)}, {}, epochs, files)
 
 
 def parent_tags(record: StudyRecord) -> dict[str, str]:
@@ -136,6 +116,22 @@ def parent_tags(record: StudyRecord) -> dict[str, str]:
         "mlflow.source.git.commit": record.commit,
         **{f"version.{name}": number for name, number in record.versions.items()},
     }
+
+
+def _title(row: TrialRow) -> str:
+    """A trial's name in MLflow: its strategy and knobs."""
+    return " ".join([row.strategy, *(f"{name}={numbers.knob(value)}" for name, value in row.knobs.items())])
+
+
+def _best_trial(best: TrialRow | None) -> dict[str, str]:
+    """The tags of the parent run that say which trial is best."""
+    if best is None:
+        return {DESCRIPTION: "No trial is feasible so far."}
+    metrics = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention")
+    lines = [f"| {name.replace('_', ' ')} | {numbers.metric(best.metric(name))} |" for name in metrics]
+    text = f"Best feasible trial: **{_title(best)}** (`{best.id}`)\n\n| metric | |\n|---|---|\n"
+    where = f"\n\nIts weights are in the study's folder under `front/{best.id}/`."
+    return {"best_trial": best.id, DESCRIPTION: text + "\n".join(lines) + where}
 
 
 def metric_name(column: str) -> str:
@@ -150,8 +146,8 @@ def metric_name(column: str) -> str:
 
 def _has_ended(state: RunState, epoch: int) -> bool:
     """Whether a trial has no epoch after this one, as its row says."""
-    row = state.row or {}
-    return row.get("status", RUNNING) != RUNNING and epoch >= row["epochs_done"]
+    row = state.row
+    return isinstance(row, TrialRow) and row.status != RUNNING and epoch >= row.epochs_done
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float]:

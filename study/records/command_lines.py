@@ -11,9 +11,9 @@ import yaml
 
 from study.records.failure import StudyError, fail
 from study.records.options import option_of
+from study.records.rows import TrialRow
 from study.records.settings import ClusterOptions, RecordOptions, StudySettings, option_names
 from study.records.study_record import StudyRecord
-from study.records.trials import given
 
 Options = TypeVar("Options")
 
@@ -44,14 +44,14 @@ def command(kind: type[Options], work: Callable[[Options], int | None], program:
     return main
 
 
-def trial_command(record: StudyRecord, row: Mapping[str, Any]) -> str:
+def trial_command(record: StudyRecord, row: TrialRow) -> str:
     """The study command that runs a trial again, alone or among those of its suite, by study.json and its row."""
     if record.suite.entries:
         return _study_command([], record.settings, _APART)
     return _search_command(record, row, ["--trials 1"], {})
 
 
-def sweep_command(record: StudyRecord, row: Mapping[str, Any], knob: str, values: Sequence[float | int]) -> str:
+def sweep_command(record: StudyRecord, row: TrialRow, knob: str, values: Sequence[float | int]) -> str:
     """The study command that tries some values of one knob, with everything else as a trial has it."""
     return _search_command(
         record, row, ["--sampler grid", f"--trials {len(values)}"], {knob: "|".join(map(str, values))}
@@ -85,10 +85,8 @@ def _differing(settings: StudySettings, apart: Collection[str]) -> dict[str, Any
     return {name: value for name, value in settings.plain().items() if name not in apart and value != defaults[name]}
 
 
-def _search_command(
-    record: StudyRecord, row: Mapping[str, Any], words: Sequence[str], swept: Mapping[str, str]
-) -> str:
-    knobs = [f"{name}={swept.get(name, row[name])}" for name in record.knobs if name in swept or given(row[name])]
+def _search_command(record: StudyRecord, row: TrialRow, words: Sequence[str], swept: Mapping[str, str]) -> str:
+    knobs = [f"{name}={value}" for name, value in {**row.knobs, **swept}.items()]
     words = [f"--space {record.settings.space}", *words, *(f"--set {shlex.quote(knob)}" for knob in knobs)]
     return _study_command(words, record.settings, _APART | _SEARCH)
 

@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 RELATIONS = {">=": 1, "<=": -1}
 
@@ -27,12 +26,12 @@ class Constraint:
     def __str__(self) -> str:
         return f"{self.column}{self.relation}{self.bound:g}"
 
-    def violation(self, row: Mapping[str, Any]) -> float:
-        """How far a row misses the bound, relative to it where it is not 0; kept at 0 or less.
+    def violation(self, results: Mapping[str, float | None]) -> float:
+        """How far they miss the bound, relative to it where it is not 0; kept at 0 or less.
 
         A metric that is undefined, or not there yet, misses it by 1.
         """
-        value = row.get(self.column)
+        value = results.get(self.column)
         if value is None or math.isnan(value):
             return 1.0
         return RELATIONS[self.relation] * (self.bound - value) / (abs(self.bound) or 1.0)
@@ -73,9 +72,11 @@ def parse(text: str, metrics: Collection[str] | None = None) -> Constraint:
     return Constraint(column, relation, number)
 
 
-def violations(constraints: Sequence[Constraint], row: Mapping[str, Any]) -> dict[str, float]:
-    """Constraint -> how far a row misses it, 0 or less where it holds; a diverged trial misses each by 1."""
-    return {str(one): 1.0 if row["diverged"] else one.violation(row) for one in constraints}
+def violations(
+    constraints: Sequence[Constraint], results: Mapping[str, float | None], diverged: bool
+) -> dict[str, float]:
+    """Constraint -> how far results miss it, 0 or less where it holds; a diverged trial misses each by 1."""
+    return {str(constraint): 1.0 if diverged else constraint.violation(results) for constraint in constraints}
 
 
 def _pointed(text: str, span: tuple[int, int], reason: str) -> str:

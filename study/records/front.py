@@ -1,14 +1,15 @@
 """Which trials are feasible, which of those no other beats, and which is best by the study's objective."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from study.records.constraints import Constraint, violations
 from study.records.failure import StudyError
 from study.records.objectives import Objective
+from study.records.rows import TrialRow
 from study.records.trials import FINISHED
 
 
@@ -37,40 +38,37 @@ def pareto_front(scores: np.ndarray) -> np.ndarray:
     return on_front
 
 
-def mark(
-    rows: Iterable[Mapping[str, Any]], constraints: Sequence[Constraint], objective: Objective
-) -> list[dict[str, Any]]:
-    """The trial rows with `feasible` and `on_front` set.
+def mark(rows: Sequence[TrialRow], constraints: Sequence[Constraint], objective: Objective) -> list[TrialRow]:
+    """The trials with `feasible` and `on_front` set.
 
     Args:
-        rows: trial rows; a metric may be NaN or None.
+        rows: the trials.
         constraints: what a feasible trial meets. One that has not finished, or has diverged, is not feasible.
         objective: its front's goals.
     """
-    rows = list(rows)
     feasible = np.array([_feasible(row, constraints) for row in rows], bool)
-    scores = np.array([[goal.score(row) for goal in objective.front] for row in rows])
+    scores = np.array([[goal.score(row.results) for goal in objective.front] for row in rows])
     scores = scores.reshape(len(rows), len(objective.front))
     on_front = pareto_front(np.where(feasible[:, None], scores, np.nan))
     return [
-        {**row, "feasible": bool(keeps), "on_front": bool(leads)}
+        replace(row, feasible=bool(keeps), on_front=bool(leads))
         for row, keeps, leads in zip(rows, feasible, on_front, strict=True)
     ]
 
 
-def best_feasible(rows: Iterable[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
+def best_feasible(rows: Iterable[TrialRow], objective: Objective) -> TrialRow | None:
     """The feasible trial with the largest score, of equals the first on the front; None if there is none."""
-    feasible = [row for row in rows if row["feasible"] and math.isfinite(objective.score(row))]
-    return max(feasible, key=lambda row: (objective.score(row), row["on_front"]), default=None)
+    feasible = [row for row in rows if row.feasible and math.isfinite(objective.score(row.results))]
+    return max(feasible, key=lambda row: (objective.score(row.results), row.on_front), default=None)
 
 
-def chosen(rows: Sequence[Mapping[str, Any]], objective: Objective, trial: str = "") -> Mapping[str, Any]:
+def named_or_best(rows: Sequence[TrialRow], objective: Objective, trial: str = "") -> TrialRow:
     """The finished trial of that id; without one the best feasible trial.
 
     Raises:
         StudyError: there is none.
     """
-    finished = {row["id"]: row for row in rows if row["status"] == FINISHED}
+    finished = {row.id: row for row in rows if row.status == FINISHED}
     if trial:
         if trial not in finished:
             raise StudyError(f"--trial: no finished trial {trial!r}; there are {', '.join(finished) or 'none'}")
@@ -81,7 +79,7 @@ def chosen(rows: Sequence[Mapping[str, Any]], objective: Objective, trial: str =
     return best
 
 
-def _feasible(row: Mapping[str, Any], constraints: Sequence[Constraint]) -> bool:
-    if row["status"] != FINISHED or row["diverged"]:
+def _feasible(row: TrialRow, constraints: Sequence[Constraint]) -> bool:
+    if row.status != FINISHED or row.diverged:
         return False
-    return all(violation <= 0 for violation in violations(constraints, row).values())
+    return all(violation <= 0 for violation in violations(constraints, row.results, row.diverged).values())

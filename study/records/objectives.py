@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Goal(NamedTuple):
@@ -11,9 +11,9 @@ class Goal(NamedTuple):
     column: str
     sign: int
 
-    def score(self, row: Mapping[str, Any]) -> float:
+    def score(self, results: Mapping[str, float | None]) -> float:
         """The value to maximise; NaN where the metric is undefined or not there yet."""
-        value = row[self.column]
+        value = results.get(self.column)
         return math.nan if value is None else self.sign * value
 
 
@@ -47,9 +47,9 @@ class Objective(NamedTuple):
         """The column that stands for forgetting on the front; smaller is better."""
         return self.front[1].column
 
-    def score(self, row: Mapping[str, Any]) -> float:
+    def score(self, results: Mapping[str, float | None]) -> float:
         """The best goal's value to maximise; NaN where it is undefined or not there yet."""
-        return self.best.score(row)
+        return self.best.score(results)
 
 
 _GAP = Goal("dice_gap", 1)

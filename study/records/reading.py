@@ -2,12 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from study.records.failure import StudyError
+from study.records.front import best_feasible
+from study.records.rows import ReferenceRow, TrialRow
 from study.records.study_record import FILE, StudyRecord, read_record
 from study.records.tables import study_tables
 
@@ -31,6 +34,24 @@ class StudyData(StudyRecord):
     subjects: pd.DataFrame
     evidence: pd.DataFrame
     requests: pd.DataFrame
+
+    @cached_property
+    def rows(self) -> list[TrialRow]:
+        """`trials` as typed values."""
+        return [TrialRow.of(flat, self) for flat in self.trials.to_dict("records")]
+
+    @cached_property
+    def reference_rows(self) -> list[ReferenceRow]:
+        """`evidence` as typed values."""
+        return [ReferenceRow.of(flat, self) for flat in self.evidence.to_dict("records")]
+
+    @cached_property
+    def best(self) -> TrialRow | None:
+        """The best feasible trial; None if no trial is feasible."""
+        front = self.trials[self.trials["on_front"]].to_dict(
+            "records"
+        )  # which it is on; there may be thousands beside
+        return best_feasible((TrialRow.of(flat, self) for flat in front), self.objective)
 
 
 TABLES = ("trials", "history", "subjects", "references", "requests")

@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from search_spaces.space import Space
 from study.records.constraints import Constraint, violations
 from study.records.objectives import Objective
+from study.records.rows import TrialRow
 from study.records.trials import FAILED, PRUNED, RUNNING, Knob, TrialConfig
 from study.search.database import ID, REPEATS, open_study
 from study.search.samplers import SAMPLERS
@@ -67,14 +68,14 @@ class Start:
     """What a search knows when it begins, and what it suggests first.
 
     Attributes:
-        rows: of the trial table; Optuna is told of those that have ended.
-        earlier: rows of another study, told as if they were of this one.
+        rows: the study's trials; Optuna is told of those that have ended.
+        earlier: trials of another study, told as if they were of this one.
         unfinished: trials to suggest first, in this order, with their checkpoints.
         first: knobs to suggest next.
     """
 
-    rows: Sequence[Mapping[str, Any]] = ()
-    earlier: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[TrialRow] = ()
+    earlier: Sequence[TrialRow] = ()
     unfinished: Sequence[Unfinished] = ()
     first: Iterable[Mapping[str, Knob]] = ()
 
@@ -125,14 +126,12 @@ class StudySearch(Suggestions):
         self._problem, self._space = problem, problem.space
         self._size = problem.space.size
         self.exhausted = False
-        self._rows = {row["id"]: row for row in start.rows}
-        self._tried = {_rounded(self._knobs(row)) for row in start.rows}
+        self._rows = {row.id: row for row in start.rows}
+        self._tried = {_rounded(row.knobs) for row in start.rows}
         self._open: dict[str, Trial] = {}
         self._unfinished = {trial.id: trial for trial in start.unfinished}
         self._sampler = SAMPLERS[problem.sampler]
-        self._study = open_study(
-            storage, name, problem.objective, {*self._rows, *(row["id"] for row in start.earlier)}
-        )
+        self._study = open_study(storage, name, problem.objective, {*self._rows, *(row.id for row in start.earlier)})
         self._tell_past(start)
         for trial in start.unfinished:
             self._study.enqueue_trial(self._searched(trial.knobs), user_attrs={ID: trial.id})
@@ -142,15 +141,15 @@ class StudySearch(Suggestions):
 
     def _tell_past(self, start: Start) -> None:
         """Tell Optuna of the trials that have ended, unless its database has them."""
-        ended = [row for row in start.rows if row["status"] != RUNNING]
+        ended = [row for row in start.rows if row.status != RUNNING]
         trials = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
         known = {(trial.user_attrs.get(ID), trial.state == TrialState.FAIL) for trial in trials}
         sampler = self._seeded(f"search/{len(ended)}")
         # Most samplers need not be asked for what is known already, which takes its time.
         self._study.sampler = sampler if self._sampler.must_be_asked else RandomSampler()
         for row in (*start.earlier, *ended):
-            if (row["id"], row["status"] == FAILED) not in known:
-                self._study.enqueue_trial(self._searched(row), user_attrs={ID: row["id"]})
+            if (row.id, row.status == FAILED) not in known:
+                self._study.enqueue_trial(self._searched(row.knobs), user_attrs={ID: row.id})
                 self._tell(self._ask()[0], row)
         self._study.sampler = sampler
 
@@ -167,22 +166,25 @@ class StudySearch(Suggestions):
                 self._study.sampler = self._seeded(f"search/{len(self._rows)}/{attempt}")
             trial, knobs = self._ask()
             config = self._config(knobs)
-            unfinished = self._unfinished.pop(config.signature, None)
-            if config.signature in self._open or self._row_status(config.signature) not in (None, RUNNING):
-                self._answer(trial, config.signature)
+            name = config.signature
+            unfinished = self._unfinished.pop(name, None)
+            row = self._rows.setdefault(
+                name, TrialRow(id=name, strategy=config.strategy, seed=config.seed, knobs=knobs)
+            )
+            if name in self._open or row.status != RUNNING:
+                self._answer(trial, name)
                 continue
-            trial.set_user_attr(ID, config.signature)
-            self._open[config.signature] = trial
-            self._rows.setdefault(config.signature, {"status": RUNNING})
+            trial.set_user_attr(ID, name)
+            self._open[name] = trial
             self._tried.add(_rounded(knobs))
             return config.trial(unfinished.checkpoint, unfinished.one_by_one) if unfinished else config.trial()
         self.exhausted = True
         return Searcher.FINISHED
 
-    def ended(self, row: Mapping[str, Any]) -> None:
+    def ended(self, row: TrialRow) -> None:
         """Tell Optuna of a trial that this search has suggested, from its row."""
-        self._rows[row["id"]] = row
-        self._tell(self._open.pop(row["id"]), row)
+        self._rows[row.id] = row
+        self._tell(self._open.pop(row.id), row)
 
     def _enqueue_untried(self, attempt: int) -> bool:
         """Let the next trial be drawn from the configurations that have not been tried; False if there are none."""
@@ -196,9 +198,6 @@ class StudySearch(Suggestions):
         if knobs:
             self._study.enqueue_trial(self._searched(knobs))
         return bool(knobs)
-
-    def _row_status(self, trial: str) -> str | None:
-        return self._rows[trial]["status"] if trial in self._rows else None
 
     def _config(self, knobs: Mapping[str, Knob]) -> TrialConfig:
         return TrialConfig(self._space.strategy, knobs, self._problem.seed, self._problem.baseline)
@@ -221,27 +220,23 @@ class StudySearch(Suggestions):
             _ = trial.relative_params  # Optuna sets a trial's generation once it is asked for these
         return trial, {**self._space.fixed, **choose(self._space, trial)}
 
-    def _tell(self, trial: Trial, row: Mapping[str, Any]) -> None:
-        if row["status"] == FAILED:
+    def _tell(self, trial: Trial, row: TrialRow) -> None:
+        if row.status == FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
             return
-        for name, violation in violations(self._problem.constraints, row).items():
+        for name, violation in violations(self._problem.constraints, row.results, row.diverged).items():
             trial.set_constraint(name, violation)
-        values = [_finite(goal.score(row)) * goal.sign for goal in self._problem.objective.goals]
-        if row["status"] == PRUNED:
+        values = [_finite(goal.score(row.results)) * goal.sign for goal in self._problem.objective.goals]
+        if row.status == PRUNED:
             if len(values) == 1:  # Optuna has no intermediate values for several goals
-                trial.report(values[0], int(row["epochs_done"]))
+                trial.report(values[0], row.epochs_done)
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, values)
 
-    def _knobs(self, row: Mapping[str, Any]) -> dict[str, Knob]:
-        """A row's knobs, without those that its trial does not have."""
-        return {name: row[name] for name in self._space.knobs if row.get(name) is not None}
-
-    def _searched(self, knobs: Mapping[str, Any]) -> dict[str, Knob]:
+    def _searched(self, knobs: Mapping[str, Knob]) -> dict[str, Knob]:
         """The knobs that Optuna knows of."""
-        return {name: knobs[name] for name in self._space.domains if knobs.get(name) is not None}
+        return {name: knobs[name] for name in self._space.domains if name in knobs}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: no pruner of Optuna's looks at intermediate values."""

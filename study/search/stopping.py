@@ -21,15 +21,15 @@ class _Named(NamedTuple):
 
 
 def penalised(
-    row: Mapping[str, Any], objective: Objective, constraints: Sequence[Constraint], penalty: float = 1.0
+    report: Mapping[str, Any], objective: Objective, constraints: Sequence[Constraint], penalty: float = 1.0
 ) -> float:
     """The objective's score less what the constraints are missed by; NaN where the score is undefined.
 
     A network that has collapsed has a gap of 0 and keeps nothing of the retain floor: its score is -1. A network that
     forgets well but has not regained its retain Dice loses only what it still lacks.
     """
-    missed = sum(max(0.0, violation) for violation in violations(constraints, row).values())
-    return objective.score(row) - penalty * missed
+    missed = sum(max(0.0, violation) for violation in violations(constraints, report, report["diverged"]).values())
+    return objective.score(report) - penalty * missed
 
 
 class Halving(ASHAScheduler):

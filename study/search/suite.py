@@ -1,11 +1,12 @@
 """The trials of a suite: a list in the order of the seeds, so that every recipe runs once before any runs again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from search_spaces.space import Suite
+from study.records.rows import TrialRow
 from study.records.trials import TrialConfig
 from study.search.searcher import Suggestions, Unfinished
 
@@ -35,7 +36,7 @@ class SuiteSearch(Suggestions):
         """Nothing is left to suggest."""
         return not self._left
 
-    def ended(self, row: Mapping[str, Any]) -> None:
+    def ended(self, row: TrialRow) -> None:
         """Nothing: no result changes what follows."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

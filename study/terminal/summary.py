@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +17,7 @@ from study.planning.plan import Plan
 from study.records.files import in_file_names, studies_folder
 from study.records.front import best_feasible
 from study.records.reading import load_study
+from study.records.rows import NetworkRow, TrialRow
 from study.records.settings import StudySettings
 from study.search.samplers import SAMPLERS
 from trainables.cost import CPU, Cost
@@ -49,10 +49,10 @@ def print_resources(resources: Resources, machines: Sequence[Node], console: Con
     """Where it runs."""
     cpus, gpus = sum(node.cpus for node in machines), sum(node.gpus for node in machines)
     where = f"{len(machines)} nodes" if len(machines) > 1 else "this machine"
-    there = f"{counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}"
-    one = counted(resources.cpus, "CPU") + (f" and {counted(resources.gpus, 'GPU')}" if resources.gpus else "")
+    total = f"{counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}"
+    share = counted(resources.cpus, "CPU") + (f" and {counted(resources.gpus, 'GPU')}" if resources.gpus else "")
     console.print(
-        f"  runs    on {where} ({there}): {counted(resources.concurrent, 'trial')} at a time, {one} each",
+        f"  runs    on {where} ({total}): {counted(resources.concurrent, 'trial')} at a time, {share} each",
         highlight=False,
         soft_wrap=True,
     )
@@ -91,7 +91,7 @@ def _how(plan: Plan) -> str:
     return ", ".join(parts) + "; "
 
 
-def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> None:
+def print_evidence(plan: Plan, rows: Sequence[NetworkRow], console: Console) -> None:
     """What the evidence says, and how far it can be trusted.
 
     Args:
@@ -99,25 +99,23 @@ def print_evidence(plan: Plan, rows: list[dict[str, Any]], console: Console) -> 
         rows: its references and trials.
         console: where to print.
     """
-    if not any(row["evidence"] for row in rows):
+    if not any(row.examined for row in rows):
         return
     console.print(evidence_table(rows))
-    chosen, settings = plan.selection, plan.settings
-    weak = weaknesses(
-        len(plan.split.forget), len(chosen.report_heldout), len(chosen.report_references), settings.forget_draws
-    )
-    for warning in (*chosen.warnings, *weak):
+    selection, forget = plan.selection, len(plan.split.forget)
+    report = len(selection.report_heldout), len(selection.report_references)
+    for warning in (*selection.warnings, *weaknesses(forget, *report, plan.settings.forget_draws)):
         console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True, highlight=False)
 
 
 def print_result(
-    plan: Plan, rows: list[dict[str, Any]], uri: str, problem: str | None, complete: bool, console: Console
+    plan: Plan, rows: Sequence[TrialRow], uri: str, problem: str | None, complete: bool, console: Console
 ) -> None:
     """The front, the best trial, and the commands that show and continue the study.
 
     Args:
         plan: the study.
-        rows: its trial table.
+        rows: its trials.
         uri: of the MLflow store.
         problem: why MLflow could not be written.
         complete: whether no trial is left to run.

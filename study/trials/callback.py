@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from study.cluster.storage import Storage
 from study.cluster.utilisation import Utilisation
 from study.networks.session import Session
 from study.recording.recorder import Recorder
+from study.records.rows import TrialRow
 from study.records.trials import FAILED, FINISHED, PRUNED
 from study.search.searcher import StudySearch
 from study.search.stopping import Halving
@@ -158,38 +158,37 @@ class Events(Callback):
         if problem is None and name in self.crowded:
             problem = ONE_BY_ONE
         try:
-            self._recorder.ended(name, status, diverged, problem)
+            row = self._recorder.ended(name, status, diverged, problem)
         except OSError as error:
             if not no_space(str(error)):
                 raise
             self._stop_for_space()
             return  # it stays `running`
-        row = self._recorder.row(name)
         self._tidy(row)
         self.search.ended(row)
         best = self._recorder.best
-        shown = f"{name}  {row['strategy']:19}" if isinstance(self._plan.space, Suite) else name
+        shown = f"{name}  {row.strategy:19}" if isinstance(self._plan.space, Suite) else name
         self._view.ended(
             name, _line(row, shown), f"best feasible: {best_line(best)}" if best else "no feasible trial yet"
         )
         self._advance(self._recorder.ended_trials)
 
-    def _tidy(self, row: Mapping[str, Any]) -> None:
+    def _tidy(self, row: TrialRow) -> None:
         """Keep the weights of a trial on the front, and remove checkpoints and weights that nobody needs.
 
         Its row is written. An error here must not reach Tune, which would take it for the trial's and try that again.
         """
         folder = self._plan.settings.folder
         try:
-            keep_weights([row], self._plan.space.knobs, folder, self._storage)
+            keep_weights([row], folder, self._storage)
             drop_weights(self._recorder.rows, folder)
-            self._storage.forget(row["id"])
+            self._storage.forget(row.id)
         except OSError as error:
             if no_space(str(error)):
                 self._stop_for_space()
             else:
                 problem = f"its checkpoint is left until the next session: {escape(str(error))}"
-                self._view.line(f"{row['id']}  [yellow]{problem}[/yellow]")
+                self._view.line(f"{row.id}  [yellow]{problem}[/yellow]")
 
 
 class Stop(Stopper):
@@ -216,15 +215,15 @@ def no_space(error: str) -> bool:
     return any(os.strerror(number) in error for number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def _line(row: dict[str, Any], name: str) -> str:
-    if row["status"] == FAILED:
+def _line(row: TrialRow, name: str) -> str:
+    if row.status == FAILED:
         return f"{name}  failed"
-    outcome = "diverged" if row["diverged"] else "feasible" if row["feasible"] else "infeasible"
-    if row["status"] == PRUNED:
+    outcome = "diverged" if row.diverged else "feasible" if row.feasible else "infeasible"
+    if row.status == PRUNED:
         outcome = "pruned"
     return (
-        f"{name}  {outcome:10}  retain {row['retain_dice']:.3f}  forget {row['forget_dice']:.3f}"
-        f"  gap {row['dice_gap']:+.3f}  {row['epochs_done']} epochs, {row['seconds']:.0f} s"
+        f"{name}  {outcome:10}  retain {row.metric('retain_dice'):.3f}  forget {row.metric('forget_dice'):.3f}"
+        f"  gap {row.metric('dice_gap'):+.3f}  {row.epochs_done} epochs, {row.seconds:.0f} s"
     )
 
 

@@ -18,8 +18,8 @@ from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.failure import StudyError
 from study.records.references import BASELINE, RETRAINED
+from study.records.rows import TrialRow, trial_rows
 from study.records.study_record import read_record
-from study.records.tables import study_tables
 from study.records.trials import FAILED, RUNNING
 from study.search.searcher import Problem, Start, StudySearch, Unfinished
 from study.search.stopping import Halving
@@ -71,7 +71,7 @@ def run_trials(session: Session, trainable: Any, recorder: Recorder, interrupts:
     os.environ.update(_OFF)
     plan, concurrent = session.plan, session.resources.concurrent
     storage, crowded = storage_of(plan.settings), set[str]()
-    keep_weights(recorder.rows, plan.space.knobs, plan.settings.folder, storage)
+    keep_weights(recorder.rows, plan.settings.folder, storage)
     while recorder.ended_trials < plan.trials:
         search = _search(session, recorder.rows, storage, crowded)
         events = Events(session, recorder, storage, search, _halving(plan, recorder), crowded)
@@ -132,19 +132,17 @@ def _tuner(trainable: Any, trials: int, concurrent: int, storage: Storage, event
     )
 
 
-def _search(
-    session: Session, rows: list[dict[str, Any]], storage: Storage, crowded: set[str]
-) -> StudySearch | SuiteSearch:
-    """What suggests the trials that are left, given the rows of those that began."""
+def _search(session: Session, rows: list[TrialRow], storage: Storage, crowded: set[str]) -> StudySearch | SuiteSearch:
+    """What suggests the trials that are left, after those that began."""
     plan, baseline = session.plan, session.references[BASELINE].digest
     settings, space = plan.settings, plan.space
     unfinished = [
-        Unfinished(name, {knob: row[knob] for knob in space.knobs}, storage.newest_state(name), name in crowded)
+        Unfinished(row.id, row.knobs, storage.newest_state(row.id), row.id in crowded)
         for row in rows
-        if row["status"] == RUNNING and (name := row["id"])
+        if row.status == RUNNING
     ]
     if isinstance(space, Suite):
-        ended = [row["id"] for row in rows if row["status"] != RUNNING]
+        ended = [row.id for row in rows if row.status != RUNNING]
         return SuiteSearch(suite_trials(space, settings.seed, baseline), ended, unfinished)
     earlier = earlier_trials(plan) if settings.warm_start else []
     if earlier:
@@ -154,7 +152,7 @@ def _search(
     return StudySearch(problem, start, settings.optuna_storage or None, settings.name)
 
 
-def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
+def earlier_trials(plan: Plan) -> list[TrialRow]:
     """The ended trials of --warm-start whose configuration lies in this plan's space.
 
     Raises:
@@ -165,27 +163,26 @@ def earlier_trials(plan: Plan) -> list[dict[str, Any]]:
     folder = settings.studies / settings.warm_start
     try:
         study = read_record(folder)
-        rows = study_tables(folder, study)["trials"].rows
+        rows = trial_rows(folder, study)
     except StudyError as error:
         raise StudyError([f"--warm-start: {problem}" for problem in error.problems]) from error
     if (study.space, study.cohort.digest) != (settings.space, plan.cohort.digest):
         what = "space" if study.space != settings.space else "cohort"
         raise StudyError([f"--warm-start: study {settings.warm_start!r} is of another {what}"])
-    others = [name for name in study.knobs if name not in space.knobs]
     return [
         row
         for row in rows
-        if row["status"] not in (RUNNING, FAILED)
-        and space.contains(row)
-        and all(row.get(name) == value for name, value in space.fixed.items())
-        and all(row[name] is None for name in others)
+        if row.status not in (RUNNING, FAILED)
+        and space.contains(row.knobs)
+        and space.fixed.items() <= row.knobs.items()
+        and row.knobs.keys() <= space.knobs.keys()
     ]
 
 
 def _halving(plan: Plan, recorder: Recorder) -> Halving | None:
     if not plan.settings.early_stopping or isinstance(plan.space, Suite):
         return None
-    histories = recorder.epochs({row["id"]: 0 for row in recorder.rows}).values()
+    histories = recorder.epochs({row.id: 0 for row in recorder.rows}).values()
     reports = [{**epoch, "diverged": False} for history in histories for epoch in history]
     return Halving(plan.objective, plan.constraints, max(plan.space.epochs), plan.grace, reports)
 

@@ -7,42 +7,40 @@ checkpoint only: the next session fetches them. Weights that are nowhere are com
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from study.cluster.storage import Storage
 from study.networks.weights import front_weights
 from study.records.files import write_json
+from study.records.rows import TrialRow
 
 ONE_BY_ONE = "out of memory: continued one scan at a time"
 """The `problem` of a trial whose weights cannot be computed again bit for bit."""
 
 
-def keep_weights(rows: Iterable[Mapping[str, Any]], knobs: Iterable[str], folder: Path, storage: Storage) -> None:
+def keep_weights(rows: Iterable[TrialRow], folder: Path, storage: Storage) -> None:
     """Fetch what a study's folder lacks of the trials that are on the front, and remove their checkpoints.
 
     Args:
-        rows: of the trial table; those of trials that are not on the front are passed over.
-        knobs: the columns that make a trial's configuration.
+        rows: trials; those that are not on the front are passed over.
         folder: of the study.
         storage: where trials have their checkpoints.
     """
     for row in rows:
-        trial, weights = row["id"], front_weights(folder, row["id"])
-        if not row["on_front"] or weights.exists() or (source := storage.final_weights(trial)) is None:
+        weights = front_weights(folder, row.id)
+        if not row.on_front or weights.exists() or (source := storage.final_weights(row.id)) is None:
             continue
         weights.parent.mkdir(parents=True, exist_ok=True)
-        config = {name: row[name] for name in ("id", "strategy", "seed")}
-        config["knobs"] = {name: row[name] for name in knobs if row[name] is not None}
-        write_json(weights.parent / "config.json", {**config, "one_by_one": row["problem"] == ONE_BY_ONE})
+        config = {"id": row.id, "strategy": row.strategy, "seed": row.seed, "knobs": dict(row.knobs)}
+        write_json(weights.parent / "config.json", {**config, "one_by_one": row.problem == ONE_BY_ONE})
         storage.fetch(source, weights)
-        storage.forget(trial)
+        storage.forget(row.id)
 
 
-def drop_weights(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
+def drop_weights(rows: Iterable[TrialRow], folder: Path) -> None:
     """Remove the weights of the trials that are not on the front any more."""
-    on_front = {row["id"] for row in rows if row["on_front"]}
+    on_front = {row.id for row in rows if row.on_front}
     for kept in (folder / "front").glob("*"):
         if kept.name not in on_front:
             shutil.rmtree(kept)

@@ -1,7 +1,6 @@
 """Deletion requests as they come: each unlearned from the network that the one before left."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import ray
 from rich.markup import escape
@@ -12,6 +11,7 @@ from study.networks.session import Reference, Session
 from study.networks.weights import recipe_of
 from study.planning.plan import Plan
 from study.records.references import BASELINE, RETRAINED
+from study.records.rows import TrialRow
 from study.records.tables import Table, requests_table
 from trainables.data import Sets, Subset
 from trainables.evidence.measurements import RecipeOf, metrics_of, weights_after
@@ -21,15 +21,15 @@ SEQUENTIAL, ONE_SHOT = "sequential", "one-shot"
 """Each request from the network before; all so far at once from the baseline. `RETRAINED` never saw them."""
 
 
-def follow_requests(session: Session, trial: Mapping[str, Any]) -> None:
-    """Follow the plan's requests with the recipe of a trial, by its row, and write their table.
+def follow_requests(session: Session, trial: TrialRow) -> None:
+    """Follow the plan's requests with the recipe of a trial, and write their table.
 
     A step that fails ends them, and the view says why; the steps before it stay in the table.
     """
     plan, view = session.plan, session.view
     table = requests_table(plan.settings.folder)
     steps = range(1, len(plan.requests) + 1)
-    if {(row["step"], row["trial"]) for row in table.rows} >= {(step, trial["id"]) for step in steps}:
+    if {(row["step"], row["trial"]) for row in table.rows} >= {(step, trial.id) for step in steps}:
         return
     recipe = recipe_of(session, trial)
     try:
@@ -44,7 +44,7 @@ def follow_requests(session: Session, trial: Mapping[str, Any]) -> None:
         previous = networks[SEQUENTIAL]
         metrics = _metrics(session, step, {**networks, RETRAINED: retrained[step].shared})
         try:
-            _record(table, step, trial["id"], {method: ray.get(task) for method, task in metrics.items()})
+            _record(table, step, trial.id, {method: ray.get(task) for method, task in metrics.items()})
         except ray.exceptions.RayError as error:
             view.line(f"request {step}  [red]not followed: {escape(problem_of(error))}[/red]")
             return

@@ -5,13 +5,16 @@ import json
 from html.parser import HTMLParser
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from study.records.evidence import EVIDENCE
 from study.records.files import write_json
 from study.records.metrics import METRICS
 from study.records.reading import load_study
+from study.records.rows import TrialRow
 from study.records.tables import history_table, trials_table
 
 KNOBS = {"noise_rate": float, "lr": float, "epochs": int, "resample": bool}
@@ -29,6 +32,12 @@ def trial_row(id, retain=None, forget=None, status="finished", **changes):
         row |= {"retain_dice": retain, "forget_dice": forget, "dice_gap": retain - forget, "retention": retain / 0.8}
         row |= {"epochs_done": 13, "seconds": 1234.5}
     return row | changes
+
+
+def row_of(flat, knobs=KNOBS, metrics=METRICS):
+    """A trial's row from a flat one, which may lack what no test asks for."""
+    record = SimpleNamespace(knobs=knobs, metrics=metrics, evidence_columns=EVIDENCE)
+    return TrialRow.of(dict.fromkeys([*COLUMNS, *knobs]) | flat, record)
 
 
 def study_folder(folder, rows=(), history=(), **changes):
@@ -140,6 +149,12 @@ def write_study():
 @pytest.fixture
 def trial():
     return trial_row
+
+
+@pytest.fixture(scope="session")
+def typed():
+    """A trial's row from a flat one."""
+    return row_of
 
 
 @pytest.fixture

@@ -1,14 +1,26 @@
+from dataclasses import replace
+
 import moocore
 import numpy as np
 import pytest
 
 from study.records.constraints import Constraint
 from study.records.failure import StudyError
-from study.records.front import best_feasible, chosen, mark, pareto_front
+from study.records.front import best_feasible, mark, named_or_best, pareto_front
 from study.records.objectives import OBJECTIVES
 
 GAP = OBJECTIVES["gap"]
 FLOOR = [Constraint("retention", ">=", 0.9)]
+
+
+@pytest.fixture
+def trial(trial, typed):
+    return lambda *arguments, **changes: typed(trial(*arguments, **changes))
+
+
+@pytest.fixture
+def rows(rows, typed):
+    return list(map(typed, rows))
 
 
 def leading(scores):
@@ -58,9 +70,7 @@ def test_duplicates_share_the_front_and_ties_on_one_axis_do_not():
 )
 def test_a_finished_trial_at_or_above_the_floor_is_feasible(trial, changes, feasible):
     row = trial("a", 0.76, 0.2, **changes)
-    before = dict(row)
-    assert mark([row], FLOOR, GAP) == [{**row, "feasible": feasible, "on_front": feasible}]
-    assert row == before
+    assert mark([row], FLOOR, GAP) == [replace(row, feasible=feasible, on_front=feasible)]
 
 
 def test_a_feasible_trial_meets_every_constraint(trial):
@@ -75,12 +85,12 @@ def test_a_feasible_trial_meets_every_constraint(trial):
         )
         rows.append(trial(str(number), 0.7, 0.2, retention=retention, seconds=seconds, heldout_dice=heldout))
         met.append(bool(retention >= 0.9 and seconds <= 600 and heldout >= 0))
-    assert [row["feasible"] for row in mark(rows, constraints, GAP)] == met
+    assert [row.feasible for row in mark(rows, constraints, GAP)] == met
     assert 5 < sum(met) < 50
     undefined = trial("undefined", 0.79, 0.1, heldout_dice=float("nan"))
-    assert not mark([undefined], constraints, GAP)[0]["feasible"]
+    assert not mark([undefined], constraints, GAP)[0].feasible
     everything = mark(rows, [], GAP)
-    assert all(row["feasible"] for row in everything)
+    assert all(row.feasible for row in everything)
 
 
 def test_trials_that_are_not_feasible_beat_none_and_old_marks_are_forgotten(trial):
@@ -92,10 +102,10 @@ def test_trials_that_are_not_feasible_beat_none_and_old_marks_are_forgotten(tria
         trial("leads", 0.75, 0.2),
         trial("undefined", 0.76, float("nan")),
     ]
-    marked = mark(iter(rows), FLOOR, GAP)
-    assert [row["id"] for row in marked] == [row["id"] for row in rows]
-    assert [row["id"] for row in marked if row["feasible"]] == ["beaten", "leads", "undefined"]
-    assert [row["id"] for row in marked if row["on_front"]] == ["leads"]
+    marked = mark(rows, FLOOR, GAP)
+    assert [row.id for row in marked] == [row.id for row in rows]
+    assert [row.id for row in marked if row.feasible] == ["beaten", "leads", "undefined"]
+    assert [row.id for row in marked if row.on_front] == ["leads"]
     assert mark([], FLOOR, GAP) == []
 
 
@@ -108,8 +118,8 @@ def test_the_best_is_the_first_feasible_trial_with_the_largest_gap(trial):
         trial("best", 0.75, 0.25, feasible=True),
         trial("equal", 0.875, 0.375, feasible=True),
     ]
-    assert best_feasible(rows, GAP)["id"] == "best"
-    assert best_feasible(rows, OBJECTIVES["front"])["id"] == "best"
+    assert best_feasible(rows, GAP).id == "best"
+    assert best_feasible(rows, OBJECTIVES["front"]).id == "best"
     assert best_feasible(rows[:3], GAP) is None
     assert best_feasible([], GAP) is None
 
@@ -120,17 +130,21 @@ def test_the_best_is_on_the_front(trial):
     for _ in range(30):
         marked = mark([trial(str(i), *rng.integers(9, size=2) / 8) for i in range(12)], half, GAP)
         best = best_feasible(marked, GAP)
-        assert best is None or best["on_front"]
+        assert best is None or best.on_front
 
 
 @pytest.mark.parametrize(
     ("objective", "score", "smaller"),
     [
-        ("gap", lambda row: row["retain_dice"] - row["forget_dice"], ("forget_dice",)),
-        ("retrain", lambda row: -row["retrain_gap"], ("retrain_gap",)),
-        ("unseen", lambda row: -row["unseen_gap"], ("unseen_gap",)),
-        ("front", lambda row: row["retain_dice"] - row["forget_dice"], ("forget_dice",)),
-        ("front_seconds", lambda row: row["retain_dice"] - row["forget_dice"], ("forget_dice", "seconds")),
+        ("gap", lambda row: row.metric("retain_dice") - row.metric("forget_dice"), ("forget_dice",)),
+        ("retrain", lambda row: -row.metric("retrain_gap"), ("retrain_gap",)),
+        ("unseen", lambda row: -row.metric("unseen_gap"), ("unseen_gap",)),
+        ("front", lambda row: row.metric("retain_dice") - row.metric("forget_dice"), ("forget_dice",)),
+        (
+            "front_seconds",
+            lambda row: row.metric("retain_dice") - row.metric("forget_dice"),
+            ("forget_dice", "seconds"),
+        ),
     ],
 )
 def test_front_and_best_of_every_objective_are_what_they_say(trial, objective, score, smaller):
@@ -142,30 +156,32 @@ def test_front_and_best_of_every_objective_are_what_they_say(trial, objective, s
             for i, (retain, forget, retrain, unseen, seconds) in enumerate(drawn)
         ]
         marked = mark(rows, [Constraint("retention", ">=", 0.5)], OBJECTIVES[objective])
-        feasible = [row for row in rows if row["retain_dice"] >= 0.5]
-        points = np.array([[row["retain_dice"], *(-row[name] for name in smaller)] for row in feasible])
-        front = [row["id"] for row, leads in zip(feasible, leading(points), strict=True) if leads]
-        assert [row["id"] for row in marked if row["on_front"]] == front
+        feasible = [row for row in rows if row.metric("retain_dice") >= 0.5]
+        points = np.array(
+            [[row.metric("retain_dice"), *(-row.results[name] for name in smaller)] for row in feasible]
+        )
+        front = [row.id for row, leads in zip(feasible, leading(points), strict=True) if leads]
+        assert [row.id for row in marked if row.on_front] == front
         equals = [row for row in feasible if score(row) == max(map(score, feasible))]
-        first = next((row for row in equals if row["id"] in front), None)  # one of them always is
+        first = next((row for row in equals if row.id in front), None)  # one of them always is
         best = best_feasible(marked, OBJECTIVES[objective])
-        assert (best and best["id"]) == (first and first["id"])
+        assert (best and best.id) == (first and first.id)
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_a_trial_whose_distance_is_undefined_is_neither_best_nor_on_the_front(trial, value):
     rows = [trial("undefined", 0.8, 0.0, retrain_gap=value), trial("far", 0.75, 0.7, retrain_gap=0.9)]
     marked = mark(rows, FLOOR, OBJECTIVES["retrain"])
-    assert [(row["feasible"], row["on_front"]) for row in marked] == [(True, False), (True, True)]
-    assert best_feasible(marked, OBJECTIVES["retrain"])["id"] == "far"
+    assert [(row.feasible, row.on_front) for row in marked] == [(True, False), (True, True)]
+    assert best_feasible(marked, OBJECTIVES["retrain"]).id == "far"
     assert best_feasible(marked[:1], OBJECTIVES["retrain"]) is None
 
 
 def test_the_chosen_trial_is_the_named_one_else_the_best_feasible(rows):
-    assert chosen(rows, GAP)["id"] == "best"
-    assert chosen(rows, GAP, "beaten")["id"] == "beaten"
-    assert chosen(rows, GAP, "collapsed")["id"] == "collapsed"  # feasible or not
-    assert chosen([row for row in rows if row["id"] != "best"], GAP)["id"] == "good"
+    assert named_or_best(rows, GAP).id == "best"
+    assert named_or_best(rows, GAP, "beaten").id == "beaten"
+    assert named_or_best(rows, GAP, "collapsed").id == "collapsed"  # feasible or not
+    assert named_or_best([row for row in rows if row.id != "best"], GAP).id == "good"
 
 
 @pytest.mark.parametrize("name", ["running", "failed", "nobody"])
@@ -173,13 +189,13 @@ def test_a_trial_that_has_not_finished_cannot_be_chosen(rows, name):
     with pytest.raises(
         StudyError, match=rf"--trial.*'{name}'; there are good, collapsed, best, beaten, burst, careful"
     ):
-        chosen(rows, GAP, name)
+        named_or_best(rows, GAP, name)
     with pytest.raises(StudyError, match="there are none"):
-        chosen([], GAP, name)
+        named_or_best([], GAP, name)
 
 
 def test_without_a_feasible_trial_one_must_be_named(rows):
-    infeasible = [row for row in rows if not row["feasible"]]
+    infeasible = [row for row in rows if not row.feasible]
     with pytest.raises(StudyError, match=r"no trial is feasible.*--trial"):
-        chosen(infeasible, GAP)
-    assert chosen(infeasible, GAP, "burst")["id"] == "burst"
+        named_or_best(infeasible, GAP)
+    assert named_or_best(infeasible, GAP, "burst").id == "burst"

@@ -14,6 +14,7 @@ from study.records.front import mark
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 from study.records.reading import load_study
+from study.records.rows import TrialRow
 from study.records.settings import StudySettings
 from study.records.study_record import read_record
 from study.records.tables import (
@@ -185,28 +186,24 @@ def search_folder(tmp_path):
         folder.mkdir(parents=True)
         write_json(folder / "study.json", SEARCH | {"name": name, **record})
         table = trials_table(folder, KNOBS)
-        empty = dict.fromkeys(table.schema.names)
-        rows = mark([{**empty, **trial(row)} for row in searched(points)], constraint, OBJECTIVES["gap"])
+        empty, record = dict.fromkeys(table.schema.names), read_record(folder)
+        rows = [TrialRow.of({**empty, **trial(row)}, record) for row in searched(points)]
+        rows = mark(rows, constraint, OBJECTIVES["gap"])
         history, subjects = [], [row for row in subject_rows() if row["id"] in REFERENCES]
         for row in rows:
-            metrics = {metric: row[metric] for metric in METRICS}
-            for epoch in range(1, row["epochs_done"] + 1):
-                history.append({"id": row["id"], "epoch": epoch, **metrics, "loss": 1.0, "seconds": 0.5})
+            for epoch in range(1, row.epochs_done + 1):
+                history.append({"id": row.id, "epoch": epoch, **row.metrics, "loss": 1.0, "seconds": 0.5})
             subjects += [
-                {"id": row["id"], "epoch": row["epochs_done"], "set": subset, "subject": subject}
-                | {"dice": row[f"{subset}_dice"] + SPREAD[subset][place], "mae": row[f"{subset}_mae"]}
+                {"id": row.id, "epoch": row.epochs_done, "set": subset, "subject": subject}
+                | {"dice": row.metric(f"{subset}_dice") + SPREAD[subset][place], "mae": row.metric(f"{subset}_mae")}
                 for subset, names in SETS.items()
                 for place, subject in enumerate(names)
             ]
-        begun = {
-            **empty,
-            "strategy": "noisy_label",
-            "status": "running",
-            "epochs": 9,
-            "epochs_done": 0,
-            "seconds": 0.0,
-        }
-        table.upsert([*rows, *({**begun, "id": f"r{number}", "seed": 5, "lr": 1e-3} for number in range(running))])
+        rows += [
+            TrialRow(id=f"r{number}", strategy="noisy_label", seed=5, knobs={"lr": 1e-3, "epochs": 9})
+            for number in range(running)
+        ]
+        table.upsert(row.flat() for row in rows)
         history_table(folder).upsert(history)
         subjects_table(folder).upsert(subjects)
         references = references_table(folder)

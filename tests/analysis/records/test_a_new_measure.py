@@ -96,7 +96,7 @@ def test_pages_report_and_erasure_report_show_them(folder, tmp_path):
         assert front_figure(study, x=name).layout.xaxis.title.text == title
         assert any(title in part for part in report_parts([study]) if isinstance(part, str))
     assert not {"pooled_auc", "worst_loss_retrained"} & payload["axes"].keys()  # nobody's, and beside another
-    (row,) = (row for row in study_tables(folder, study)["trials"].rows if row["id"] == "n0")
+    (row,) = (row for row in study.rows if row.id == "n0")
     made = erasure_report(study, row)
     assert made["evidence"]["worst_loss"] == 1.5
     assert made["questions"]["What is worst?"].keys() == {"worst_loss", "worst_loss_retrained"}

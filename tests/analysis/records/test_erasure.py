@@ -11,9 +11,7 @@ from analysis.figures.charts import subjects_figure
 from analysis.reports.erasure import erasure_report, write_report
 from study.records.evidence import EVIDENCE
 from study.records.reading import load_study
-from study.records.tables import references_table, trials_table
-
-KNOBS = {"lr": float, "noise_rate": float, "epochs": int}
+from study.records.tables import references_table
 
 
 def refuse(token):
@@ -32,7 +30,7 @@ def report(suite_folder, record, found):
             [row | found | {"relearn_steps": 0.0} for row in references.rows if row["id"] == "baseline"]
         )
         study = load_study(folder)
-        (row,) = (row for row in trials_table(folder, KNOBS).rows if row["id"] == id)
+        (row,) = (row for row in study.rows if row.id == id)
         made = erasure_report(study, row)
         return study, made | {"hashes": {"model.pth": "ff"}, "command": "python -m study.run --space <x> && true"}
 

@@ -4,12 +4,20 @@ import pytest
 
 from analysis import numbers
 from analysis.reports.terminal_tables import best_line, evidence_table, front_table, verdict
-from study.records.evidence import EVIDENCE
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
+from study.records.rows import NetworkRow
 
 KNOBS = ["noise_rate", "lr", "forget_weight", "epochs"]
 GAP = OBJECTIVES["gap"]
+
+
+@pytest.fixture
+def front_of(typed):
+    """The table of flat rows."""
+    return lambda rows, knobs, metrics, objective: front_table(
+        [typed(row, knobs, metrics) for row in rows], knobs, metrics, objective
+    )
 
 
 @pytest.fixture
@@ -25,8 +33,8 @@ def marked(trial):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width, printed):
-    text = printed(front_table(marked, KNOBS, METRICS, GAP), width)
+def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width, printed, front_of):
+    text = printed(front_of(marked, KNOBS, METRICS, GAP), width)
     assert all(len(line) <= width for line in text.splitlines())
     body = text.rpartition("─")[2]
     first, second = (line.split()[-8:] for line in body.splitlines() if "0.9" in line)
@@ -36,17 +44,17 @@ def test_the_metrics_are_whole_and_no_knob_loses_a_digit(marked, width, printed)
     assert sorted("".join(body.split())) == sorted("".join(shown))
 
 
-def test_a_metric_that_the_study_adds_has_a_column(marked, printed):
+def test_a_metric_that_the_study_adds_has_a_column(marked, printed, front_of):
     metrics = METRICS | {"retain_hd95": METRICS["retain_mae"]._replace(column="retain_hd95", title="Retain HD95")}
     rows = [row | {"retain_hd95": 2.5} for row in marked]
-    lines = printed(front_table(rows, KNOBS, metrics, GAP), 200).splitlines()
+    lines = printed(front_of(rows, KNOBS, metrics, GAP), 200).splitlines()
     assert "HD95" in lines[2]
     assert [line.split()[-3:] for line in lines[-2:]] == [["2.500", "13", "1234"]] * 2
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width, printed):
-    lines = printed(front_table(marked, KNOBS, METRICS, GAP), width).splitlines()
+def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width, printed, front_of):
+    lines = printed(front_of(marked, KNOBS, METRICS, GAP), width).splitlines()
     assert lines[0].strip() == "Pareto front: 2 of 4 trials"
     assert [line.split()[:5] for line in lines[-2:]] == [
         ["ba9876543210", "0.812", "1.2e-04", "1.724", "0.745"],
@@ -54,31 +62,31 @@ def test_a_line_is_a_trial_from_the_most_forgotten_on(marked, width, printed):
     ]
 
 
-def test_only_the_best_feasible_trial_is_bold(marked, printed):
-    lines = printed(front_table(marked, KNOBS, METRICS, GAP), 80, colours="truecolor").splitlines()
+def test_only_the_best_feasible_trial_is_bold(marked, printed, front_of):
+    lines = printed(front_of(marked, KNOBS, METRICS, GAP), 80, colours="truecolor").splitlines()
     assert ["\x1b[1;" in line for line in lines[-2:]] == [True, False]
 
 
-def test_a_study_without_a_front(trial, printed):
+def test_a_study_without_a_front(trial, printed, front_of):
     for rows in ([], [trial("a", status="running"), trial("b", 0.1, 0.0)]):
-        lines = printed(front_table(rows, KNOBS, METRICS, GAP), 80).splitlines()
+        lines = printed(front_of(rows, KNOBS, METRICS, GAP), 80).splitlines()
         assert lines[0].strip() == f"Pareto front: 0 of {len(rows)} trials"
         assert lines[-1].startswith("─")
 
 
-def test_undefined_metrics_are_dashes(marked, printed):
+def test_undefined_metrics_are_dashes(marked, printed, front_of, typed):
     row = marked[0] | {"retrain_gap": math.nan, "heldout_dice": None}
-    last = printed(front_table([row], KNOBS, METRICS, GAP), 80).splitlines()[-1]
+    last = printed(front_of([row], KNOBS, METRICS, GAP), 80).splitlines()[-1]
     assert last.split()[-5:] == ["–", "0.912", "–", "13", "1234"]  # noqa: RUF001
-    assert best_line(row) == (
+    assert best_line(typed(row)) == (
         "0123456789ab  gap +0.123  retain 0.777  forget 0.654  held-out –  retention 0.912"  # noqa: RUF001
     )
 
 
-def test_the_strategy_is_told_where_there_are_several(marked, printed):
-    alone = printed(front_table(marked, KNOBS, METRICS, GAP), 200)
+def test_the_strategy_is_told_where_there_are_several(marked, printed, front_of):
+    alone = printed(front_of(marked, KNOBS, METRICS, GAP), 200)
     marked[2]["strategy"] = "max_loss"
-    text = printed(front_table(marked, KNOBS, METRICS, GAP), 200)
+    text = printed(front_of(marked, KNOBS, METRICS, GAP), 200)
     assert "noisy_label" not in alone
     assert [line.split()[:2] for line in text.splitlines()[-2:]] == [
         ["ba9876543210", "max_loss"],
@@ -86,23 +94,23 @@ def test_the_strategy_is_told_where_there_are_several(marked, printed):
     ]
 
 
-def test_knobs_that_no_trial_of_the_front_has_are_left_out(marked, printed):
+def test_knobs_that_no_trial_of_the_front_has_are_left_out(marked, printed, front_of):
     for row in marked:
         row["noise_rate"] = None
     marked[1]["noise_rate"] = 0.5  # not on the front
-    text = printed(front_table(marked, KNOBS, METRICS, GAP), 200)
+    text = printed(front_of(marked, KNOBS, METRICS, GAP), 200)
     assert "noise" not in text
     assert text.splitlines()[-1].split()[:4] == ["0123456789ab", "1.2e-04", "1.724", "0.777"]
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_many_knobs_share_a_column_that_names_those_of_each_trial(marked, width, printed):
+def test_many_knobs_share_a_column_that_names_those_of_each_trial(marked, width, printed, front_of):
     names = ["noise_rate", "lr", "forget_weight", "ceiling", "image", "epochs"]
     for row in marked:
         row |= {"ceiling": None, "image": None}
     marked[0] |= {"ceiling": 3.5, "noise_rate": None}
     marked[2] |= {"image": "uniform"}
-    text = printed(front_table(marked, names, METRICS, GAP), width)
+    text = printed(front_of(marked, names, METRICS, GAP), width)
     words = text.split()
     assert {"ceiling=3.500", "image=uniform", "noise_rate=0.812"} <= set(words)
     assert words.count("lr=1.2e-04") == 2
@@ -110,9 +118,9 @@ def test_many_knobs_share_a_column_that_names_those_of_each_trial(marked, width,
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_the_front_of_a_distance_starts_with_the_nearest(marked, printed):
+def test_the_front_of_a_distance_starts_with_the_nearest(marked, printed, front_of):
     marked[0]["retrain_gap"], marked[2]["retrain_gap"] = 0.125, 0.25
-    table = front_table(marked, KNOBS, METRICS, OBJECTIVES["retrain"])
+    table = front_of(marked, KNOBS, METRICS, OBJECTIVES["retrain"])
     lines = printed(table, 200, colours="truecolor").splitlines()[-2:]
     assert [number in line for number, line in zip(("0123456789ab", "ba9876543210"), lines, strict=True)] == [
         True
@@ -120,9 +128,9 @@ def test_the_front_of_a_distance_starts_with_the_nearest(marked, printed):
     assert ["\x1b[1;" in line for line in lines] == [True, False]
 
 
-def row(id, forget=0.5, evidence="0a1b2c", **found):
-    empty = dict.fromkeys(EVIDENCE) | {"streisand": False}
-    return {"id": id, "forget_dice": forget, **empty, "evidence": evidence, **found}
+def row(id, forget=0.5, evidence="0a1b2c", **measured):
+    evidence = {"streisand": False, "evidence": evidence, **measured}
+    return NetworkRow(id=id, seed=0, metrics={"forget_dice": forget}, evidence=evidence)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +146,7 @@ def row(id, forget=0.5, evidence="0a1b2c", **found):
     ],
 )
 def test_a_verdict_in_words(remembers, over, streisand, said):
-    assert verdict({"remembers": remembers, "over_forgets": over, "streisand": streisand}) == said
+    assert verdict(row("a", remembers=remembers, over_forgets=over, streisand=streisand)) == said
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -31,7 +31,7 @@ def searched(study):
         data = study(
             *rows, domains={name: json.loads(distribution_to_json(domain)) for name, domain in domains.items()}
         )
-        return data, data.trials.iloc[0].to_dict()
+        return data, data.rows[0]
 
     return write
 
@@ -54,6 +54,10 @@ def drawn(trial):
         return rows
 
     return draw
+
+
+def with_knobs(row, **knobs):
+    return replace(row, knobs={**row.knobs, **knobs})
 
 
 def linear(knobs):
@@ -115,7 +119,8 @@ def test_categorical_knobs_are_held(searched, drawn):
     rows = drawn(60, lambda knobs: linear(knobs) if knobs["resample"] else 1 - linear(knobs))
     study, row = searched(rows)
     own, other = (
-        slopes(sensitivity(study, row | {"resample": value}), "retain_dice")["noise_rate"] for value in (True, False)
+        slopes(sensitivity(study, with_knobs(row, resample=value)), "retain_dice")["noise_rate"]
+        for value in (True, False)
     )
     assert (own, other) == pytest.approx((0.008, -0.008))
     lacking = [row | {"resample": None} if row["noise_rate"] > 0.6 or row["id"] == "0" else row for row in rows]
@@ -149,7 +154,8 @@ def test_three_trials_per_coefficient_are_needed(searched, drawn):
 def test_a_knob_that_the_trial_lacks_or_that_is_not_a_range_has_no_row(searched, drawn):
     rows = drawn(40, linear)
     study, row = searched(rows)
-    assert sensitivity(study, row | {"noise_rate": None})["knob"].tolist() == ["lr", "epochs"]
+    without = replace(row, knobs={name: value for name, value in row.knobs.items() if name != "noise_rate"})
+    assert sensitivity(study, without)["knob"].tolist() == ["lr", "epochs"]
     held = DOMAINS | {"epochs": IntDistribution(9, 9)}
     assert sensitivity(*searched(rows, held))["knob"].tolist() == ["noise_rate", "lr"]
     assert sensitivity(*searched(rows, {"resample": DOMAINS["resample"]})).empty
@@ -178,7 +184,7 @@ def test_a_sweep_has_the_trials_own_value_and_a_tenth_of_the_range_to_either_sid
     assert found["lr"] == pytest.approx([1e-3 / 10**0.3, 1e-3, 1e-3 * 10**0.3], rel=1e-3)
     assert found["lr"][1] == exact
     assert found["epochs"] == [13, 15, 17]
-    at_the_ends = sweeps(study, row | {"noise_rate": 1.0, "lr": 1e-5, "epochs": 24})
+    at_the_ends = sweeps(study, with_knobs(row, noise_rate=1.0, lr=1e-5, epochs=24))
     assert at_the_ends["noise_rate"] == pytest.approx([0.92, 1.0])
     assert at_the_ends["lr"] == pytest.approx([1e-5, 1e-5 * 10**0.3], rel=1e-3)
     assert at_the_ends["epochs"] == [22, 24]
@@ -218,7 +224,7 @@ def test_sweeps_stay_in_the_domain(searched, trial, log):
             low, high = domain.low, domain.high
             value = low * (high / low) ** place if log else low + place * (high - low)
             own[name] = round(value) if name == "epochs" else min(float(value), high)
-        for name, values in sweeps(study, row | own).items():
+        for name, values in sweeps(study, with_knobs(row, **own)).items():
             assert 2 <= len(values) <= 3
             assert own[name] in values
             assert all(type(value) is type(own[name]) for value in values)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -19,6 +20,7 @@ from study.evidence.shadows import shadow_fits
 from study.networks.references import fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
 from study.planning.plan import make_plan
+from study.records.rows import TrialRow
 from study.run import parse
 from study.terminal.live import StudyView
 
@@ -38,7 +40,7 @@ class Kept:
         self.rows, self.columns = [row], {}
 
     def row(self, name):
-        return self.columns.get(name, {})
+        return SimpleNamespace(examined=None)
 
     def gathered(self, name, columns):
         self.columns[name] = columns
@@ -59,8 +61,8 @@ def study(tmp_path_factory):
         patch.setenv("LETHE_CACHE", str(folder / "cache"))
         plan = make_plan(parse([*OPTIONS.split(), "--studies", str(folder)]))
         plan.settings.folder.mkdir()
-        trial = {**dict.fromkeys(plan.space.knobs), "id": "t", "on_front": True, "strategy": "noisy_label", "seed": 0}
-        kept, fits, output = Kept({**trial, "epochs": 2}), reference_fits(plan), io.StringIO()
+        trial = TrialRow(id="t", on_front=True, strategy="noisy_label", seed=0, knobs={"epochs": 2})
+        kept, fits, output = Kept(trial), reference_fits(plan), io.StringIO()
         ray.shutdown()  # that one knows nothing of the measure
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:

@@ -11,7 +11,7 @@ from study.networks.references import fit_digests, fit_networks, reference_fits
 from study.networks.session import Session
 from study.networks.weights import front_weights, recipe_of, trial_weights
 from study.planning.plan import make_plan
-from study.records.tables import trials_table
+from study.records.rows import trial_rows
 from study.run import parse
 from study.terminal.live import StudyView
 from trainables.evidence.measurements import metrics_of
@@ -30,15 +30,15 @@ def session(plan):
 
 
 def row_of(plan, trial):
-    (row,) = (row for row in trials_table(plan.settings.folder, plan.space.knobs).rows if row["id"] == trial)
+    (row,) = (row for row in trial_rows(plan.settings.folder, plan.recorded) if row.id == trial)
     return row
 
 
 def test_a_recipe_is_what_the_row_tells(plan, session, done):
-    row = {**row_of(plan, done.front), "noise_rate": None}  # as where the strategy does not take a knob
+    row = row_of(plan, done.front)
     recipe = recipe_of(session, row)
-    assert (recipe.strategy, recipe.seed) == ("noisy_label", row["seed"])
-    assert recipe.knobs == {name: row[name] for name in ("lr", "forget_weight", "epochs")}
+    assert (recipe.strategy, recipe.seed) == ("noisy_label", row.seed)
+    assert recipe.knobs.keys() == {"noise_rate", "lr", "forget_weight", "epochs"}
     assert recipe.floor_dice == pytest.approx(0.81 * done.record["references"]["baseline"]["retain_dice"])
 
 
@@ -56,4 +56,4 @@ def test_weights_are_those_kept_or_the_same_computed_again(plan, session, done, 
         np.testing.assert_array_equal(again[name], value)
     sets = {"retain": plan.data.retain, "forget": plan.data.forget, "heldout": plan.data.heldout}
     found = metrics_of(plan.data, anew, 10, sets)
-    assert found == pytest.approx({name: other[name] for name in found}, abs=1e-4)
+    assert found == pytest.approx({name: other.metric(name) for name in found}, abs=1e-4)

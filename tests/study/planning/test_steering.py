@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from study.planning.plan import make_plan
-from study.records.tables import references_table
+from study.records.reading import load_study
 from study.terminal.summary import print_evidence
 
 THREE = ("retrained", "retrained-1", "retrained-2")
@@ -66,7 +66,7 @@ def test_too_few_to_split_is_said_loudly(chosen, done, tmp_path, changes, advice
         assert found.steering_heldout == found.report_heldout
         assert len(found.report_heldout) == 1
     console = Console(record=True, width=200)
-    print_evidence(plan, references_table(done.folder).rows, console)
+    print_evidence(plan, load_study(done.folder).reference_rows, console)
     assert warning in console.export_text()
 
 

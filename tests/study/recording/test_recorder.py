@@ -62,17 +62,17 @@ def test_every_end_marks_the_front_anew(opened):
     rng = random.Random(1)
     recorder, changed = opened(), []
     for number in range(10):
-        before = {row["id"]: row["on_front"] for row in recorder.rows}
+        before = {row.id: row.on_front for row in recorder.rows}
         recorder.trial(f"t{number}", {"retain": rng.uniform(0.75, 0.9), "forget": rng.uniform(0.0, 0.8)})
         rows = recorder.rows
-        feasible = [row for row in rows if row["retain_dice"] >= 0.9 * recorder.BASELINE_RETAIN]
-        points = [(row["retain_dice"], -row["forget_dice"]) for row in feasible]
-        assert [row for row in rows if row["feasible"]] == feasible
-        assert [row["on_front"] for row in feasible] == [not beaten(point, points) for point in points]
-        assert not any(row["on_front"] for row in rows if not row["feasible"])
-        changed += [row["id"] for row in rows if before.get(row["id"], row["on_front"]) != row["on_front"]]
+        feasible = [row for row in rows if row.metric("retain_dice") >= 0.9 * recorder.BASELINE_RETAIN]
+        points = [(row.metric("retain_dice"), -row.metric("forget_dice")) for row in feasible]
+        assert [row for row in rows if row.feasible] == feasible
+        assert [row.on_front for row in feasible] == [not beaten(point, points) for point in points]
+        assert not any(row.on_front for row in rows if not row.feasible)
+        changed += [row.id for row in rows if before.get(row.id, row.on_front) != row.on_front]
     assert changed, "no trial lost its place on the front: choose other outcomes"
-    assert read(recorder, "trials").on_front.tolist() == [row["on_front"] for row in recorder.rows]
+    assert read(recorder, "trials").on_front.tolist() == [row.on_front for row in recorder.rows]
 
 
 def beaten(point, points):
@@ -151,7 +151,7 @@ def test_a_trial_that_continues_keeps_its_epochs(opened):
     recorder.report("a", 1, forget=0.5)
     assert set(read(recorder, "subjects").epoch) == {1}
     recorder = opened(horizons=(1,))
-    assert recorder.rows[0]["status"] == RUNNING
+    assert recorder.rows[0].status == RUNNING
     recorder.begin("a", lr=0.001, epochs=4)
     recorder.report("a", 2, forget=0.125)
     recorder.report("a", 3)
@@ -199,13 +199,13 @@ def test_evidence_is_recorded_of_whom_it_was_gathered_and_outlives_later_session
     recorder = opened()
     recorder.refer("baseline", "retrained")
     recorder.trial("a", {"forget": 0.5})
-    assert [recorder.row(name)["evidence"] for name in ("baseline", "a")] == [None] * 2
+    assert [recorder.row(name).examined for name in ("baseline", "a")] == [None] * 2
     recorder.gathered("a", FOUND)
     recorder.gathered("retrained", {**FOUND, "loss_auc": 0.5})
     recorder = opened()
     recorder.refer("baseline", "retrained")
     recorder.trial("b", {"forget": 0.25})
-    assert [recorder.row(name)["evidence"] for name in ("retrained", "a", "b")] == ["settings-1", "settings-1", None]
+    assert [recorder.row(name).examined for name in ("retrained", "a", "b")] == ["settings-1", "settings-1", None]
     tables = {"trials": ("a", "b", 0.75), "references": ("retrained", "baseline", 0.5)}
     for name, (examined, other, auc) in tables.items():
         table = read(recorder, name).set_index("id")

@@ -15,6 +15,7 @@ from search_spaces.space import SPACES
 from study.planning.plan import check
 from study.records.command_lines import sweep_command, trial_command
 from study.records.failure import StudyError
+from study.records.rows import TrialRow
 from study.records.settings import StudySettings
 from study.records.study_record import Entry, Recipes
 from study.run import parse
@@ -61,6 +62,11 @@ def record(settings, knobs=(), suite=()):
     return SimpleNamespace(settings=settings, knobs=dict.fromkeys(knobs), suite=Recipes(suite))
 
 
+def row_of(strategy, **knobs):
+    knobs = {name: value for name, value in knobs.items() if value is not None and value == value}
+    return TrialRow(id="t", strategy=strategy, seed=2, knobs=knobs)
+
+
 def read(command):
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "study.run"]
@@ -78,16 +84,14 @@ def given(knobs):
 )
 def test_a_trials_command_holds_its_knobs_and_computes_with_the_same_settings(space, changes):
     settings = replace(SEARCHED, space=space, **changes)
-    found = read(trial_command(record(settings, KNOBS[space]), {"strategy": space, **KNOBS[space]}))
+    found = read(trial_command(record(settings, KNOBS[space]), row_of(space, **KNOBS[space])))
     computed = {name: value for name, value in changes.items() if name in COMPUTED}
     assert found == StudySettings(space=space, trials=1, knobs=given(KNOBS[space]), **computed)
 
 
 @pytest.mark.parametrize("space", KNOBS)
 def test_the_trials_command_leaves_one_configuration_which_is_the_trials(space, tmp_path):
-    found = read(
-        trial_command(record(replace(SEARCHED, space=space), KNOBS[space]), {"strategy": space, **KNOBS[space]})
-    )
+    found = read(trial_command(record(replace(SEARCHED, space=space), KNOBS[space]), row_of(space, **KNOBS[space])))
     check(replace(found, studies=tmp_path))
     left = narrow(SPACES.load(space), found.knobs)
     assert left.size == 1
@@ -107,7 +111,7 @@ def test_the_trials_command_leaves_one_configuration_which_is_the_trials(space, 
 )
 @pytest.mark.parametrize("changes", [{}, {**ELSEWHERE, **COMPUTED}], ids=["as it is", "changed"])
 def test_a_sweep_is_a_grid_of_the_values_beside_the_trials_other_knobs(space, knob, values, changes, tmp_path):
-    settings, row = replace(SEARCHED, space=space, **changes), {"strategy": space, **KNOBS[space]}
+    settings, row = replace(SEARCHED, space=space, **changes), row_of(space, **KNOBS[space])
     found = read(sweep_command(record(settings, KNOBS[space]), row, knob, values))
     assert (found.sampler, found.trials, found.space) == ("grid", len(values), space)
     computed = {name: value for name, value in changes.items() if name in COMPUTED}
@@ -120,7 +124,7 @@ def test_a_sweep_is_a_grid_of_the_values_beside_the_trials_other_knobs(space, kn
 
 
 def test_a_grid_without_the_list_would_be_refused(tmp_path):
-    row = {"strategy": "noisy_label", **KNOBS["noisy_label"]}
+    row = row_of("noisy_label", **KNOBS["noisy_label"])
     found = read(sweep_command(record(SEARCHED, KNOBS["noisy_label"]), row, "lr", [1e-4, 1e-3]))
     with pytest.raises(StudyError, match="grid needs a list or a step for lr"):
         check(replace(found, studies=tmp_path, knobs=tuple(one for one in found.knobs if "lr=" not in one)))
@@ -131,7 +135,7 @@ def test_a_grid_without_the_list_would_be_refused(tmp_path):
 )
 def test_a_trial_of_a_suite_runs_again_among_the_others(changes, tmp_path):
     settings = StudySettings(space="paper", **changes)
-    row = {"strategy": "noisy_label", "lr": 1e-3, "noise_rate": 1.0, "epochs": 50, "seed": 2}
+    row = row_of("noisy_label", lr=1e-3, noise_rate=1.0, epochs=50)
     entries = (Entry("noisy_label", {}, {}),)
     found = read(trial_command(record(settings, ("lr", "noise_rate", "epochs"), entries), row))
     assert found == StudySettings(space="paper", **{name: changes[name] for name in changes if name not in ELSEWHERE})
@@ -140,7 +144,7 @@ def test_a_trial_of_a_suite_runs_again_among_the_others(changes, tmp_path):
 
 @pytest.mark.parametrize(("knob", "value"), [("noise_rate", np.float64(0.1 + 0.7)), ("epochs", np.int64(7))])
 def test_numbers_of_a_table_lose_no_digit(knob, value):
-    row = {"strategy": "noisy_label", **KNOBS["noisy_label"], knob: value}
+    row = row_of("noisy_label", **{**KNOBS["noisy_label"], knob: value})
     found = read(trial_command(record(SEARCHED, KNOBS["noisy_label"]), row))
     held = narrow(SPACES.load("noisy_label"), found.knobs).fixed[knob]
     assert held == value

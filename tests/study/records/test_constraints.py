@@ -93,16 +93,15 @@ def test_a_violation_is_relative_to_the_bound_and_negative_where_it_is_kept(text
     constraint = parse(text)
     assert constraint.violation({constraint.column: value}) == pytest.approx(missed)
     assert constraint.violation({}) == 1.0
-    row = {constraint.column: value, "diverged": None}
-    assert violations([constraint], row) == {text: pytest.approx(missed)}
+    assert violations([constraint], {constraint.column: value}, False) == {text: pytest.approx(missed)}
 
 
 def test_every_constraint_has_its_violation_under_its_text_and_a_diverged_trial_misses_them_all():
     constraints = [parse("retention>=0.9"), parse("seconds<=100")]
-    row = {"retention": 0.99, "seconds": 10.0, "diverged": False}
-    assert violations(constraints, row) == {
+    results = {"retention": 0.99, "seconds": 10.0}
+    assert violations(constraints, results, diverged=False) == {
         "retention>=0.9": pytest.approx(-0.1),
         "seconds<=100": pytest.approx(-0.9),
     }
-    assert violations(constraints, {**row, "diverged": True}) == {"retention>=0.9": 1.0, "seconds<=100": 1.0}
-    assert violations([], row) == {}
+    assert violations(constraints, results, diverged=True) == {"retention>=0.9": 1.0, "seconds<=100": 1.0}
+    assert violations([], results, diverged=True) == {}

@@ -9,6 +9,7 @@ from optuna.storages import InMemoryStorage
 from study.records.constraints import parse
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
+from study.records.rows import TrialRow
 from study.records.trials import TrialConfig
 from study.search.searcher import Problem, Start, StudySearch, Unfinished
 
@@ -56,27 +57,28 @@ def signature() -> Callable:
     """A trial's id from what it is made of."""
 
     def sign(space, knobs, seed=0):
-        given = {name: value for name, value in knobs.items() if value is not None}
-        return TrialConfig(space.strategy, {**space.fixed, **given}, seed, BASELINE).signature
+        return TrialConfig(space.strategy, {**space.fixed, **knobs}, seed, BASELINE).signature
 
     return sign
 
 
 @pytest.fixture
 def row_of(signature) -> Callable:
-    """A row of the trial table: every metric 0.95 but those given, knobs that are not searched null."""
+    """A trial's row: every metric 0.95 but those given."""
 
     def row(space, knobs, status="finished", seed=0, **values):
-        identity = {"id": signature(space, knobs, seed), "strategy": space.strategy, "seed": seed, "status": status}
-        searched = {**dict.fromkeys(space.knobs), **space.fixed, **knobs}
-        measured = {
-            **dict.fromkeys(METRICS, 0.95),
-            "dice_gap": 0.5,
-            "diverged": False,
-            "epochs_done": 3,
-            "seconds": 1.0,
+        metrics = {**dict.fromkeys(METRICS, 0.95), "dice_gap": 0.5} | {
+            name: value for name, value in values.items() if name in METRICS
         }
-        return {**identity, **searched, **measured, **values}
+        rest = {"epochs_done": 3, "seconds": 1.0, "status": status}
+        return TrialRow(
+            id=signature(space, knobs, seed),
+            strategy=space.strategy,
+            seed=seed,
+            knobs={**space.fixed, **knobs},
+            metrics=metrics,
+            **rest | {name: value for name, value in values.items() if name not in METRICS},
+        )
 
     return row
 
@@ -84,7 +86,7 @@ def row_of(signature) -> Callable:
 @pytest.fixture
 def unfinished(signature) -> Callable:
     def trial(space, knobs, checkpoint=None, seed=0):
-        return Unfinished(signature(space, knobs, seed), {**dict.fromkeys(space.knobs), **knobs}, checkpoint)
+        return Unfinished(signature(space, knobs, seed), knobs, checkpoint)
 
     return trial
 
@@ -100,7 +102,7 @@ def run(row_of) -> Callable:
             if config == "FINISHED":
                 break
             rows.append(row_of(space, config["knobs"], seed=seed, **told(config["knobs"])))
-            assert rows[-1]["id"] == config["id"]
+            assert rows[-1].id == config["id"]
             search.ended(rows[-1])
         return rows
 

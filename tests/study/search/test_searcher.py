@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -10,7 +11,10 @@ from optuna.trial import TrialState
 
 from search_spaces.space import Space
 from study.records.constraints import parse
+from study.records.evidence import EVIDENCE
 from study.records.failure import StudyError
+from study.records.metrics import METRICS
+from study.records.rows import TrialRow
 from study.records.tables import trials_table
 from study.search.samplers import SAMPLERS, Sampler
 from study.search.searcher import Unfinished
@@ -85,7 +89,7 @@ TOLD = {
     "pruned undefined": ({"status": "pruned", "dice_gap": math.nan}, "PRUNED", -1.0, (-1 / 18, -0.99)),
     "failed": ({"status": "failed"}, "FAIL", None, None),
     "never begun": (
-        {"status": "failed", "dice_gap": None, "retention": None, "epochs_done": 0, "diverged": None},
+        {"status": "failed", "dice_gap": None, "retention": None, "epochs_done": 0, "diverged": False},
         "FAIL",
         None,
         None,
@@ -210,13 +214,16 @@ def test_fixed_knobs_are_in_every_config_and_not_in_optuna(bench):
 
 def test_a_search_continues_from_a_table_on_disk(bench, run, tmp_path):
     rows = run(bench.search(MIXED), MIXED, 10)
-    assert any(row["noise_rate"] is None for row in rows)
+    assert any("noise_rate" not in row.knobs for row in rows)
     asked = [trial.params for trial in bench.trials if "repeats" not in trial.user_attrs]
-    trials_table(tmp_path, MIXED.knobs).upsert(rows)
-    search = bench.again(MIXED, rows=trials_table(tmp_path, MIXED.knobs).rows)
+    trials_table(tmp_path, MIXED.knobs).upsert(row.flat() for row in rows)
+    record = SimpleNamespace(knobs=MIXED.knobs, metrics=METRICS, evidence_columns=EVIDENCE)
+    kept = [TrialRow.of(flat, record) for flat in trials_table(tmp_path, MIXED.knobs).rows]
+    assert kept == rows
+    search = bench.again(MIXED, rows=kept)
     assert [trial.params for trial in bench.trials] == asked
     assert set(bench.states) == {"COMPLETE"}
-    assert not {row["id"] for row in run(search, MIXED, 5)} & {row["id"] for row in rows}
+    assert not {row.id for row in run(search, MIXED, 5)} & {row.id for row in rows}
 
 
 def test_the_same_seed_searches_the_same_trials_and_another_seed_others(bench):
@@ -237,7 +244,7 @@ def test_a_repeat_is_answered_from_the_table(bench, row_of, status):
     search = bench.search(TINY, rows=rows, sampler="random")
     assert search.suggest("ray")["knobs"] == ALL[5]
     assert not search.exhausted
-    told = {row["id"]: row["dice_gap"] for row in rows}
+    told = {row.id: row.metric("dice_gap") for row in rows}
     repeats = [trial for trial in bench.trials if "repeats" in trial.user_attrs]
     assert repeats
     state = {"finished": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}[status]
@@ -262,7 +269,7 @@ def test_a_published_configuration_given_twice_is_run_once_and_its_repeat_answer
 def test_a_small_space_is_suggested_once_over_and_then_the_search_ends(bench, run, space, everything, sampler):
     assert len(everything) == space.size
     search = bench.search(space, sampler=sampler)
-    tried = [{name: row[name] for name in space.knobs if row[name] is not None} for row in run(search, space, 100)]
+    tried = [row.knobs for row in run(search, space, 100)]
     assert sorted(map(key, tried)) == sorted(map(key, everything))
     assert search.exhausted
     assert search.suggest("more") == "FINISHED"
@@ -276,7 +283,7 @@ def test_a_population_that_breeds_the_same_again_does_not_end_the_search(bench, 
     space = Space("noisy_label", {"noise_rate": FloatDistribution(0, 1, step=0.25), "epochs": IntDistribution(1, 12)})
     search = bench.search(space, sampler=sampler, seed=seed)
     rows = run(search, space, 100, lambda knobs: {"dice_gap": knobs["epochs"] + knobs["noise_rate"]}, seed)
-    assert len({row["id"] for row in rows}) == len(rows) == space.size == 60
+    assert len({row.id for row in rows}) == len(rows) == space.size == 60
     assert search.exhausted
 
 
@@ -338,12 +345,11 @@ def test_a_grid_continues_halfway_and_visits_each_configuration_once(bench, run,
     rows = run(bench.search(MIXED, sampler="grid"), MIXED, done)
     left = next(knobs for knobs in ALL_MIXED if knobs["forget"] == "ascent")
     left = {name: value for name, value in left.items() if name != "resample"}
-    waiting = [] if any(row["id"] == row_of(MIXED, left)["id"] for row in rows) else [unfinished(MIXED, left)]
+    waiting = [] if any(row.id == row_of(MIXED, left).id for row in rows) else [unfinished(MIXED, left)]
     table = rows + [row_of(MIXED, left, "running")] * len(waiting)
     search = bench.again(MIXED, sampler="grid", rows=table, unfinished=waiting, seed=0)
     found = rows + run(search, MIXED, 100)
-    shown = [{name: row[name] for name in MIXED.knobs if row[name] is not None} for row in found]
-    assert sorted(map(key, shown)) == sorted(map(key, ALL_MIXED))
+    assert sorted(key(row.knobs) for row in found) == sorted(map(key, ALL_MIXED))
     assert search.exhausted
 
 
@@ -370,14 +376,14 @@ def test_a_database_that_is_opened_again_keeps_what_it_has_and_gets_nothing_twic
     for status in ("finished", "failed", "pruned"):
         rows.append(row_of(TINY, search.suggest("ray")["knobs"], status))
         search.ended(rows[-1])
-    ids = [row["id"] for row in rows]
+    ids = [row.id for row in rows]
     told = [(trial.params, trial.value, trial.user_attrs) for trial in database.trials]
-    missing = row_of(TINY, next(knobs for knobs in ALL if row_of(TINY, knobs)["id"] not in ids))
+    missing = row_of(TINY, next(knobs for knobs in ALL if row_of(TINY, knobs).id not in ids))
     for _ in range(2):
         database.search(TINY, rows=[*rows, missing], first=[ALL[1]])
         assert [(trial.params, trial.value, trial.user_attrs) for trial in database.trials[: len(told)]] == told
         found = [trial.user_attrs["id"] for trial in database.trials if "id" in trial.user_attrs]
-        assert found == [*ids, missing["id"]]
+        assert found == [*ids, missing.id]
     assert {"RUNNING", "WAITING"}.isdisjoint(database.states)
 
 
@@ -437,7 +443,9 @@ def test_a_grid_in_a_database_misses_nothing_that_was_suggested_and_never_begun(
     suggested(search, 2)
     search = database.search(TINY, sampler="grid", rows=rows)
     found = [*rows, *run(search, TINY, 10)]
-    assert sorted((row["noise_rate"], row["epochs"]) for row in found) == [tuple(knobs.values()) for knobs in ALL]
+    assert sorted((row.knobs["noise_rate"], row.knobs["epochs"]) for row in found) == [
+        tuple(knobs.values()) for knobs in ALL
+    ]
 
 
 def test_a_database_with_trials_that_the_records_lack_is_refused(database, run, row_of):

@@ -1,6 +1,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -12,6 +13,9 @@ from study.cluster.nodes import Resources
 from study.cluster.storage import Storage
 from study.networks.session import Reference, Session
 from study.planning.plan import make_plan
+from study.records.evidence import EVIDENCE
+from study.records.metrics import METRICS
+from study.records.rows import TrialRow
 from study.records.tables import trials_table
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING, TrialConfig
 from study.search.searcher import Unfinished
@@ -116,7 +120,8 @@ def searched(plan, rows, storage, crowded=()):
     empty = dict.fromkeys(table.schema.names)
     table.upsert([{**empty, "retention": 0.95, "dice_gap": 0.5, "diverged": False, **row} for row in rows])
     view = StudyView(Console(file=io.StringIO()))
-    kept = trials_table(plan.settings.studies, plan.space.knobs).rows
+    record = SimpleNamespace(knobs=plan.space.knobs, metrics=METRICS, evidence_columns=EVIDENCE)
+    kept = [TrialRow.of(flat, record) for flat in table.rows]
     references = {"baseline": Reference(BASELINE, 0, {}, {}, [], {})}
     session = Session(plan, Resources(1, 1, 0.0), view, references)
     return _search(session, kept, Storage(str(storage)), set(crowded))

@@ -8,6 +8,8 @@ import pytest
 from study.planning.plan import make_plan
 from study.records.failure import StudyError
 from study.records.files import write_json
+from study.records.rows import trial_rows
+from study.records.study_record import read_record
 from study.records.tables import trials_table
 from study.session import study_record
 from study.trials.engine import earlier_trials
@@ -24,7 +26,7 @@ def earlier(settings, row_of):
         plan = make_plan(replace(settings, name="old", **changes))
         plan.settings.folder.mkdir(parents=True)
         study_record(plan, {}).write(plan.settings.folder)
-        full = [row_of(plan.space, knobs, status) for knobs in rows]
+        full = [row_of(plan.space, knobs, status).flat() for knobs in rows]
         trials_table(plan.settings.folder, plan.space.knobs).upsert(full)
         return plan.settings.folder
 
@@ -37,7 +39,7 @@ def taught(settings):
 
     def read(**changes):
         rows = earlier_trials(make_plan(replace(settings, warm_start="old", **changes)))
-        return [{name: row[name] for name in A} for row in rows]
+        return [{name: row.knobs[name] for name in A} for row in rows]
 
     return read
 
@@ -57,9 +59,7 @@ def test_trials_that_have_ended_teach_the_search(earlier, taught, status):
 
 def test_the_rows_are_those_of_the_table(earlier, settings):
     folder = earlier([A])
-    (row,) = earlier_trials(make_plan(replace(settings, warm_start="old")))
-    plan = make_plan(settings)
-    assert trials_table(folder, plan.space.knobs).rows == [row]
+    assert earlier_trials(make_plan(replace(settings, warm_start="old"))) == trial_rows(folder, read_record(folder))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_conditional_trials_are_known_by_the_knobs_that_they_have(earlier, setti
 
     def forgotten(*knobs):
         plan = make_plan(replace(settings, space="mechanics", warm_start="old", knobs=knobs))
-        return [(row["forget"], row["moves"]) for row in earlier_trials(plan)]
+        return [(row.knobs["forget"], row.knobs.get("moves")) for row in earlier_trials(plan)]
 
     assert forgotten() == [("ascent", "all"), ("ascent", None), ("retain_labels", None)]
     assert forgotten("forget=retain_labels|noise_image") == [("retain_labels", None)]
@@ -151,8 +151,11 @@ def test_what_was_learned_is_told_and_steers(earlier, settings, bench):
     rows = [{**A, "noise_rate": 0.6 + number / 100, "epochs": 5 + number % 16} for number in range(40)]
     earlier(rows)
     plan = make_plan(replace(settings, warm_start="old"))
-    told = [{**row, "dice_gap": -abs(row["noise_rate"] - 0.7)} for row in earlier_trials(plan)]
-    search = bench.search(plan.space, earlier=told)
+    known = [
+        replace(row, metrics={**row.metrics, "dice_gap": -abs(row.knobs["noise_rate"] - 0.7)})
+        for row in earlier_trials(plan)
+    ]
+    search = bench.search(plan.space, earlier=known)
     assert bench.states == ["COMPLETE"] * 40
     rates = [search.suggest(f"ray-{number}")["knobs"]["noise_rate"] for number in range(20)]
     assert sum(abs(rate - 0.7) < 0.08 for rate in rates) > 14  # two fifths of random draws are

@@ -13,7 +13,7 @@ from study.networks.session import Session
 from study.networks.weights import recipe_of
 from study.planning.plan import make_plan
 from study.records.references import BASELINE, RETRAINED
-from study.records.tables import trials_table
+from study.records.rows import trial_rows
 from study.run import parse
 from study.terminal.live import StudyView
 from trainables.cohorts.cache import cache_dir
@@ -91,7 +91,7 @@ def test_the_first_request_is_unlearned_alone_while_the_later_one_is_still_retai
     }
     session = Session(plan, Resources(1, 1, 0.0), StudyView(Console(quiet=True)))
     session = replace(session, references=fit_networks(session, fits, digests))  # all cached
-    (row,) = (row for row in trials_table(done.folder, plan.space.knobs).rows if row["on_front"])
+    (row,) = (row for row in trial_rows(done.folder, plan.recorded) if row.on_front)
     recipe = recipe_of(session, row)
     unlearned = weights_after(plan.data, networks[BASELINE], 10, Sets(plan.data.retain + berta, anna), recipe)
     for method, network in (("sequential", unlearned), ("retrained", networks["without"])):
