@@ -47,10 +47,8 @@ class StudyData(StudyRecord):
 
     @cached_property
     def best(self) -> TrialRow | None:
-        """The best feasible trial; None if no trial is feasible."""
-        front = self.trials[self.trials["on_front"]].to_dict(
-            "records"
-        )  # which it is on; there may be thousands beside
+        """The best feasible trial, which is always on the front; None if no trial is feasible."""
+        front = self.trials[self.trials["on_front"]].to_dict("records")
         return best_feasible((TrialRow.of(flat, self) for flat in front), self.objective)
 
 
