@@ -147,7 +147,7 @@ def _run(session: Session, digests: Mapping[str, str], console: Console, interru
             recorder.result(records_of(folder), complete)
     if settings.evidence:
         print_evidence(plan, [*recorder.references, *recorder.rows], console)
-    print_result(plan, recorder.rows, tracking_uri(settings), tracker.problem, complete, console)
+    print_result(plan, tracking_uri(settings), tracker.problem, complete, console)
     return complete
 
 

@@ -19,7 +19,6 @@ from study.records.evidence import STATE, EvidenceColumn
 from study.records.files import replace_file
 from study.records.reading import StudyData
 from study.records.rows import NetworkRow, TrialRow
-from study.records.trials import given
 
 
 def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def _value(evidence: Mapping[str, Any], column: str, unit: str) -> str:
 
 
 def _evidence(row: NetworkRow, columns: Mapping[str, EvidenceColumn]) -> dict[str, Any]:
-    return {name: value if given(value := row.evidence.get(name)) else None for name in columns if name != STATE}
+    return {name: row.evidence.get(name) for name in columns if name != STATE}
 
 
 def _questions(columns: Mapping[str, EvidenceColumn]) -> dict[str, dict[str, dict[str, str]]]:

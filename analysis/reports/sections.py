@@ -22,7 +22,6 @@ from analysis.statistics.recipes import entries, paired_tests, ranking, suite_ta
 from study.records.command_lines import sweep_command, trial_command
 from study.records.metrics import shown
 from study.records.reading import StudyData
-from study.records.trials import given
 
 Part: TypeAlias = str | go.Figure
 """Markdown, or a figure."""
@@ -203,16 +202,11 @@ def evidence(study: StudyData) -> list[Part]:
     if not examined:
         return []
     columns = {name: column for name, column in study.evidence_columns.items() if column.title}
-    columns = {
-        name: column for name, column in columns.items() if any(given(row.evidence.get(name)) for row in examined)
-    }
+    columns = {name: column for name, column in columns.items() if any(name in row.evidence for row in examined)}
+    bounds = ("retrained_low", "retrained_high")
     table = [
         {"network": row.id, "verdict": verdict(row), "forget Dice": numbers.metric(row.metric("forget_dice"))}
-        | {
-            "retrained 95 %": " to ".join(
-                numbers.metric(row.evidence.get(f"retrained_{end}")) for end in ("low", "high")
-            )
-        }
+        | {"retrained 95 %": " to ".join(numbers.metric(row.evidence.get(bound)) for bound in bounds)}
         | {column.title: numbers.measured(row.evidence.get(name), column.unit) for name, column in columns.items()}
         for row in examined
     ]

@@ -139,16 +139,13 @@ class Recorder:
             self._record_subjects(trial, row["epoch"], result["subjects"])
 
     def ended(self, trial: str, status: str, diverged: bool, problem: str | None = None) -> TrialRow:
-        """A trial is finished, pruned or failed: its last epoch's metrics are its result, and the front may change.
+        """End a trial and return its row: its last epoch's metrics are its result, and the front may change.
 
         Args:
             trial: its id.
             status: FINISHED, PRUNED or FAILED.
             diverged: its last loss was not finite.
             problem: what went wrong with it.
-
-        Returns:
-            Its row.
         """
         reports = [report for _, report in sorted(self._epochs[trial].items())]
         last = {name: reports[-1][name] for name in self.record.metrics} if reports else {}

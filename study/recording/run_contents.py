@@ -18,6 +18,7 @@ PARENT = "study"
 RUN_NAME, DESCRIPTION = "mlflow.runName", "mlflow.note.content"
 """Tags that MLflow's pages show as a run's name and description (Markdown)."""
 
+_TAGS = ("strategy", "status", "diverged", "feasible", "on_front")
 _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 
 
@@ -95,8 +96,8 @@ class StudyRuns:
             names = {"reference": row.id, "digest": row.digest}
             return RunContent(status, names, {"kind": "reference", "status": FINISHED}, values, epochs)
         params = {"strategy": row.strategy, "seed": row.seed, **row.knobs}
-        tags = {"kind": "trial", RUN_NAME: _title(row), "strategy": row.strategy, "status": row.status, **row.marks}
-        return RunContent(status, params, tags, values, epochs)
+        tags = {name: value for name in _TAGS if (value := getattr(row, name)) is not None}
+        return RunContent(status, params, {"kind": "trial", RUN_NAME: _title(row), **tags}, values, epochs)
 
     def _parent(self, status: str, best: TrialRow | None) -> RunContent:
         """The parent run, which has the best trial's metrics and the study's files once the session has a result."""

@@ -73,7 +73,7 @@ def parse(text: str, metrics: Collection[str] | None = None) -> Constraint:
 
 
 def violations(
-    constraints: Sequence[Constraint], results: Mapping[str, float | None], diverged: bool
+    constraints: Sequence[Constraint], results: Mapping[str, float | None], diverged: bool | None
 ) -> dict[str, float]:
     """Constraint -> how far results miss it, 0 or less where it holds; a diverged trial misses each by 1."""
     return {str(constraint): 1.0 if diverged else constraint.violation(results) for constraint in constraints}

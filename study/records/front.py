@@ -39,13 +39,7 @@ def pareto_front(scores: np.ndarray) -> np.ndarray:
 
 
 def mark(rows: Sequence[TrialRow], constraints: Sequence[Constraint], objective: Objective) -> list[TrialRow]:
-    """The trials with `feasible` and `on_front` set.
-
-    Args:
-        rows: the trials.
-        constraints: what a feasible trial meets. One that has not finished, or has diverged, is not feasible.
-        objective: its front's goals.
-    """
+    """The trials with `feasible` and `on_front` set; one that has not finished, or has diverged, is not feasible."""
     feasible = np.array([_feasible(row, constraints) for row in rows], bool)
     scores = np.array([[goal.score(row.results) for goal in objective.front] for row in rows])
     scores = scores.reshape(len(rows), len(objective.front))

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -38,17 +39,17 @@ class StudyData(StudyRecord):
     @cached_property
     def rows(self) -> list[TrialRow]:
         """`trials` as typed values."""
-        return [TrialRow.of(flat, self) for flat in self.trials.to_dict("records")]
+        return [TrialRow.of(flat, self) for flat in _flat(self.trials)]
 
     @cached_property
     def reference_rows(self) -> list[ReferenceRow]:
         """`evidence` as typed values."""
-        return [ReferenceRow.of(flat, self) for flat in self.evidence.to_dict("records")]
+        return [ReferenceRow.of(flat, self) for flat in _flat(self.evidence)]
 
     @cached_property
     def best(self) -> TrialRow | None:
         """The best feasible trial, which is always on the front; None if no trial is feasible."""
-        front = self.trials[self.trials["on_front"]].to_dict("records")
+        front = _flat(self.trials[self.trials["on_front"]])
         return best_feasible((TrialRow.of(flat, self) for flat in front), self.objective)
 
 
@@ -93,6 +94,11 @@ def named_study(studies: Path, name: str) -> StudyData:
         StudyError: there is none, with those that are there; or its records are damaged.
     """
     return load_study(named_folder(studies, name))
+
+
+def _flat(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return rows
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

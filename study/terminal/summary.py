@@ -15,9 +15,8 @@ from search_spaces.space import Space, Suite
 from study.cluster.nodes import Node, Resources
 from study.planning.plan import Plan
 from study.records.files import in_file_names, studies_folder
-from study.records.front import best_feasible
 from study.records.reading import load_study
-from study.records.rows import NetworkRow, TrialRow
+from study.records.rows import NetworkRow
 from study.records.settings import StudySettings
 from study.search.samplers import SAMPLERS
 from trainables.cost import CPU, Cost
@@ -108,25 +107,20 @@ def print_evidence(plan: Plan, rows: Sequence[NetworkRow], console: Console) -> 
         console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True, highlight=False)
 
 
-def print_result(
-    plan: Plan, rows: Sequence[TrialRow], uri: str, problem: str | None, complete: bool, console: Console
-) -> None:
+def print_result(plan: Plan, uri: str, problem: str | None, complete: bool, console: Console) -> None:
     """The front, the best trial, and the commands that show and continue the study.
 
     Args:
         plan: the study.
-        rows: its trials.
         uri: of the MLflow store.
         problem: why MLflow could not be written.
         complete: whether no trial is left to run.
         console: where to print.
     """
-    settings, objective = plan.settings, plan.objective
-    best = best_feasible(rows, objective)
-    say = partial(console.print, soft_wrap=True, highlight=False)
-    written = load_study(settings.folder)
+    settings, written = plan.settings, load_study(plan.settings.folder)
+    best, say = written.best, partial(console.print, soft_wrap=True, highlight=False)
     if isinstance(plan.space, Space):
-        console.print(front_table(rows, list(plan.space.domains), plan.metrics, objective))
+        console.print(front_table(written.rows, list(plan.space.domains), plan.metrics, plan.objective))
     else:
         console.print(terminal_suite(written))
     if len(written.requests):

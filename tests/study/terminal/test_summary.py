@@ -34,17 +34,17 @@ def said(print_it, *arguments):
 
 def test_a_server_is_named_by_its_address_and_a_store_by_the_command_that_opens_it(begun):
     uri = "http://127.0.0.1:5000"
-    assert f"MLflow, pages   {uri}\n" in said(print_result, begun, [], uri, None, True)
+    assert f"MLflow, pages   {uri}\n" in said(print_result, begun, uri, None, True)
     own = f"--studies {begun.settings.studies}"
-    assert f"python -m analysis.ui {own}\n" in said(print_result, begun, [], "sqlite:///mlflow.db", None, True)
+    assert f"python -m analysis.ui {own}\n" in said(print_result, begun, "sqlite:///mlflow.db", None, True)
     uri = "sqlite:////some where/[old]/mlflow.db"
     elsewhere = replace(begun, settings=replace(begun.settings, tracking_uri=uri))
-    ending = said(print_result, elsewhere, [], uri, None, True)
+    ending = said(print_result, elsewhere, uri, None, True)
     assert f"python -m analysis.ui {own} --tracking-uri '{uri}'\n" in ending
 
 
 def test_without_a_feasible_trial_it_says_so_and_how_to_go_on(begun):
-    text = said(print_result, begun, [], "sqlite:///x", "ConnectionError: [/gone]", False)
+    text = said(print_result, begun, "sqlite:///x", "ConnectionError: [/gone]", False)
     assert "no feasible trial" in text
     assert "ConnectionError: [/gone]" in text
     assert f"--resume {begun.settings.name} --studies" in text
