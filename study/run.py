@@ -169,9 +169,11 @@ def _run(settings: StudySettings, console: Console, interrupts: Interrupts) -> i
         print_space(explained(settings), console)
         return 0
     from study.planning.plan import make_plan
+
+    plan = make_plan(settings)  # what is wrong is told before Ray and MLflow are imported, which takes seconds
     from study.session import run_study
 
-    return 0 if run_study(make_plan(settings), console, interrupts) else interrupts.exit_code
+    return 0 if run_study(plan, console, interrupts) else interrupts.exit_code
 
 
 def _follow(settings: StudySettings, arguments: Sequence[str]) -> int:

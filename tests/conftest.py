@@ -2,8 +2,11 @@
 
 import os
 import secrets
+from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes of tests share the cores, and threads that wait spin
+# Processes of tests share the cores: threads that wait for each other would spin there
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("RAY_ADDRESS", "local")  # a study joins the cluster of its machine; a test's has its own
 # Ray makes a token for itself on the way: what runs before that and after it must have the same
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -11,3 +14,5 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_worker_niceness", "0")  # else trials wait for whatever tests run beside them
 # Else those of the fits end when the trials start, and the evidence waits for Python and torch once more
 os.environ.setdefault("RAY_num_workers_soft_limit", "8")
+LEAN = str(Path(__file__).with_name("lean"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (LEAN, os.environ.get("PYTHONPATH"))))

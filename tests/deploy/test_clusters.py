@@ -120,6 +120,7 @@ def tags(machine):
     return {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
 
 
+@pytest.mark.slow
 def test_aws_is_asked_for_these_machines(requested):
     machines, _, volumes = requested
     by_type = {}

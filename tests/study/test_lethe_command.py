@@ -87,6 +87,7 @@ def test_a_hostile_folder_is_not_imported(hostile):
     assert (code, "strategy noisy_label" in out) == (0, True)
 
 
+@pytest.mark.slow
 def test_nor_by_rays_workers(hostile):
     code, out, err = said(hostile, script=JOIN)
     assert code == 0, err
@@ -105,6 +106,7 @@ def test_nor_by_a_driver_on_a_clusters_head(hostile):
     assert (done.returncode, "strategy noisy_label" in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.slow
 def test_nor_by_the_server_of_the_pages_and_of_mlflow(hostile, closed_port, store):
     """One address has both; MLflow's database is the one beside the studies."""
     (hostile / "studies").mkdir()

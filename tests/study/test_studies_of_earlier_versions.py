@@ -82,7 +82,7 @@ def test_they_are_sent_to_mlflow(studies, store, runs_in):
     assert runs["4cedd237a952"].data.metrics["gap/dice"] == pytest.approx(0.017, abs=5e-4)
 
 
-def test_one_is_resumed_and_extended(studies, capsys):
+def test_one_is_resumed_and_extended(studies, run_of, tmp_path):
     """Its references are fitted anew, as its cache is not here; on another processor they have other digests."""
     folder = studies / SEARCH
     plan = make_plan(recorded_settings(folder))
@@ -90,9 +90,9 @@ def test_one_is_resumed_and_extended(studies, capsys):
     known = {name: replace(record.references[name], digest=digest) for name, digest in digests.items()}
     replace(record, references=known).write(folder)
     before = load_study(folder).trials
-    assert run.main(["--resume", SEARCH, "--studies", str(studies), "--trials", "5", "--no-evidence"]) == 0, (
-        capsys.readouterr()
-    )
+    options = ("--trials", "5", "--no-evidence", "--concurrent", "1", "--cpus-per-trial", "1")
+    code, output = run_of(tmp_path / "cache", "--resume", SEARCH, "--studies", str(studies), *options)
+    assert code == 0, output
     after = load_study(folder)
     assert after.format == FORMAT
     assert (len(after.trials), after.planned, after.name) == (5, 5, SEARCH)

@@ -23,6 +23,7 @@ def data(shape, scans=6):
 KNOBS = {"noise_rate": 0.5, "lr": 1e-3}
 
 
+@pytest.mark.slow
 def test_a_step_on_many_times_the_voxels_takes_more_memory():
     with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
         costs = [fresh.submit(trial_cost, data(shape), 10, [("noisy_label", KNOBS)], 1) for shape in (SMALL, LARGE)]

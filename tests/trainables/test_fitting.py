@@ -107,6 +107,7 @@ print([given() is None for given in given_to_a_fit()])
 """
 
 
+@pytest.mark.slow
 def test_what_the_first_fit_of_a_process_was_given_is_free_when_it_ends():
     """Arrays of the object store stay on a node as long as a process there has them."""
     done = subprocess.run([sys.executable, "-c", _FIRST], capture_output=True, text=True, check=True)

@@ -88,6 +88,7 @@ def test_the_figure_has_trials_by_kind_front_landmarks_and_floor_and_labels(fron
     expect(front.locator("#front .hoverlayer")).to_contain_text("noise rate 0.812")
 
 
+@pytest.mark.slow
 def test_new_trials_appear_without_a_reload(front, study, trial):
     front.evaluate("window.kept = true")
     study[1](trial("late", 0.76, 0.05, feasible=True, on_front=True))
@@ -97,6 +98,7 @@ def test_new_trials_appear_without_a_reload(front, study, trial):
     assert front.evaluate("window.kept")
 
 
+@pytest.mark.slow
 def test_a_brush_fills_the_table_with_exactly_what_it_covers(front):
     drag(front, (0.02, 0.76), (0.35, 0.725))
     front.wait_for_function("document.getElementById('choice').value === 'selection'")
@@ -106,6 +108,7 @@ def test_a_brush_fills_the_table_with_exactly_what_it_covers(front):
     assert sorted(ids(front)) == ["best", "careful", "good"]
 
 
+@pytest.mark.slow
 def test_a_point_leads_to_its_run_in_the_stock_pages(front, server, study):
     experiment = server.store.create_experiment(f"experiment of {study[0]}")
     tags = {"study": study[0], "name": "best"}
@@ -117,6 +120,7 @@ def test_a_point_leads_to_its_run_in_the_stock_pages(front, server, study):
     expect(stock.get_by_text("noisy_label lr=1.2e-04").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_figure_and_table_can_be_taken_away(front, rows):
     for kind, start in (("svg", b"<svg"), ("png", b"\x89PNG")):
         with front.expect_download() as download:
@@ -129,6 +133,7 @@ def test_figure_and_table_can_be_taken_away(front, rows):
     assert list(pd.read_csv(io.BytesIO(download.value.path().read_bytes())).id) == [row["id"] for row in rows]
 
 
+@pytest.mark.slow
 def test_axes_and_colour_can_be_chosen(front):
     front.get_by_label("across").select_option("seconds")
     front.get_by_label("up").select_option("dice_gap")
@@ -141,6 +146,7 @@ def test_axes_and_colour_can_be_chosen(front):
     assert layout["annotations"] == []
 
 
+@pytest.mark.slow
 def test_another_study_is_laid_over_it(front, server, trial, write_study):
     other = f"study-{next(numbers)}"
     point = trial("there", 0.78, 0.2, feasible=True, on_front=True)
@@ -152,6 +158,7 @@ def test_another_study_is_laid_over_it(front, server, trial, write_study):
     assert (drawn["x"], drawn["y"]) == ([0.2], [0.78])
 
 
+@pytest.mark.slow
 def test_everything_can_be_reached_by_the_keyboard(front):
     front.keyboard.press("Tab")
     expect(front.get_by_role("link", name="to the table of trials")).to_be_focused()
@@ -174,6 +181,7 @@ def test_everything_can_be_reached_by_the_keyboard(front):
     assert (ring["xanchor"], ring["yanchor"]) == (0.09, 0.74)
 
 
+@pytest.mark.slow
 def test_it_is_dark_where_the_reader_wants_it_dark(front):
     def brightness():
         colour = front.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -187,12 +195,14 @@ def test_it_is_dark_where_the_reader_wants_it_dark(front):
     assert brightness() < 150 < 700 < light
 
 
+@pytest.mark.slow
 def test_a_narrow_window_needs_no_sideways_scrolling(front):
     front.set_viewport_size({"width": 390, "height": 800})
     front.wait_for_timeout(500)
     assert front.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_importance_needs_trials_and_then_names_what_decides(page, server, study, trial):
     name, write = study
     rng = np.random.default_rng(0)
@@ -210,6 +220,7 @@ def test_importance_needs_trials_and_then_names_what_decides(page, server, study
     assert max(shares, key=shares.get) == "noise rate"
 
 
+@pytest.mark.slow
 def test_what_stands_below_is_drawn_when_it_comes_into_sight(front):
     expect(front.locator("#volume .scatterlayer")).not_to_be_attached()
     front.get_by_role("img", name="Parallel coordinates").scroll_into_view_if_needed()
@@ -219,6 +230,7 @@ def test_what_stands_below_is_drawn_when_it_comes_into_sight(front):
     assert volumes[-1] == pytest.approx(0.77 * 0.4 + 0.75 * 0.35 + 0.74 * 0.16)  # by hand: front (0.6, 0.77), ...
 
 
+@pytest.mark.slow
 def test_five_thousand_trials_are_drawn_and_answer_to_the_pointer(page, server, study, trial):
     name, write = study
     rng = np.random.default_rng(1)
@@ -244,6 +256,7 @@ def test_five_thousand_trials_are_drawn_and_answer_to_the_pointer(page, server, 
     assert least <= brushed <= most
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_told_of(front):
     front.context.set_offline(True)
     expect(front.get_by_role("alert")).to_contain_text("does not answer")

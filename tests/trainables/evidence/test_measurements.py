@@ -172,6 +172,7 @@ def concluded(known, name):
     return conclude(Findings(known[name], retrained)).columns
 
 
+@pytest.mark.slow
 def test_a_network_that_learned_by_heart_is_told_from_the_retrained_ones(known):
     found = concluded(known, "baseline")
     assert found["remembers"] is True
@@ -185,6 +186,7 @@ def test_a_network_that_learned_by_heart_is_told_from_the_retrained_ones(known):
     assert not found["streisand"]
 
 
+@pytest.mark.slow
 def test_a_further_retrained_network_looks_clean(known):
     found = concluded(known, "further")
     assert found["remembers"] is False
