@@ -39,6 +39,7 @@ from study.recording.run_contents import StudyRuns
 from study.recording.tracker import Tracker
 from study.records.references import BASELINE
 from study.records.settings import StudySettings
+from study.records.study_record import CohortRecord, Recipes, Selection, SplitRecord, StudyRecord
 from study.terminal.interrupts import Interrupts
 from study.terminal.live import StudyView
 from study.trials.engine import run_trials
@@ -99,7 +100,24 @@ def study(
         )
         plan = Plan(settings, space, None, None, None, ())  # type: ignore[arg-type]
         settings.folder.mkdir()
-        recorder = Recorder(settings.folder, space.knobs, plan.objective, plan.constraints, {})
+        record = StudyRecord(
+            name=settings.name,
+            space=settings.space,
+            planned=trials,
+            settings=settings,
+            knobs=space.knobs,
+            domains={},
+            constraints=tuple(plan.constraints),
+            suite=Recipes(),
+            cohort=CohortRecord("replay", 0, (0, 0, 0), (0.0, 0.0, 0.0), ()),
+            split=SplitRecord((), (), ()),
+            selection=Selection((), (), (), (), ()),
+            references={},
+            published=None,
+            versions={},
+            commit="",
+        )
+        recorder = Recorder(settings.folder, record)
         store = partial(MlflowStore, f"sqlite:///{folder}/mlflow.db", settings.family, settings.name, None)
         yield plan, recorder, Tracker(store, StudyRuns(recorder, {}, {}), print) if tracking else None
 
