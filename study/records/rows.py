@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from study.records.evidence import STATE
 from study.records.study_record import StudyRecord
 from study.records.tables import study_tables
 from study.records.trials import RUNNING, Knob
+
+Row = TypeVar("Row", bound="NetworkRow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class NetworkRow:
         return flat
 
     @classmethod
-    def of(cls, flat: Mapping[str, Any], record: StudyRecord) -> Self:
+    def of(cls: type[Row], flat: Mapping[str, Any], record: StudyRecord) -> Row:
         """The row that a table of this study has flat; what is missing is None there."""
         values: dict[str, Any] = {place.name: flat.get(place.name) for place in fields(cls)}
         columns = {"knobs": record.knobs, "metrics": record.metrics, "evidence": record.evidence_columns}
