@@ -10,12 +10,19 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from search_spaces.domains import kind, lies_in, values
-from study.records.study_record import Entry as Entry
-from study.records.study_record import Published as Published
-from study.records.study_record import Recipes
-from study.records.trials import Knob as Knob
 from trainables.recipe import Recipe
 from trainables.registry import STRATEGIES, Registry
+
+Knob = float | int | str | bool
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published point to compare with: Dice in [0, 1] and where it stands."""
+
+    retain_dice: float
+    forget_dice: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -146,13 +153,34 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Suite(Recipes):
+class Entry:
+    """A fixed recipe of a suite.
+
+    Attributes:
+        strategy: its name, as that of a space.
+        knobs: its values; `epochs` is the suite's longest horizon.
+        published: horizon in epochs -> the published point.
+    """
+
+    strategy: str
+    knobs: Mapping[str, Knob]
+    published: Mapping[int, Published] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Suite:
     """Fixed recipes, each run with several seeds and reported after several numbers of epochs, the horizons.
+
+    Attributes:
+        entries: one per row of the table; a strategy may have several, with knobs of their own.
+        horizons: epochs after which a trial is reported; it runs for the largest.
+        seeds: trials of each recipe.
 
     Raises:
         ValueError: for a strategy that does not exist or a knob that it does not take.
     """
 
+    entries: tuple[Entry, ...]
     horizons: tuple[int, ...] = (20, 50)
     seeds: int = 3
 

@@ -10,6 +10,7 @@ from functools import partial
 from importlib.metadata import version
 
 from optuna.distributions import distribution_to_json
+from pydantic import TypeAdapter
 from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
@@ -38,6 +39,7 @@ from study.records.rows import TrialRow, trial_rows
 from study.records.study_record import (
     FORMAT,
     CohortRecord,
+    Published,
     Recipes,
     ReferenceRecord,
     SplitRecord,
@@ -221,7 +223,7 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
         },
         metrics=plan.metrics,
         constraints=tuple(plan.constraints),
-        suite=space if isinstance(space, Suite) else Recipes(),
+        suite=TypeAdapter(Recipes).validate_python(asdict(space)) if isinstance(space, Suite) else Recipes(),
         cohort=CohortRecord(
             cohort.digest, len(cohort.images), cohort.images.shape[1:], cohort.spacing_mm, tuple(cohort.class_names)
         ),
@@ -231,7 +233,7 @@ def study_record(plan: Plan, references: Mapping[str, Reference]) -> StudyRecord
             name: ReferenceRecord(known.digest, known.seed, known.metrics) for name, known in references.items()
         },
         evidence_columns={**(before.evidence_columns if before else {}), **all_columns()},
-        published=searched.published if searched else None,
+        published=Published(**asdict(searched.published)) if searched and searched.published else None,
         versions={
             "python": sys.version.split()[0],
             "lethe": version(DISTRIBUTION),

@@ -64,7 +64,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Published:
-    """A published point to compare with: Dice in [0, 1] and where it stands."""
+    """A published point: Dice in [0, 1] and where it stands."""
 
     retain_dice: float
     forget_dice: float
@@ -73,13 +73,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Entry:
-    """A fixed recipe of a suite.
-
-    Attributes:
-        strategy: its name, as that of a space.
-        knobs: its values; `epochs` is the suite's longest horizon.
-        published: horizon in epochs -> the published point.
-    """
+    """A recipe of a suite, with its published points by epochs."""
 
     strategy: str
     knobs: Mapping[str, Knob]
@@ -88,13 +82,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recipes:
-    """The fixed recipes of a suite; those of a search are none.
-
-    Attributes:
-        entries: one per row of the table; a strategy may have several, with knobs of their own.
-        horizons: epochs after which a trial is reported; it runs for the largest.
-        seeds: trials of each recipe.
-    """
+    """A suite's recipes, the epochs after which they are reported, and the trials of each; a search has none."""
 
     entries: tuple[Entry, ...] = ()
     horizons: tuple[int, ...] = ()
