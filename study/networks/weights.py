@@ -68,7 +68,7 @@ class Networks(NamedTuple):
 def networks_again(record: StudyRecord, folder: Path, row: TrialRow) -> Networks:
     """The baseline and a finished trial of a recorded study; the cohort must still be there.
 
-    What was not kept is computed again, on a Ray of its own.
+    What was not kept is computed again, as Ray tasks.
 
     Args:
         record: its study.json.

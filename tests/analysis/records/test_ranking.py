@@ -1,5 +1,7 @@
 """Strategies ranked and tested in pairs, against values taken from the single subjects by hand."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +109,21 @@ def test_a_metric_that_the_studies_add_is_ranked_and_tested_like_the_dice():
     dice, error = (tests[tests["metric"].str.endswith(name)].reset_index() for name in ("dice", "error"))
     np.testing.assert_allclose(error["difference"], 2 * dice["difference"])
     np.testing.assert_allclose(error["p"], dice["p"])
+
+
+def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(40):
+        runs, people = rng.normal(0, 0.05, 8), rng.normal(0, 0.05, (2, 8))
+        rows = [
+            {"set": name, "subject": f"{name}-{person}", "recipe": "s", "run": str(run)}
+            | {"dice": level + runs[run] * (name == "forget") + people[place, person] + rng.normal(0, 0.05)}
+            for place, (name, level) in enumerate((("retain", 0.8), ("forget", 0.3)))
+            for run, person in product(range(8), range(8))
+        ]
+        (row,) = ranking(pd.DataFrame(rows)).to_dict("records")
+        covered += row["dice_gap_low"] <= 0.5 <= row["dice_gap_high"]
+    assert covered >= 34
 
 
 def test_undefined_subjects_leave_mean_and_units():
