@@ -10,7 +10,7 @@ from trainables.cost import CPU, trial_cost
 from trainables.data import TrialData
 from trainables.device import default_device
 
-SMALL, LARGE = (16, 16, 16), (32, 48, 48)
+SMALL, LARGE = (16, 32, 32), (32, 64, 64)
 
 
 def data(shape, scans=6):
@@ -24,8 +24,8 @@ KNOBS = {"noise_rate": 0.5, "lr": 1e-3}
 
 
 @pytest.mark.slow
-def test_a_step_on_many_times_the_voxels_takes_more_memory():
-    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+def test_a_step_on_eight_times_the_voxels_takes_more_memory():
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
         costs = [fresh.submit(trial_cost, data(shape), 10, [("noisy_label", KNOBS)], 1) for shape in (SMALL, LARGE)]
         small, large = (cost.result() for cost in costs)
     assert min(small.train_seconds, small.evaluate_seconds, large.train_seconds, large.evaluate_seconds) > 0
@@ -41,10 +41,11 @@ def test_on_the_cpu_the_memory_is_the_process_own():
     assert cost.memory < psutil.virtual_memory().total
 
 
+@pytest.mark.slow
 def test_of_several_trials_the_largest_memory_counts():
-    alone = trial_cost(data(SMALL), 10, [("noisy_label", KNOBS)], 1)
-    both = trial_cost(data(SMALL), 10, [("noisy_label", {**KNOBS, "retain_batch": 2}), ("max_loss", {})], 1)
-    assert both.memory >= 0.9 * alone.memory
+    alone = trial_cost(data(LARGE), 10, [("noisy_label", KNOBS)], 1)
+    both = trial_cost(data(LARGE), 10, [("noisy_label", {**KNOBS, "retain_batch": 2}), ("max_loss", {})], 1)
+    assert both.memory >= alone.memory
 
 
 def test_a_cohort_smaller_than_a_batch_is_enough():

@@ -1,6 +1,7 @@
 """Strategies ranked and tested in pairs, against values taken from the single subjects by hand."""
 
 from itertools import product
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,22 @@ def test_a_metric_that_the_studies_add_is_ranked_and_tested_like_the_dice():
     dice, error = (tests[tests["metric"].str.endswith(name)].reset_index() for name in ("dice", "error"))
     np.testing.assert_allclose(error["difference"], 2 * dice["difference"])
     np.testing.assert_allclose(error["p"], dice["p"])
+
+
+def test_intervals_as_by_a_bootstrap_of_single_draws():
+    values = drawn({"one": (0.8, 0.3, 0.6)}, runs=4, spread=0.1)
+    (row,) = ranking(values).to_dict("records")
+    dice = {(value.run, value.subject): value.dice for value in values.itertuples()}
+    rng, drawn_gaps, drawn_retain = np.random.default_rng(3), [], []
+    for _ in range(4000):
+        runs, kept, gone = rng.integers(4, size=4), rng.integers(4, size=4), rng.integers(3, size=3)
+        retain = fmean(dice[str(run), f"retain-{person}"] for run in runs for person in kept)
+        forget = fmean(dice[str(run), f"forget-{person}"] for run in runs for person in gone)
+        drawn_gaps.append(retain - forget)
+        drawn_retain.append(retain)
+    for name, sums in (("dice_gap", drawn_gaps), ("retain_dice", drawn_retain)):
+        expected = np.quantile(sums, [0.025, 0.975])
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx(expected, abs=0.008)
 
 
 def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
