@@ -212,7 +212,27 @@ def test_sizes(networks, size):
         assert upsample(logits, size).shape == (2, 4, *size)
 
 
-@pytest.mark.parametrize(("layer", "dilation"), [("layer1", 1), ("layer3", 2)])
+@pytest.mark.parametrize(
+    ("depth", "parameters"), [(10, 14_514_528), (18, 33_145_184), (34, 63_454_816), (50, 46_707_296)]
+)
+def test_parameter_count(networks, depth, parameters):
+    assert sum(p.numel() for p in networks[depth].parameters()) == parameters
+    assert [name for name, _ in networks[depth].named_children()] == ["encoder", "decoder"]
+
+
+def test_upsample_interpolates_between_voxel_centres():
+    """Centres of 8 fine voxels lie at (i + 1/2) / 4 - 1/2 on 2 coarse ones; ramps clamp at the border."""
+    coarse = torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2).expand(1, 1, 2, 2, 2)
+
+    ramp = upsample(coarse, (8, 8, 8))[0, 0, 3, 3]
+
+    expected = ((torch.arange(8) + 0.5) / 4 - 0.5).clamp(0, 1)
+    torch.testing.assert_close(ramp, expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "dilation"), [("layer1", 1), ("layer3", 2), pytest.param("layer4", 4, marks=pytest.mark.slow)]
+)
 def test_a_block_sees_two_dilated_convolutions_wide(network, layer, dilation):
     """Two 3x3x3 convolutions of dilation d at stride 1 reach the offsets -2d, -d, 0, d and 2d along each axis."""
     block = network.encoder.get_submodule(f"{layer}.0").eval().requires_grad_(False)

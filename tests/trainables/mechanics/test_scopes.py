@@ -151,12 +151,10 @@ def test_merged_adapters_are_a_plain_network_that_computes_the_same(med3d_10, to
     torch.testing.assert_close(merged, adapted, rtol=1e-5, atol=1e-5)
     assert (merged - original).abs().max() > 0.1
     for name, value in state.items():
-        if value.ndim == 5 and len(value) <= 64:  # larger matrices take seconds
+        if value.ndim == 5:
             difference = (value - before[name]).flatten(1)
             assert torch.linalg.matrix_rank(difference, tol=1e-3 * difference.norm()) <= 2, name
             assert difference.any(), name
-        elif value.ndim == 5:
-            assert not torch.equal(value, before[name]), name
         elif "running" not in name and "batches" not in name:  # weights of BatchNorm and biases
             assert torch.equal(value, before[name]), name
 
