@@ -57,15 +57,15 @@ def test_a_sampler_proposes_legal_trials_that_its_seed_and_the_records_decide(be
         rows = run(bench.again(space, objective, sampler=sampler), space, count, lambda k: {**outcome(k), **marks})
         search = bench.again(space, objective, sampler=sampler, rows=rows)
         rows += run(search, space, 2, lambda k: {**outcome(k), **marks})
-        sessions.append([row["id"] for row in rows])
-        assert all(space.contains(row) for row in rows)
-        assert len({row["id"] for row in rows}) == count + 2
+        sessions.append([row.id for row in rows])
+        assert all(space.contains(row.knobs) for row in rows)
+        assert len({row.id for row in rows}) == count + 2
         assert "RUNNING" not in bench.states
     assert sessions[0] == sessions[1]
     other = run(
         bench.again(space, objective, sampler=sampler, seed=1), space, 3, lambda k: {**outcome(k), **marks}, 1
     )
-    assert [row["epochs"] for row in other] != [row["epochs"] for row in rows[:3]]
+    assert [row.knobs["epochs"] for row in other] != [row.knobs["epochs"] for row in rows[:3]]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "gp"])
@@ -95,7 +95,7 @@ def toy(knobs):
 
 
 def best_of(rows):
-    return max(row["dice_gap"] for row in rows if row["retention"] >= 0.9)
+    return max(row.metrics["dice_gap"] for row in rows if row.metrics["retention"] >= 0.9)
 
 
 @pytest.mark.parametrize(("sampler", "margin"), [("tpe", 0.03), ("nsga2", 0.0)])
@@ -108,7 +108,7 @@ def test_a_constraint_steers_the_search_to_what_is_feasible(bench, run, sampler,
             for seed in range(5)
         ]
         best[limits] = sum(map(best_of, found)) / 5
-        feasible[limits] = sum(row["retention"] >= 0.9 for rows in found for row in rows)
+        feasible[limits] = sum(row.metrics["retention"] >= 0.9 for rows in found for row in rows)
     assert best[(FLOOR,)] > best[()] + margin
     assert feasible[(FLOOR,)] > 1.5 * feasible[()]
     assert 0.43 < best[(FLOOR,)] <= 0.495 + 1e-9
@@ -120,9 +120,9 @@ def test_a_sampler_of_generations_breeds_on_from_what_earlier_sessions_found(ben
     better = 0
     for seed in range(5):
         rows = run(bench.again(TOY, sampler="random", seed=seed, constraints=()), TOY, 40, toy, seed=seed)
-        median = sorted(row["dice_gap"] for row in rows)[20]
+        median = sorted(row.metrics["dice_gap"] for row in rows)[20]
         search = bench.again(TOY, sampler=sampler, seed=seed, constraints=(), rows=rows)
-        better += sum(row["dice_gap"] > median for row in run(search, TOY, 15, toy, seed=seed))
+        better += sum(row.metrics["dice_gap"] > median for row in run(search, TOY, 15, toy, seed=seed))
     assert better > 52  # of 75, where half of random draws are: 37.5 with a deviation of 4.3
 
 
@@ -131,7 +131,7 @@ def test_a_sampler_of_generations_breeds_on_from_what_earlier_sessions_found(ben
 )
 def test_a_sampler_that_is_said_to_look_at_constraints_does_and_the_others_do_not(bench, run, sampler, count):
     blind, looking = (
-        [row["id"] for row in run(bench.again(TOY, constraints=limits, sampler=sampler), TOY, count, toy)]
+        [row.id for row in run(bench.again(TOY, constraints=limits, sampler=sampler), TOY, count, toy)]
         for limits in ((), (FLOOR,))
     )
     assert (blind != looking) == SAMPLERS[sampler].constrained
@@ -139,7 +139,7 @@ def test_a_sampler_that_is_said_to_look_at_constraints_does_and_the_others_do_no
 
 def test_a_small_distance_is_found(bench, run):
     rates = [
-        row["noise_rate"]
+        row.knobs["noise_rate"]
         for seed in range(3)
         for row in run(
             bench.again(REALS, "retrain", seed=seed),
