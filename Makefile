@@ -24,5 +24,5 @@ check: $(VENV)/installed  ## lint, types and import contracts
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH) -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH) -c constraints.txt -e '.[test]'
 	touch $@

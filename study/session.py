@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 
+import torch
 from optuna.distributions import distribution_to_json
 from pydantic import TypeAdapter
 from ray.exceptions import RayError
@@ -104,7 +105,9 @@ def _share(plan: Plan, digests: Mapping[str, str], nodes: Sequence[Node], consol
     settings = plan.settings
     if settings.storage or len(nodes) > 1:
         check_storage(storage_of(settings))
-    shared = [plan.data.images, plan.data.labels, *med3d(settings.depth, plan.data.classes).state_dict().values()]
+    with torch.device("meta"):  # its size alone counts
+        network = med3d(settings.depth, plan.data.classes)
+    shared = [plan.data.images, plan.data.labels, *network.state_dict().values()]
     advice = check_stores(sum(array.nbytes for array in shared))
     if advice:
         console.print(f"[yellow]{advice}[/yellow]", soft_wrap=True, highlight=False)

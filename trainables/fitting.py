@@ -8,7 +8,7 @@ import torch
 from trainables.data import Subset, TrialData
 from trainables.device import default_device
 from trainables.mechanics.strategy import Strategy
-from trainables.med3d import SegmentationNetwork, load_state, load_weights, med3d, medicalnet_state
+from trainables.med3d import SegmentationNetwork, load_state, load_weights, med3d, med3d_with, medicalnet_state
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
 from trainables.unlearning import EpochReport, Unlearning
@@ -53,6 +53,5 @@ def weights_of(network: SegmentationNetwork) -> dict[str, np.ndarray]:
 
 def network_of(weights: Weights, depth: int, classes: int) -> SegmentationNetwork:
     """The network with these weights, on the process's device."""
-    network = med3d(depth, classes)
-    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
-    return network.to(default_device())
+    state = {name: torch.tensor(value) for name, value in weights.items()}
+    return med3d_with(state, depth, classes).to(default_device())

@@ -66,6 +66,14 @@ def med3d(depth: int = 50, classes: int = 4) -> SegmentationNetwork:
     return SegmentationNetwork(_encoder(depth), _decoder(2048 if depth == 50 else 512, classes))
 
 
+def med3d_with(state: Mapping[str, Tensor], depth: int, classes: int) -> SegmentationNetwork:
+    """A Med3D network that has these tensors, not copies of them, for parameters and buffers; nothing is drawn."""
+    with torch.device("meta"):
+        network = med3d(depth, classes)
+    network.load_state_dict(state, assign=True)
+    return network
+
+
 def initialise(part: nn.Module, seed: int) -> None:
     """Draw the weights of a part of the network anew, as `med3d` does; running statistics start again too."""
     fresh = copy.deepcopy(part).cpu()  # a draw on the CPU is the same whatever the device

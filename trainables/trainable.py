@@ -18,7 +18,7 @@ from trainables.device import shared_tensor
 from trainables.gaps import gaps
 from trainables.mechanics.scopes import plain_state
 from trainables.mechanics.strategy import build
-from trainables.med3d import med3d
+from trainables.med3d import med3d_with
 from trainables.unlearning import Unlearning
 
 CHECKPOINT_SHARE = 0.05
@@ -54,9 +54,9 @@ class UnlearningTrial(Trainable):
         """
         torch.set_num_threads(threads)
         self._data, self._baseline = data, baseline
-        self._plain = med3d(baseline["depth"], data.classes)
         here = torch.device("cpu")
-        self._plain.load_state_dict({name: shared_tensor(value, here) for name, value in weights.items()})
+        state = {name: shared_tensor(value, here) for name, value in weights.items()}
+        self._plain = med3d_with(state, baseline["depth"], data.classes)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -25,8 +25,8 @@ from trainables.cohorts.cache import cache_dir
 from trainables.data import Subset, TrialData
 from trainables.device import default_device, shared_tensor
 from trainables.evaluation import Values, evaluate
-from trainables.fitting import fit, initial_network, weights_of
-from trainables.med3d import WeightsError, med3d
+from trainables.fitting import fit, initial_network, network_of, weights_of
+from trainables.med3d import WeightsError
 from trainables.recipe import Recipe
 from trainables.scan_metric import scan_metrics
 from trainables.seeds import seed_for
@@ -137,10 +137,8 @@ def _completed(session: Session, references: dict[str, Reference]) -> dict[str, 
 
 def _measure(data: TrialData, weights: dict[str, np.ndarray], depth: int) -> Values:
     """Runs as a Ray task: every metric of every subject by a fitted network."""
-    network, device = med3d(depth, data.classes), default_device()
-    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
-    images, labels = (shared_tensor(array, device) for array in (data.images, data.labels))
-    return evaluate(network.to(device), images, labels, data.subsets)
+    images, labels = (shared_tensor(array, default_device()) for array in (data.images, data.labels))
+    return evaluate(network_of(weights, depth, data.classes), images, labels, data.subsets)
 
 
 def lacking(digests: Mapping[str, str]) -> list[str]:
@@ -164,8 +162,7 @@ def _fit_reports(
 ) -> Iterator[EpochReport | dict[str, np.ndarray]]:
     """Runs as a Ray task: a report per epoch, then the weights."""
     torch.set_num_threads(threads)
-    network = med3d(depth, data.classes)
-    network.load_state_dict({name: torch.tensor(value) for name, value in initial.items()})
+    network = network_of(initial, depth, data.classes)
     # Not `yield from`: Ray sends into this generator, which an iterator does not take.
     for report in fit(network, data, taught, recipe, seed, evaluate_every):  # noqa: UP028
         yield report
