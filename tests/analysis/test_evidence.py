@@ -63,6 +63,7 @@ def test_a_network_with_the_baselines_scores_remembers(references):
     assert found["relearn_steps"] == 0
 
 
+@pytest.mark.slow
 def test_networks_of_the_references_distribution_are_seldom_flagged():
     flagged, equivalent = [], []
     for trial in range(120):

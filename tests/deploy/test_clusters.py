@@ -139,6 +139,7 @@ def test_aws_is_asked_for_these_machines(requested):
         assert volumes[disk["Ebs"]["VolumeId"]]["Size"] == 200
 
 
+@pytest.mark.slow
 def test_nobody_outside_reaches_more_than_ssh(requested):
     machines, groups, _ = requested
     used = {group["GroupId"] for machine in machines for group in machine["SecurityGroups"]}

@@ -62,6 +62,7 @@ def installed(tmp_path_factory):
     return set(zipfile.ZipFile(wheel).namelist())
 
 
+@pytest.mark.slow
 def test_the_image_has_every_module_and_page(installed):
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     wanted = {name for name in tracked if name.startswith(("study/", "trainables/", "search_spaces/", "analysis/"))}

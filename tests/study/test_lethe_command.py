@@ -94,6 +94,7 @@ def test_nor_by_rays_workers(hostile):
     assert out == "True\n"
 
 
+@pytest.mark.slow
 def test_nor_by_a_driver_on_a_clusters_head(hostile):
     done = subprocess.run(
         [sys.executable, "-c", _START, "--space", "noisy_label", "--explain"],

@@ -82,6 +82,7 @@ def shown(page):
     return [(name, kind, base64.b64decode(text)) for name, kind, text in found]
 
 
+@pytest.mark.slow
 def test_by_default_retain_and_held_out_subjects_are_shown_and_the_old_folder_is_gone(drawn):
     split, folder = drawn.record["split"], drawn.folder / "pictures" / drawn.front
     names = [f"{name}_{subject}" for name in ("retain", "heldout") for subject in split[name][:2]]
@@ -184,6 +185,7 @@ def test_other_data_and_another_key_are_refused_before_anything_is_computed(
     assert not (tmp_path / "elsewhere/references").exists()
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_earlier_folder_as_it_was(drawn, tmp_path, monkeypatch):
     mine = drawn.copied(tmp_path)
     folder = mine.folder / "pictures" / mine.front

@@ -78,8 +78,14 @@ def test_help_mentions_every_option_and_exits_with_0(tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(["--help"], ["--trials", "many"], ["--resume", "nothing"]),
-        *(["--space", space, "--explain"] for space in ("noisy_label", "mechanics", "paper")),
+        ["--space", "paper", "--explain"],
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (
+                *(["--help"], ["--trials", "many"], ["--resume", "nothing"]),
+                *(["--space", space, "--explain"] for space in ("noisy_label", "mechanics")),
+            )
+        ),
     ],
 )
 def test_what_needs_no_study_imports_neither_torch_nor_ray(arguments, tmp_path):

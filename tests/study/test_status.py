@@ -260,6 +260,7 @@ def watched():
         one.close()
 
 
+@pytest.mark.slow
 def test_watching_shows_what_is_new_and_ends_with_0_on_ctrl_c(write, watched, tmp_path):
     folder = write(*ENDED)
     view = watched("s", "--studies", str(tmp_path / "studies"))

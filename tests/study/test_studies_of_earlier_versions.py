@@ -82,6 +82,7 @@ def test_they_are_sent_to_mlflow(studies, store, runs_in):
     assert runs["4cedd237a952"].data.metrics["gap/dice"] == pytest.approx(0.017, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_one_is_resumed_and_extended(studies, run_of, tmp_path):
     """Its references are fitted anew, as its cache is not here; on another processor they have other digests."""
     folder = studies / SEARCH
@@ -101,6 +102,7 @@ def test_one_is_resumed_and_extended(studies, run_of, tmp_path):
     assert after.trials["status"].eq(FINISHED).all()
 
 
+@pytest.mark.slow
 def test_references_of_another_processor_are_the_studys_as_long_as_the_cache_has_them(studies):
     plan = make_plan(recorded_settings(studies / SEARCH))
     fits = reference_fits(plan)

@@ -77,6 +77,7 @@ def test_nothing_is_sent_where_nothing_is_lacking(mine):
     assert dump(mine.studies / "mlflow.db") == before
 
 
+@pytest.mark.slow
 def test_another_store_gets_the_study_too(mine, tmp_path, store, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["s", "--studies", str(mine.studies), "--tracking-uri", store]) == 0

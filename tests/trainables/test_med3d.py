@@ -161,7 +161,7 @@ def test_has_medicalnets_keys_and_shapes(networks, depth):
     assert shapes == expected
 
 
-@pytest.mark.parametrize("depth", [10, 18, 50])
+@pytest.mark.parametrize("depth", [10, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (18, 50))])
 def test_encoder_is_bit_identical_to_medicalnets(networks, depth):
     network = networks[depth].eval()
     state = random_state(depth)

@@ -37,6 +37,7 @@ def dice(predicted, truth):
     return sum(2 * (p & t).sum().item() / (p.sum() + t.sum()).item() for p, t in both) / 2
 
 
+@pytest.mark.slow
 def test_medicalnet_loads_an_export_strictly_and_segments_the_same(used, tmp_path):
     depth, network = used
     state = {f"module.{name}": value for name, value in medicalnet_layout(network.state_dict()).items()}

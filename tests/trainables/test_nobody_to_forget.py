@@ -39,6 +39,7 @@ def unlearned(network, data, strategy, **knobs):
     return loop, list(loop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_does_all_its_epochs_and_reports_no_forget_metric(med3d_10, nobody, strategy):
     before = weights_of(med3d_10())
@@ -97,7 +98,10 @@ def test_a_measure_of_nobody_is_undefined(med3d_10, nobody, name):
     assert np.isnan(values).all()
 
 
-@pytest.mark.parametrize("strategy", ["noisy_label", "salun", "scrub", "ssd"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("salun", "scrub", "ssd")]
+
+
+@pytest.mark.parametrize("strategy", ["noisy_label", *SLOW])
 def test_a_recipe_is_done_again_on_a_network_that_had_no_forget_subject(med3d_10, toy, strategy):
     weights, recipe = weights_of(med3d_10()), RecipeOf(strategy, {"epochs": 1}, 0, 0.0)
     sets = Sets(toy.retain[:2], ())
@@ -105,6 +109,7 @@ def test_a_recipe_is_done_again_on_a_network_that_had_no_forget_subject(med3d_10
     assert weights_after(toy, weights, 10, sets, recipe).keys() == weights.keys()
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_trial_is_known(nobody):
     cost = trial_cost(nobody, 10, [("noisy_label", {}), ("ssd", {})], threads=1)
     assert cost.train_seconds > 0

@@ -130,7 +130,7 @@ def test_a_reused_process_repeats_a_fresh_trial_bit_for_bit(start, folder):
     assert equal(final_weights(reused, folder / "reused"), final_weights(fresh, folder / "fresh"))
 
 
-@pytest.mark.parametrize("way", ["restore", "config"])
+@pytest.mark.parametrize("way", ["restore", pytest.param("config", marks=pytest.mark.slow)])
 def test_a_stopped_trial_goes_on_from_its_checkpoint_bit_for_bit(start, folder, way):
     whole, stopped = start(), start()
     expected = rest(whole)
@@ -163,6 +163,7 @@ def test_a_trial_that_is_short_of_memory_sends_one_scan_at_a_time(start, one_by_
     assert seen == sizes
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_one_scan_at_a_time_from_a_state_of_whole_batches(start, folder):
     frozen = {**KNOBS, "batch_norm": "frozen"}
     whole, stopped = start(knobs=frozen), start(knobs=frozen)
@@ -189,6 +190,7 @@ def test_the_last_checkpoint_loads_as_weights_of_the_network(start, weights, fol
     assert moved(last, weights) == set(weights)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_wanted_at_the_end_and_for_a_twentieth_of_the_trials_own_time(start, folder, monkeypatch):
     clock = SimpleNamespace(now=0.0, epoch=0.0)
 

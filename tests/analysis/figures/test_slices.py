@@ -80,6 +80,7 @@ def dark(shape=SHAPE):
     return np.zeros(shape, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "corner",
     [(HIGH, HIGH, HIGH), (LOW, HIGH, HIGH), (HIGH, LOW, HIGH), (HIGH, HIGH, LOW)],
@@ -143,6 +144,7 @@ def test_the_planes_lie_where_the_first_map_has_something():
         assert where(second, colour) is None
 
 
+@pytest.mark.slow
 def test_of_two_bodies_with_nothing_between_one_is_cut():
     labels = np.zeros(SHAPE, np.uint8)
     for start in (2, 14):
@@ -164,7 +166,13 @@ def test_zeros_around_the_scan_take_no_room():
 
 @pytest.mark.parametrize(
     ("shape", "spacing"),
-    [((16, 48, 40), MM), ((16, 48, 40), (3.0, 1.0, 1.0)), ((40, 40, 40), (1.0, 0.5, 1.0)), (SHAPE, (1.0, 1.5, 2.0))],
+    [
+        ((16, 48, 40), (3.0, 1.0, 1.0)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [((16, 48, 40), MM), ((40, 40, 40), (1.0, 0.5, 1.0)), (SHAPE, (1.0, 1.5, 2.0))]
+        ),
+    ],
 )
 def test_panels_have_the_proportions_of_the_body(shape, spacing):
     picture = pixels(mid_slices(noise(shape), {"reference": marked(shape=shape)}, CLASSES, spacing, "a scan"))
@@ -181,6 +189,7 @@ def test_a_map_without_anything_and_an_image_without_anything_are_drawn():
     assert len(legend(picture, 3)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "count"), [(45, 8), (4, 30), (12, 3)])
 def test_a_legend_of_any_names_is_whole_and_takes_no_room_from_the_panels(tmp_path, length, count):
     long = "inferior_lateral_ventricle_and_its_choroid_plexus"
@@ -205,6 +214,7 @@ def test_what_is_no_part_of_the_scan_is_black():
     assert scan[: int(0.45 * len(scan))].max() == 255
 
 
+@pytest.mark.slow
 def test_rare_classes_keep_their_colours_in_a_walk(tmp_path):
     """A few voxels among many shades of grey and of a class that is everywhere."""
     labels = np.zeros((30, 100, 100), np.uint8)
@@ -220,6 +230,7 @@ def test_rare_classes_keep_their_colours_in_a_walk(tmp_path):
         assert where(panels_of(picture, 1, rows=1)[0][0], colour)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 9, 25])
 def test_any_number_of_classes_has_colours(count):
     labels = np.zeros(SHAPE, np.uint8)
@@ -249,6 +260,7 @@ def test_a_walk_has_a_frame_for_each_slice_from_bottom_to_top(tmp_path):
     assert where(reference, colours[2]) == pytest.approx((25 / 30, 0.5), abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_long_walk_has_48_frames_from_the_first_slice_to_the_last(tmp_path):
     labels = np.zeros((90, 16, 16), np.uint8)
     labels[0, 4:12], labels[-1, 4:12] = 1, 2

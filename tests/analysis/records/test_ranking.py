@@ -128,6 +128,7 @@ def test_intervals_as_by_a_bootstrap_of_single_draws():
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx(expected, abs=0.008)
 
 
+@pytest.mark.slow
 def test_nine_in_ten_intervals_cover_what_the_values_were_drawn_around():
     rng, covered = np.random.default_rng(0), 0
     for _ in range(40):

@@ -299,6 +299,7 @@ def test_the_page_loads_nothing_from_outside(search_folder, written, tmp_path):
     assert {word for words in rules.values() for word in words.split()} <= {"'unsafe-inline'", "data:", "blob:"}
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_without_a_network_draws_every_figure(search_folder, written, tmp_path):
     page, _ = written(search_folder(points=KNEE))

@@ -57,7 +57,12 @@ def drawn(trial):
 
 @METHODS
 @pytest.mark.parametrize(
-    ("objective", "direction"), [("gap", "maximize"), ("retrain", "minimize"), ("front", "maximize")]
+    ("objective", "direction"),
+    [
+        ("gap", "maximize"),
+        pytest.param("retrain", "minimize", marks=pytest.mark.slow),
+        pytest.param("front", "maximize", marks=pytest.mark.slow),
+    ],
 )
 def test_the_shares_are_optunas(searched, drawn, method, objective, direction):
     rows = drawn(60, lambda places: places["lr"] - (places["noise_rate"] - 0.4) ** 2)

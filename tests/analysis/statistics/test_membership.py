@@ -145,6 +145,7 @@ def test_the_probe_separates_what_is_separable():
     assert (compared == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sizes", "features"), [((4, 4), 3), pytest.param((4, 6), 64, marks=pytest.mark.slow)])
 def test_the_probe_is_unbiased_on_noise(sizes, features):
     rng = np.random.default_rng(6)

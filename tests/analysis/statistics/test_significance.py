@@ -106,6 +106,7 @@ def test_three_that_lie_below_four_are_one_of_35_choices():
     assert lower(np.array([0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.3, 0.4])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_a_prediction_interval_holds_the_next_value_in_95_of_100(count):
     rng = np.random.default_rng(6)

@@ -75,6 +75,7 @@ def test_a_damaged_table_is_said_to_be_damaged(client, folder, rows):
     assert "damaged in line 1" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_a_trial_leads_to_its_run_in_mlflow(client, folder, rows, tmp_path):
     folder(*rows)
     store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")

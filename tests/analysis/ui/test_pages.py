@@ -61,6 +61,7 @@ def drag(page, start, end):
     page.mouse.up()
 
 
+@pytest.mark.slow
 def test_from_the_list_to_the_best_recipe_and_its_weights_in_one_click(page, server, study, rows):
     name, write = study
     write(*rows)
@@ -75,6 +76,7 @@ def test_from_the_list_to_the_best_recipe_and_its_weights_in_one_click(page, ser
     expect(best).to_contain_text(f"python -m study.pictures {name} --studies {server.studies}")
 
 
+@pytest.mark.slow
 def test_the_figure_has_trials_by_kind_front_landmarks_and_floor_and_labels(front):
     drawn = front.evaluate("document.getElementById('front').data.map((one) => [one.name, one.x.length])")
     kinds = {"on the front (3)": 3, "other feasible (1)": 1, "infeasible (1)": 1, "diverged (1)": 1}

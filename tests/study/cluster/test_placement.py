@@ -1,3 +1,4 @@
+import pytest
 import ray
 from ray.tune import Callback, CheckpointConfig, RunConfig, Trainable, Tuner, with_resources
 from ray.util import placement_group_table
@@ -9,6 +10,7 @@ def states():
     return {name: group["state"] for name, group in placement_group_table().items()}
 
 
+@pytest.mark.slow
 def test_of_two_drivers_on_one_ray_one_that_clears_up_leaves_the_others_trials_alone(local_ray, other_driver):
     theirs = other_driver()
     ours = TrialPlacement([{"CPU": 1}]).to_placement_group()

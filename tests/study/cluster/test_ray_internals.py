@@ -44,6 +44,7 @@ def test_the_folder_of_a_nodes_session_is_where_ray_writes(local_ray):
     assert {"logs", "sockets"} <= {path.name for path in Path(session_folder(node)).iterdir()}
 
 
+@pytest.mark.slow
 def test_ray_names_the_actors_that_it_has_killed_for_their_nodes_memory(short_of_memory):
     @ray.remote
     class Actor:

@@ -63,6 +63,7 @@ def machine():
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_task_has_the_share_of_a_trial_and_as_many_threads_as_cpus(machine):
     assert nodes() == [Node(4, 1)]
     resources = share(nodes(), 2)

@@ -52,6 +52,7 @@ def test_the_references_differ_and_are_the_same_in_every_study_of_the_cohort(pla
     assert digests_of(make_plan(settings)) == digests
 
 
+@pytest.mark.slow
 def test_more_references_leave_the_first_ones_alone(plan):
     five, three, one = (digests_of(with_settings(plan, references=count)) for count in (5, 3, 1))
     assert list(one) == NAMES[:2]
@@ -69,7 +70,10 @@ def test_retrained_references_have_seeds_of_their_own_and_never_see_the_forget_s
 
 @pytest.mark.parametrize(
     "change",
-    [{"depth": 18}, {"baseline_epochs": 61}, {"baseline_lr": 2e-3}, {"seed": 1}],
+    [
+        {"baseline_epochs": 61},
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ({"depth": 18}, {"baseline_lr": 2e-3}, {"seed": 1})),
+    ],
     ids=lambda each: next(iter(each)),
 )
 def test_a_setting_of_the_fit_changes_every_digest(plan, change):
@@ -77,6 +81,7 @@ def test_a_setting_of_the_fit_changes_every_digest(plan, change):
     assert len({*before.values(), *after.values()}) == 8
 
 
+@pytest.mark.slow
 def test_cohort_split_and_initial_weights_change_every_digest(plan, tmp_path):
     data = plan.data
     state = initial_network(10, data.classes, seed=9).state_dict()
@@ -148,6 +153,7 @@ def test_cached_references_need_no_ray_and_no_fit(plan, cache, no_ray):
     assert not heard
 
 
+@pytest.mark.slow
 def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache, local_ray):
     plan = with_settings(plan, baseline_epochs=1, references=2)
     heard = []

@@ -210,6 +210,7 @@ def test_a_trial_that_goes_on_while_mlflow_catches_up_has_each_epoch_once(sessio
     assert [step for step, _ in points()["b"]["training/loss"]] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_many_runs_that_mlflow_missed_arrive_though_only_some_are_in_memory(session, points, monkeypatch):
     monkeypatch.setattr(recording, "_RECENT", 2)
     monkeypatch.setattr(tracking, "_TOGETHER", 7)

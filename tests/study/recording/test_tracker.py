@@ -167,6 +167,7 @@ def epochs(last):
     return [(epoch, epoch / 16) for epoch in range(1, last + 1)]
 
 
+@pytest.mark.slow
 def test_a_server_has_all_that_the_records_have_and_the_terminal_nothing(
     server, follow, dice, tmp_path, capfd, runs_in
 ):
@@ -199,6 +200,7 @@ def test_an_unreachable_server_holds_nobody_up_and_the_problem_says_why(closed_p
         assert "\n" not in said
 
 
+@pytest.mark.slow
 def test_a_server_killed_and_started_again_in_the_middle_loses_nothing(server, follow, dice, wait_until):
     tracker = follow(server.uri, "killed")
     tracker.records.put("t", 40)
@@ -217,6 +219,7 @@ def test_a_server_killed_and_started_again_in_the_middle_loses_nothing(server, f
     assert dice(server.store, "killed") == {PARENT: [], "t": epochs(61), "later": epochs(5)}
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_does_not_hold_up_the_end(server, follow, dice, monkeypatch, wait_until):
     monkeypatch.setattr(tracking, "_PATIENCE", 2.0)
     tracker = follow(server.uri)
@@ -232,6 +235,7 @@ def test_a_server_that_hangs_does_not_hold_up_the_end(server, follow, dice, monk
         server.signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_server_that_hung_for_a_while_gets_everything_once(server, follow, dice, monkeypatch, wait_until):
     """A request whose answer came too late has been done all the same: who tries again looks first."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
@@ -252,6 +256,7 @@ def test_a_server_that_hung_for_a_while_gets_everything_once(server, follow, dic
     assert dice(server.store) == {PARENT: [], "t": epochs(3), **{f"new-{number}": epochs(2) for number in range(30)}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_what_was_done_though_its_answer_was_lost_is_not_done_twice(server, line, follow, dice, known, wait_until):
     tracker = follow(line.uri)
@@ -288,6 +293,7 @@ def test_an_epoch_is_sent_whole_or_not_at_all(store, follow, dice, monkeypatch, 
     assert dice(store)["t"] == epochs(1200)
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_written_holds_up_no_other(store, follow, dice, monkeypatch):
     monkeypatch.setattr(tracking, "_PATIENCE", 3.0)
     take = SqlAlchemyStore.log_batch

@@ -293,6 +293,7 @@ def test_a_damaged_table_is_named_and_not_taken_for_a_shorter_one(tmp_path, dama
         history_table(tmp_path).merge()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [10, 0])
 def test_a_reader_in_another_process_sees_whole_rows_only_and_ever_more(tmp_path, rows):
     """While a writer rolls its journal after 10 rows, or never, and merges all the same."""
@@ -316,6 +317,7 @@ def test_a_reader_in_another_process_sees_whole_rows_only_and_ever_more(tmp_path
     assert sizes[-1] > 80, "the reader saw no merge"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [6, 0])
 def test_a_writer_killed_at_any_moment_leaves_all_that_it_had_reported(tmp_path, rows):
     rng, sizes = random.Random(rows), [0]
@@ -375,6 +377,7 @@ for left in count():
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_step_leaves_every_row_at_its_place(tmp_path):
     child(KILLED_AT_EVERY_STEP, tmp_path, rows=4).communicate()
     copies = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
@@ -436,7 +439,10 @@ print("held", written)
 """
 
 
-@pytest.mark.parametrize(("rows", "size", "ballast"), [(0, 256, 128), (300, 256, 100), (40, 256, 128)])
+@pytest.mark.parametrize(
+    ("rows", "size", "ballast"),
+    [(40, 256, 128), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(0, 256, 128), (300, 256, 100)])],
+)
 def test_a_full_disk_takes_nothing_from_a_table_and_space_lets_it_go_on(tmp_path, rows, size, ballast):
     unshare = ["unshare", "-rm"]
     if subprocess.run([*unshare, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True).returncode:
@@ -447,6 +453,7 @@ def test_a_full_disk_takes_nothing_from_a_table_and_space_lets_it_go_on(tmp_path
     assert output.startswith("held")
 
 
+@pytest.mark.slow
 def test_half_a_million_epochs_are_read(tmp_path):
     count = 500_000
     trial, epoch = np.divmod(np.arange(count), 100)

@@ -28,8 +28,13 @@ CASES = [
     ("gp", NUMBERS),
     *((name, REALS) for name in ("tpe", "nsga2", "nsga3", "gp", "random", "qmc")),
 ]
-IDS = [
-    f"{name}-{ {id(NUMBERS): 'numbers', id(REALS): 'reals', id(WORDS): 'words'}[id(space)] }" for name, space in CASES
+MARKED = [
+    pytest.param(
+        *(name, space),
+        id=f"{name}-{ {id(NUMBERS): 'numbers', id(REALS): 'reals', id(WORDS): 'words'}[id(space)] }",
+        marks=[pytest.mark.slow] if name == "gp" else [],
+    )
+    for name, space in CASES
 ]
 
 
@@ -46,7 +51,7 @@ def test_every_word_of_the_command_line_is_a_sampler_and_every_sampler_is_tried_
 
 
 @pytest.mark.parametrize("objective", ["gap", "front"])
-@pytest.mark.parametrize(("sampler", "space"), CASES, ids=IDS)
+@pytest.mark.parametrize(("sampler", "space"), MARKED)
 def test_a_sampler_proposes_legal_trials_that_its_seed_and_the_records_decide(bench, run, sampler, space, objective):
     """Twice a first session and a second one that continues from its rows; pruned trials are of one goal only."""
     assert problems(sampler, space) == []

@@ -68,6 +68,7 @@ def test_only_weights_of_trials_on_the_front_are_fetched_and_the_last_ones_are_k
     assert not engine.checkpoints
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_between_a_trials_row_and_its_weights_gets_them_later(
     local_ray, engine, monkeypatch, killed
 ):
@@ -82,6 +83,7 @@ def test_a_process_that_dies_between_a_trials_row_and_its_weights_gets_them_late
     assert not engine.checkpoints
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_fetched_stop_no_study_and_are_fetched_by_the_next_session(
     local_ray, engine, monkeypatch
 ):
@@ -95,6 +97,7 @@ def test_weights_that_cannot_be_fetched_stop_no_study_and_are_fetched_by_the_nex
     assert len(engine.epochs) == 4 * 2
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_before_a_trials_row_loses_no_more_than_the_epochs_since_its_state(
     local_ray, engine, killed
 ):
@@ -107,6 +110,7 @@ def test_a_process_that_dies_before_a_trials_row_loses_no_more_than_the_epochs_s
     assert [row["epochs_done"] for row in engine.rows] == [2] * 4
 
 
+@pytest.mark.slow
 def test_a_study_whose_trials_run_out_of_memory_leaves_the_other_studies_of_the_cluster_alone(
     short_of_memory, engine, other_driver
 ):

@@ -210,6 +210,7 @@ def same(first, second):
     return np.array_equal(first.images, second.images) and np.array_equal(first.labels, second.labels)
 
 
+@pytest.mark.slow
 def test_a_build_that_was_killed_is_never_mistaken_for_a_complete_one(builder, large, tmp_path):
     cohorts = tmp_path / "cache" / "cohorts"
     child, deadline = child_of(builder, large, tmp_path / "cache"), time.monotonic() + 60
@@ -222,6 +223,7 @@ def test_a_build_that_was_killed_is_never_mistaken_for_a_complete_one(builder, l
     assert same(found, clean)
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_the_same_cohort_at_once(builder, large, tmp_path):
     child_of(builder, large, tmp_path / "cache")
     mine = load_cohort(read(large), cache=tmp_path / "cache")

@@ -140,6 +140,7 @@ def test_the_same_subject_at_another_size_is_the_same_anatomy(fine):
         assert len(there) * 8 == pytest.approx(len(here), rel=0.15)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_process_and_its_threads(tmp_path):
     code = (
         "import sys; from pathlib import Path; from trainables.cohorts.readers.phantom import *;"

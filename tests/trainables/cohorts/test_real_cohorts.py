@@ -26,6 +26,7 @@ def centre(labels, value):
     return np.argwhere(labels == value).mean(axis=0)
 
 
+@pytest.mark.slow
 def test_hippocampi_of_the_decathlon(tmp_path):
     folder = DATA / "Task04_Hippocampus"
     cohort = open_cohort(f"decathlon:{folder}", cache_dir=tmp_path)
@@ -47,6 +48,7 @@ def ixi():
     return DATA / "IXI_brain"
 
 
+@pytest.mark.slow
 def test_whole_heads_of_ixi_stand_upright_and_look_ahead(ixi, tmp_path):
     cohort = open_cohort(f"bids:{ixi}", label_map=ixi / "label_map.csv", shape=(48, 64, 48), cache_dir=tmp_path)
     with (ixi / "label_map.csv").open(newline="") as lines:

@@ -226,6 +226,7 @@ def test_hippocampi_lie_over_their_label_files(place):
     check_real(stored, Grid((32, 48, 32), (1.25, 1.25, 1.25)), table, lambda raw: raw, 500)
 
 
+@pytest.mark.slow
 @pytest.mark.cohort
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
 def test_a_whole_head_lies_over_its_label_file():

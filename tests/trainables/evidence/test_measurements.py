@@ -41,6 +41,7 @@ def equal_scores(first, second):
     return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
 
 
+@pytest.mark.slow
 def test_an_examination_is_each_measurement_by_itself(med3d_10, weights, toy, monkeypatch):
     before = copy.deepcopy(weights)
     other = {**weights, "decoder.6.weight": weights["decoder.6.weight"][::-1].copy()}

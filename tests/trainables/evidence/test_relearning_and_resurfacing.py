@@ -66,6 +66,7 @@ def test_the_number_is_that_of_the_optimisers_steps_and_the_least_that_suffices(
         assert (score(again, data, forget).dice.mean() >= 0.5) == reached
 
 
+@pytest.mark.slow
 def test_a_higher_target_takes_more_steps_and_an_impossible_one_for_ever(tiny_network, toy, steps_done):
     network = tiny_network()
     found = [relearned(network, toy, target) for target in (0.3, 0.5, 0.7)]

@@ -208,6 +208,7 @@ def test_noisy_labels_differentiate_to_a_cross_entropy_on_the_noise(step, same_g
     same_gradient(term, now, lambda features, logits: cross(logits[2:], noise))
 
 
+@pytest.mark.slow
 def test_retain_labels_are_the_label_maps_of_single_retain_scans(step, same_gradient, toy):
     now = step(forget=(3, 6, 9))
     loss, retain = retain_labels(False)(now).item(), torch.from_numpy(toy.labels[[0, 1, 2, 4, 5, 7, 8]])

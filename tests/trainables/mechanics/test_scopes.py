@@ -134,6 +134,7 @@ def test_adapters_start_as_the_identity_and_nothing_else_learns(med3d_10, moves,
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_merged_adapters_are_a_plain_network_that_computes_the_same(med3d_10, toy, train, optimizer):
     network, images = med3d_10(), torch.from_numpy(toy.images[4:7, None])
