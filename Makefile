@@ -11,7 +11,7 @@ study: $(VENV)/installed  ## run the default study and print its front
 	$(BIN)/python -m study.run --space noisy_label
 
 test: $(VENV)/installed  ## run the tests (TESTS='-m slow' for the long ones)
-	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow and not soak" -n 2 --dist worksteal)
+	$(BIN)/python -m pytest $(or $(TESTS),-m "not slow and not soak" -n 2 --dist loadgroup)
 
 soak: $(VENV)/installed  ## run what takes CI too long: hours; some of it as root, some with the real cohorts
 	$(BIN)/python -m pytest -m soak
