@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+import pytest
+
 # Processes of tests share the cores: threads that wait for each other would spin there
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -16,3 +18,16 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # else trials wait for whatev
 os.environ.setdefault("RAY_num_workers_soft_limit", "8")
 LEAN = str(Path(__file__).with_name("lean"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (LEAN, os.environ.get("PYTHONPATH"))))
+
+RAY = {"_done", "local_ray", "ray_of", "run_of"}
+"""Fixtures of tests that need the Ray that tests share."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes one runs what needs Ray, so that there is one Ray; a file's quick tests share fixtures."""
+    for item in items:
+        if RAY.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

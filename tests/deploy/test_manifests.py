@@ -57,6 +57,7 @@ def places(value, path=()):
             yield from places(inner, (*path, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_misspelled_field_is_refused_wherever_it_is(name):
     """Beside the right one, so that nothing else is wrong."""

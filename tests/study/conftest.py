@@ -27,17 +27,6 @@ from study.records.settings import StudySettings
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster  # imported where it is used: most tests need neither Ray nor MLflow
 
-RAY = {"_done", "local_ray", "ray_of", "run_of"}
-"""Fixtures of tests that need the Ray that tests share."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs Ray runs in one of the processes of tests: another Ray would take half a minute."""
-    for item in items:
-        if RAY.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
 PEOPLE = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer", "emil-wagner", "fritz-becker")
 

@@ -99,6 +99,7 @@ def test_by_default_retain_and_held_out_subjects_are_shown_and_the_old_folder_is
         assert f"{name}_unlearned.nii.gz" in page
 
 
+@pytest.mark.slow
 def test_nobody_is_named_and_nothing_tells_of_the_forgotten(drawn):
     files = bytes_of(drawn.folder / "pictures")
     hidden = [*drawn.people, *drawn.record["split"]["forget"]]
@@ -109,10 +110,12 @@ def test_nobody_is_named_and_nothing_tells_of_the_forgotten(drawn):
     )
 
 
+@pytest.mark.slow
 def test_files_can_be_read_by_their_owner_only(drawn):
     assert (drawn.folder / "pictures" / drawn.front).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subset", ["retain", "heldout"])
 def test_label_maps_are_the_argmax_of_the_networks(drawn, subset):
     folder, found = drawn.folder / "pictures" / drawn.front, {}
@@ -133,6 +136,7 @@ def test_label_maps_are_the_argmax_of_the_networks(drawn, subset):
         assert (found["baseline"] != found["unlearned"]).any()
 
 
+@pytest.mark.slow
 def test_the_classes_are_named(drawn):
     rows = (drawn.folder / "pictures" / drawn.front / "classes.tsv").read_text().splitlines()
     names = drawn.record["cohort"]["classes"]

@@ -276,7 +276,13 @@ OTHER = {
 
 
 @pytest.mark.parametrize(
-    ("by", "field"), [*(("resume", name) for name in OTHER), *(("name", name) for name in list(OTHER)[:4])]
+    ("by", "field"),
+    [
+        *(("resume", name) for name in ("seed", "knobs")),
+        ("name", "forget"),
+        *(pytest.param("resume", name, marks=pytest.mark.slow) for name in sorted(OTHER.keys() - {"seed", "knobs"})),
+        *(pytest.param("name", name, marks=pytest.mark.slow) for name in ("seed", "knobs", "constraint")),
+    ],
 )
 def test_other_settings_under_the_same_name_are_a_conflict(by, field, started, arguments, capsys, planned):
     own = ["--seed", "3", "--forget", "anna,bert", "--set", "noise_rate=0.7..1", "--constraint", "seconds<=600"]

@@ -265,7 +265,13 @@ def test_initialisation_is_medicalnets_and_follows_the_seed():
             assert torch.all(part.bias == 0), name
 
 
-@pytest.mark.parametrize("path", ["", "encoder", "decoder", "encoder.layer4", "encoder.layer1.0", "encoder.bn1"])
+PARTS = ("", "encoder", "decoder", "encoder.layer1.0", "encoder.bn1")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["encoder.layer4", *(pytest.param(path, marks=pytest.mark.slow) for path in PARTS)],
+)
 def test_a_part_is_drawn_anew_as_a_new_network_is(network, checkpoint, path):
     load_state(network, checkpoint, "checkpoint")
     before, fresh = copy.deepcopy(network.state_dict()), med3d(10, classes=4).state_dict()

@@ -292,7 +292,10 @@ def test_the_first_epochs_of_a_longer_trial_are_a_shorter_one_bit_for_bit(tiny_n
     assert not longer.finished
 
 
-@pytest.mark.parametrize(("name", "knobs"), VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [pytest.param(*each, marks=[] if place % 4 == 3 else [pytest.mark.slow]) for place, each in enumerate(VARIANTS)],
+)
 def test_every_variant_continues_from_its_state_bit_for_bit(tiny_network, toy, tmp_path, name, knobs):
     whole, stopped, continued = (variant(tiny_network(), toy, name, knobs, 4, tmp_path / "e0") for _ in range(3))
     reports = told(whole)

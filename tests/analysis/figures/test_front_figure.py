@@ -124,7 +124,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [HOSTILE[0], *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE[1:])])
 def test_a_hostile_name_is_text_wherever_it_stands(study, rows, page, name):
     published = {"retain_dice": 0.7576, "forget_dice": 0.0613, "source": name}
     plain, hostile = page(study(*rows)), page(study(*rows, name=name, published=published))

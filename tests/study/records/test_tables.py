@@ -137,7 +137,7 @@ def test_the_last_row_of_a_key_counts_at_the_place_of_its_first(tmp_path):
         assert keyed(found) == [("a", 1, 8.0), ("b", 1, 7.0), ("a", 2, 1.0)]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_any_course_of_writes_merges_and_reopenings_is_that_of_a_dict(tmp_path, small, seed):
     rng, model, table = random.Random(seed), {}, history_table(tmp_path)
     for number in range(60):

@@ -277,7 +277,7 @@ def test_a_small_space_is_suggested_once_over_and_then_the_search_ends(bench, ru
 
 
 @pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))])
 def test_a_population_that_breeds_the_same_again_does_not_end_the_search(bench, run, sampler, seed):
     """The score leads every seed's population to one corner of 60 configurations."""
     space = Space("noisy_label", {"noise_rate": FloatDistribution(0, 1, step=0.25), "epochs": IntDistribution(1, 12)})
