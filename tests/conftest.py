@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,12 @@ RAY = {"_done", "local_ray", "ray_of", "run_of"}
 """Fixtures of tests that need the Ray that tests share."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before xdist looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Of several processes one runs what needs Ray, so that there is one Ray; a file's quick tests share fixtures."""
     for item in items:
         if RAY.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("ray"))
         elif not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    yield
