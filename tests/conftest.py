@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -33,3 +34,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         elif not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     yield
+    gc.freeze()  # what has been imported so far stays: else every full collection looks at a million objects again

@@ -249,7 +249,7 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
     options = (
         *("--space", "noisy_label", "--cohort", f"medicalnet:{work / 'patients/list.txt'}", "--name", "s"),
         *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
-        *("--baseline-epochs", "30", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
+        *("--baseline-epochs", "15", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
         *("--trials", "2", "--epochs", "3", "--retain-floor", "0.81", "--concurrent", "1", "--cpus-per-trial", "1"),
         # The slow one hardly moves (retention 0.99), the fast one is thrown off (0.3 to 0.4): on every processor
         *("--set", "noise_rate=1.0", "--set", "forget_weight=1.0", "--set", "lr=1e-4|1e-2"),

@@ -28,6 +28,7 @@ def test_trials_of_another_baseline_are_not_mixed_in(settings, no_ray):
         run_study(plan, Console(file=io.StringIO()), Interrupts())
 
 
+@pytest.mark.slow
 def test_a_study_that_another_process_runs_is_refused_before_any_work(settings, holder, no_ray):
     """Neither Ray nor a table or MLflow store comes about."""
     plan = make_plan(settings)
@@ -53,6 +54,7 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error_before_anything_else(
     assert not settings.studies.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status"),
     [

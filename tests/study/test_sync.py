@@ -84,6 +84,7 @@ def test_another_store_gets_the_study_too(mine, tmp_path, store, monkeypatch):
     assert held_by(store) == held_by(f"sqlite:///{mine.studies / 'mlflow.db'}")
 
 
+@pytest.mark.slow
 def test_a_study_that_was_interrupted_is_sent_as_it_stands(lost):
     table = trials_table(lost.folder, {"noise_rate": float, "forget_weight": float, "lr": float, "epochs": int})
     table.upsert({**row, "status": "running"} for row in table.rows if row["id"] == lost.other)

@@ -59,6 +59,7 @@ def test_the_faster_process_wins(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.slow
 def test_a_file_is_hashed_piece_by_piece(tmp_path):
     file = tmp_path / "large"
     with file.open("wb") as sparse:

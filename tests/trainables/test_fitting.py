@@ -29,6 +29,7 @@ def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone():
     assert not equal(initial_network(10, 3, seed=1), first)
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_has_is_loaded_and_the_rest_is_drawn_from_the_seed(tmp_path):
     drawn, checkpoint = initial_network(10, 3, seed=0), med3d(10, classes=5)
     torch.save(checkpoint.state_dict(), tmp_path / "weights.pth")  # its head has other classes, so that it stays

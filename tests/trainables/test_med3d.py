@@ -150,6 +150,7 @@ def reference_features(state, depth, image):
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_has_medicalnets_keys_and_shapes(networks, depth):
     shapes = {key: tuple(value.shape) for key, value in networks[depth].state_dict().items()}

@@ -108,6 +108,7 @@ def test_files_that_are_apart_have_no_name():
     assert READERS.address("bids") == "trainables.cohorts.readers.bids:read"
 
 
+@pytest.mark.slow
 def test_names_and_sources_are_had_without_torch_and_ray():
     program = (
         "import sys; from search_spaces.space import SPACES; [SPACES.load(name) for name in SPACES.names()];"

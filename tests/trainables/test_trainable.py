@@ -121,6 +121,7 @@ def test_a_trial_is_the_loop_from_the_baseline_with_gaps(start, weights, data, f
     assert equal(final_weights(trial, folder / "last"), network.state_dict())
 
 
+@pytest.mark.slow
 def test_a_reused_process_repeats_a_fresh_trial_bit_for_bit(start, folder):
     fresh, reused = start(), start(seed=1, knobs={**KNOBS, "noise_rate": 0.5, "lr": 0.01, "retain_batch": 3})
     expected, before = rest(fresh), reused.train()
@@ -146,6 +147,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint_bit_for_bit(start, folder, 
     assert equal(final_weights(continued, folder / "continued"), final_weights(whole, folder / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one_by_one", "sizes"), [(False, [3, 3]), (True, [1] * 6)])
 def test_a_trial_that_is_short_of_memory_sends_one_scan_at_a_time(start, one_by_one, sizes):
     """Retain batches of two and a forget scan, in two steps; whatever the trial before it did."""
@@ -180,6 +182,7 @@ def test_a_trial_goes_on_one_scan_at_a_time_from_a_state_of_whole_batches(start,
     assert (first - second).norm() < 0.1 * (first - before).norm()
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_loads_as_weights_of_the_network(start, weights, folder):
     trial = start(knobs={**KNOBS, "epochs": 1})
     trial.train()
@@ -227,12 +230,19 @@ def test_a_diverged_trial_ends_at_once_and_is_saved(start, folder):
     assert set(final_weights(trial, folder / "last")) == set(med3d(10, 3).state_dict())
 
 
-@pytest.mark.parametrize("strategy", [file.stem for file in Path(strategies.__path__[0]).glob("[!_]*.py")])
+STRATEGIES = [
+    pytest.param(file.stem, marks=[] if file.stem in ("noisy_label", "salun", "mechanics") else pytest.mark.slow)
+    for file in sorted(Path(strategies.__path__[0]).glob("[!_]*.py"))
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_can_be_built_and_run_by_name(start, strategy):
     trial = start(strategy=strategy, knobs={"epochs": 1})
     assert math.isfinite(trial.train()["loss"])
 
 
+@pytest.mark.slow
 def test_an_adapted_trial_is_saved_as_plain_weights_and_shares_the_baselines_features(start, weights, folder):
     trial = start(strategy="fix_decoder", knobs={"epochs": 1, "lora_rank": 2, "lr": 0.01})
     trial.train()
@@ -248,6 +258,7 @@ def statistic_or_kernel(weights, name):
     return weights[name].ndim == 5 or "running" in name or "batches" in name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("retain_floor", "pushes"), [(-1.0, True), (2.0, False)])
 def test_the_floor_is_a_share_of_the_baselines_retain_dice(start, baseline, retain_floor, pushes):
     baseline["retain_floor"] = retain_floor

@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_old_page(study, rows, page, tmp_path):
     ("modules", "allowed"),
     [
         ("analysis.figures.front, analysis.reports.terminal_tables, study.records.front", set()),
-        ("analysis.report, analysis.compare, study.status", {"optuna"}),
+        pytest.param("analysis.report, analysis.compare, study.status", {"optuna"}, marks=pytest.mark.slow),
     ],
 )
 def test_analysis_imports_neither_torch_nor_ray(modules, allowed):

@@ -110,6 +110,7 @@ def test_the_scan_lies_below_its_labels():
         assert middle == pytest.approx(where(shown, colour), abs=0.03)
 
 
+@pytest.mark.slow
 def test_every_map_has_its_panels_and_every_class_the_colour_of_the_legend():
     middle = slice(8, 16)
     boxes = [(middle, middle, slice(start, start + 4)) for start in (2, 8, 14)]
@@ -134,6 +135,7 @@ def test_ignored_voxels_are_not_drawn():
     assert where(shown, legend(picture, 1)[0]) == pytest.approx((12 / 30, 6.5 / 20), abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_planes_lie_where_the_first_map_has_something():
     boxes = [(slice(20, 22), slice(3, 6), slice(15, 17))]
     elsewhere = marked((slice(2, 4), slice(20, 25), slice(2, 4)))
@@ -243,6 +245,7 @@ def test_any_number_of_classes_has_colours(count):
     assert len(found) <= 4 * count  # mixed where two classes meet
 
 
+@pytest.mark.slow
 def test_a_walk_has_a_frame_for_each_slice_from_bottom_to_top(tmp_path):
     labels = np.zeros((5, 30, 20), np.uint8)
     labels[0, :10], labels[2, 10:20], labels[4, 20:] = 1, 2, 3

@@ -178,6 +178,7 @@ def test_a_trial_that_has_no_epoch_yet_and_a_strategy_of_its_own(search_folder, 
     assert [row["recipe"] for row in page.table(["rank"])] == ["noisy_label"]
 
 
+@pytest.mark.slow
 def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_folder, tmp_path, capsys, page_of):
     better = [(retain, forget / 4) for retain, forget in KNEE]
     search_folder("one", KNEE), search_folder("two", better, lambda row: row | {"strategy": "scrub"})
@@ -208,6 +209,7 @@ def test_several_studies_are_compared_ranked_and_their_attainment_drawn(search_f
     assert {row["difference"] for row in tests if row["metric"] == "forget_dice"} == {"0.050"}
 
 
+@pytest.mark.slow
 def test_studies_of_different_spaces_have_no_attainment(search_folder, written):
     page, _ = written(search_folder("one", KNEE), search_folder("two", KNEE, space="scrub"))
     assert "Attainment" not in page.headings
@@ -266,6 +268,7 @@ def test_evidence_is_told_of_references_and_trials_that_have_it(search_folder, w
     assert baseline["retrained 95 %"] == "0.250 to 0.250"
 
 
+@pytest.mark.slow
 def test_held_out_subjects_that_steer_are_told_too(search_folder, written, record):
     page, _ = written(search_folder(points=KNEE, split=record["split"] | {"steering": ["h3", "h4", "h5"]}))
     assert page.table(["set"])[-1] == {"set": "steering", "subjects": "3", "pseudonyms": "h3 h4 h5"}

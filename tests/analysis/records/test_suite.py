@@ -48,6 +48,7 @@ def test_rows_are_means_over_seeds_and_subjects_at_their_horizon(suite_study, va
     assert table["diverged"].tolist() == [0, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_intervals_as_by_a_bootstrap_of_single_draws(suite_study, values):
     (row,) = suite_table(suite_study()).iloc[[1]].to_dict("records")
     rng, gaps, retentions = np.random.default_rng(7), [], []
@@ -225,6 +226,7 @@ def test_the_terminal_has_a_line_per_row(suite_study, values, width, printed):
     assert all(len(line) <= width for line in text.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "labels"),
     [

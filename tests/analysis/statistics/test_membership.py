@@ -31,6 +31,7 @@ def test_the_auc_is_scikit_learns(sizes, decimals):
     assert found.low <= found.mean <= found.high
 
 
+@pytest.mark.slow
 def test_the_interval_of_an_auc_narrows_to_the_known_one():
     """Hanley and McNeil's standard error of an AUC of 0.5 is sqrt((n + m + 1) / 12nm)."""
     rng = np.random.default_rng(1)

@@ -20,6 +20,7 @@ def test_of_two_drivers_on_one_ray_one_that_clears_up_leaves_the_others_trials_a
     assert states()[theirs] == "CREATED"
 
 
+@pytest.mark.slow
 def test_tune_runs_trials_in_the_groups_that_are_cleared_up(local_ray, tmp_path):
     """Whatever Tune does with a trial's resources, the group is one of TrialPlacement's."""
 

@@ -10,6 +10,7 @@ from ray.tune import Callback, RunConfig, Trainable, Tuner
 from study.cluster.ray_internals import LOST, OUT_OF_MEMORY, actor_of, killed_actors, session_folder
 
 
+@pytest.mark.slow
 def test_the_actor_of_a_trial_is_the_one_that_the_trial_says_it_is(local_ray, tmp_path):
     class Trial(Trainable):
         def step(self):

@@ -72,6 +72,7 @@ def test_a_task_has_the_share_of_a_trial_and_as_many_threads_as_cpus(machine):
     assert given == {"CPU": 2.0, "GPU": 0.5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "argument", "problem"),
     [(int, "4 GB", "ValueError: invalid literal for int"), (os._exit, 1, "WorkerCrashedError: The worker died")],

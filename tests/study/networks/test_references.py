@@ -45,6 +45,7 @@ def fit_all(plan, heard):
     return fit_networks(Session(plan, Resources(1, 1, 0.0), view), reference_fits(plan), digests_of(plan))
 
 
+@pytest.mark.slow
 def test_the_references_differ_and_are_the_same_in_every_study_of_the_cohort(plan, settings):
     digests = digests_of(plan)
     assert list(digests) == NAMES
@@ -101,6 +102,7 @@ def test_cohort_split_and_initial_weights_change_every_digest(plan, tmp_path):
     assert len({digest for each in digests for digest in each.values()}) == 4 * len(digests)
 
 
+@pytest.mark.slow
 def test_what_the_search_does_leaves_the_references_alone(plan):
     search = {"trials": 99, "name": "other", "concurrent": 1, "retain_floor": 0.5, "epochs": 3, "verbose": True}
     search |= {"objective": "retrain", "knobs": ("noise_rate=1.0",), "space": "max_loss"}

@@ -34,6 +34,7 @@ def row_of(plan, trial):
     return row
 
 
+@pytest.mark.slow
 def test_a_recipe_is_what_the_row_tells(plan, session, done):
     row = row_of(plan, done.front)
     recipe = recipe_of(session, row)

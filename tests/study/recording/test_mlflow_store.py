@@ -52,6 +52,7 @@ def test_trials_are_children_of_their_study_with_params_tags_and_status(open_sto
     assert trial.info.end_time is not None
 
 
+@pytest.mark.slow
 def test_metrics_have_the_epoch_as_step_and_values_have_none(open_store, points):
     rows = [{"epoch": 1, "dice": 0.5}, {"epoch": 2, "dice": float("nan")}, {"epoch": 3}]
     open_store().send("t", run(epochs=rows, values={"auc": 0.75}))
@@ -79,6 +80,7 @@ def test_what_is_there_is_not_sent_again(open_store, store, points, runs_in):
     }
 
 
+@pytest.mark.slow
 def test_more_than_one_request_takes_is_sent_all_the_same(open_store, points):
     params = {f"knob-{number}": number for number in range(90)}
     open_store().send("t", run(1, 1700, params=params, tags=params))

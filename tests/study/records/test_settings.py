@@ -54,6 +54,7 @@ def test_an_option_at_its_default_leaves_a_study_its_name():
     assert StudySettings(space="noisy_label").study_name == f"noisy_label-phantom-{digest[:6]}"
 
 
+@pytest.mark.slow
 def test_the_name_is_the_same_in_every_process():
     call = f"StudySettings(space={BASE.space!r}, cohort={BASE.cohort!r})"
     code = f"from study.records.settings import *; print({call}.study_name)"

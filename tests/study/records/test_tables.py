@@ -167,6 +167,7 @@ def test_rows_chosen_by_any_column_are_the_ones_that_count(tmp_path):
     assert table.read(id="a", status="running").num_rows == 0
 
 
+@pytest.mark.slow
 def test_many_rows_become_parquet_files_and_one_in_the_end(tmp_path):
     table, rows = (
         history_table(tmp_path),

@@ -371,6 +371,7 @@ def database(bench, _empty_database, tmp_path):
     return bench
 
 
+@pytest.mark.slow
 def test_a_database_that_is_opened_again_keeps_what_it_has_and_gets_nothing_twice(database, row_of):
     search, rows = database.search(TINY, first=[ALL[1]]), []
     for status in ("finished", "failed", "pruned"):
@@ -458,6 +459,7 @@ def test_a_database_with_trials_that_the_records_lack_is_refused(database, run, 
     database.search(TINY, name="mine")  # and another name is another study
 
 
+@pytest.mark.slow
 def test_a_database_with_another_objective_under_the_name_is_refused(database):
     database.search(TINY, "gap")
     for objective in ("retrain", "front"):

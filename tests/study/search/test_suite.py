@@ -162,6 +162,7 @@ def test_a_suite_resumes_from_its_tables_and_state_files(plan, tmp_path):
     assert [config["knobs"] for config in configs] == [trial.knobs for trial in trials[2:]]
 
 
+@pytest.mark.slow
 def test_a_conditional_space_resumes_from_its_tables_and_state_files(settings, tmp_path):
     settings.studies.mkdir()
     given = {"space": "mechanics", "knobs": ("retain=segment",), "objective": "retrain"}

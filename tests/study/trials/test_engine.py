@@ -51,6 +51,7 @@ def fetched(monkeypatch):
     return trials
 
 
+@pytest.mark.slow
 def test_only_weights_of_trials_on_the_front_are_fetched_and_the_last_ones_are_kept(local_ray, engine, fetched):
     assert engine.run()
     best, leading = 0.0, []

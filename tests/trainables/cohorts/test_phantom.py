@@ -67,6 +67,7 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     )
 
 
+@pytest.mark.slow
 def test_reader_lists_the_files_it_wrote(cohort, cache, monkeypatch):
     monkeypatch.setenv("LETHE_CACHE", str(cache))
     listing = phantom.read(Path())
@@ -131,6 +132,7 @@ def test_field_of_view_is_mrbrains18s_at_every_size(cache, shape):
         np.testing.assert_allclose(expected, (0.958, 0.958, 3.0), atol=5e-4)  # MRBrainS18's voxels
 
 
+@pytest.mark.slow
 def test_the_same_subject_at_another_size_is_the_same_anatomy(fine):
     coarse = scan(draw_person(0, 1), (32, 48, 48), seed=6)
     for label in (DEEP_GREY, VENTRICLES, CEREBELLUM, STEM):  # the cortex swallows sulci thinner than a voxel

@@ -75,6 +75,7 @@ def test_whole_heads_of_ixi_stand_upright_and_look_ahead(ixi, tmp_path):
         assert 80 < volume_ml < 220  # adults have about 120 to 160
 
 
+@pytest.mark.slow
 def test_right_is_right_in_ixi(ixi, tmp_path):
     right, left = (31, 47), (32, 48)  # MUSE: amygdala and hippocampus of either side
     (tmp_path / "bids").mkdir()

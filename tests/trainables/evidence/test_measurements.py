@@ -112,6 +112,7 @@ def test_a_recipe_unlearns_the_given_sets_as_the_loop_does(med3d_10, weights, to
     assert not same(found, weights)
 
 
+@pytest.mark.slow
 def test_adapters_are_folded_into_a_plain_network(weights, toy):
     recipe = RecipeOf("finetune", {"epochs": 1, "lr": 1e-2, "lora_rank": 2}, 0, 0.0)
     sets = Sets(toy.retain[:2], toy.forget)
@@ -122,6 +123,7 @@ def test_adapters_are_folded_into_a_plain_network(weights, toy):
     np.testing.assert_allclose(scores_of(toy, found, 10, toy.forget).confidence, expected.confidence, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_schedule_that_watches_the_floor_sees_it_in_every_epoch(weights, toy):
     sets = Sets(toy.retain[:1], toy.forget)
     knobs = {"epochs": 2, "lr": 1e-3, "forget_schedule": "until_floor"}

@@ -26,6 +26,7 @@ def incompetent(step):
     return state
 
 
+@pytest.mark.slow
 def test_the_incompetent_teacher_follows_the_seed_alone(incompetent, changed, med3d_10):
     trained = med3d_10()
     first = incompetent(med3d_10(), med3d_10(), 0)

@@ -33,6 +33,7 @@ def test_the_published_strategies_are_combinations(after, changed, name):
     assert changed(named, before)
 
 
+@pytest.mark.slow
 def test_every_choice_makes_a_difference(after):
     strategies = [
         *(mechanics(forget, moves="encoder") for forget in ("noisy_labels", "retain_labels", "ascent")),
@@ -50,6 +51,7 @@ def test_every_choice_makes_a_difference(after):
     assert len({str([value.sum().item() for value in state.values()]) for state in found}) == len(strategies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "moves"),
     [
