@@ -21,7 +21,7 @@ os.environ.setdefault("RAY_num_workers_soft_limit", "8")
 LEAN = str(Path(__file__).with_name("lean"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (LEAN, os.environ.get("PYTHONPATH"))))
 
-RAY = {"_done", "local_ray", "ray_of", "run_of"}
+RAY = {"_done", "_examined", "local_ray", "ray_of", "run_of"}
 """Fixtures of tests that need the Ray that tests share."""
 
 

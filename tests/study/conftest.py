@@ -239,7 +239,7 @@ def study_run(cache: Path, *arguments: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store: Path) -> Done:
-    """One real study with evidence and requests for all the tests of this folder that only read it.
+    """One real study with requests for all the tests of this folder that only read it.
 
     Of several processes of tests, the first that needs it runs it.
     """
@@ -249,7 +249,8 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
     options = (
         *("--space", "noisy_label", "--cohort", f"medicalnet:{work / 'patients/list.txt'}", "--name", "s"),
         *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
-        *("--baseline-epochs", "15", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
+        *("--baseline-epochs", "30", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
+        "--no-evidence",
         *("--trials", "2", "--epochs", "3", "--retain-floor", "0.81", "--concurrent", "1", "--cpus-per-trial", "1"),
         # The slow one hardly moves (retention 0.99), the fast one is thrown off (0.3 to 0.4): on every processor
         *("--set", "noise_rate=1.0", "--set", "forget_weight=1.0", "--set", "lr=1e-4|1e-2"),
@@ -263,6 +264,27 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
             assert code == 0, output
             said.write_text(output)
     return Done(work / "studies", options, work / "cache", said.read_text())
+
+
+@pytest.fixture(scope="session")
+def _examined(_done: Done) -> Done:
+    """That study, continued: now it has evidence."""
+    mine = replace(_done, studies=_done.studies.with_name("examined") / "studies")
+    said = mine.studies.parent / "output.txt"
+    with FileLock(f"{mine.studies.parent}.lock"):
+        if not said.exists():
+            _done.copied(mine.studies.parent)
+            code, output = mine.again("--evidence")
+            assert code == 0, output
+            said.write_text(output)
+    return replace(mine, output=said.read_text())
+
+
+@pytest.fixture
+def examined(_examined: Done, monkeypatch: pytest.MonkeyPatch) -> Done:
+    """The study with evidence, and its cache; not to be changed."""
+    monkeypatch.setenv("LETHE_CACHE", str(_examined.cache))
+    return _examined
 
 
 @pytest.fixture

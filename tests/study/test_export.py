@@ -94,14 +94,21 @@ def test_the_report_is_strict_json_with_the_records_numbers(done, exported):
     for name in ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention"):
         assert report["metrics"][name]["mean"] == pytest.approx(row[name], abs=1e-6)
         assert report["metrics"][name]["low"] <= row[name] + 1e-9 <= report["metrics"][name]["high"] + 2e-9
+    assert report["verdict"] == "no evidence was gathered"
+    assert list(report["references"]) == ["baseline", "retrained", "retrained-1", "retrained-2"]
+    assert (report["selection"], report["subjects"]) == (done.record["selection"], done.record["split"])
+
+
+@pytest.mark.slow
+def test_the_report_has_the_evidence_and_its_verdict(examined, tmp_path):
+    assert export(["--study", "s", "--studies", str(examined.studies), "--to", str(tmp_path / "out")]) == 0
+    report, row = strict(tmp_path / "out/report.json"), examined.trials.loc[examined.front]
     assert report["evidence"]["retrained_high"] == row.retrained_high
     names = {"remembers": row.remembers, "over-forgets": row.over_forgets}
     verdict = next((name for name, holds in names.items() if holds), "as retrained")
     assert report["verdict"].startswith(verdict)
-    assert list(report["references"]) == ["baseline", "retrained", "retrained-1", "retrained-2"]
     assert report["references"]["baseline"]["evidence"]["remembers"] is True
     assert report["references"]["baseline"]["evidence"]["pooled_auc"] is None
-    assert (report["selection"], report["subjects"]) == (done.record["selection"], done.record["split"])
 
 
 def test_hashes_are_those_of_the_files(done, exported):

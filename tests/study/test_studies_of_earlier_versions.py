@@ -80,6 +80,7 @@ def test_they_are_sent_to_mlflow(studies, store, runs_in):
     runs = runs_in(store, "noisy_label-phantom")
     assert {"study", "baseline", "retrained", "retrained-1", "4cedd237a952", "861d9f425c64"} <= set(runs)
     assert runs["4cedd237a952"].data.metrics["gap/dice"] == pytest.approx(0.017, abs=5e-4)
+    assert runs["4cedd237a952"].data.metrics["evidence/relearn_steps"] >= 0
 
 
 @pytest.mark.slow
@@ -126,7 +127,9 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[pytest.mark.slow] if name == "run" else []) for name in COMMANDS]
+)
 def test_a_damaged_table_is_one_message_that_names_the_file_and_what_is_left(studies, command, capsys):
     file = studies / SEARCH / "trials/00000001.parquet"
     (studies / SEARCH / "trials" / JOURNAL).write_text("")

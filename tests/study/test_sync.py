@@ -63,7 +63,6 @@ def test_a_store_that_is_gone_is_filled_again_as_the_study_had_filled_it(done, l
     assert held == held_by(f"sqlite:///{done.studies / 'mlflow.db'}")
     assert set(held) == {PARENT, "baseline", "retrained", "retrained-1", "retrained-2", *done.trials.index}
     assert held[done.front]["status"] == held[PARENT]["status"] == "FINISHED"
-    assert held[done.front]["metrics"]["evidence/relearn_steps"]
     tables = {"trials", "history", "subjects", "references", "requests"}
     assert {"study.json", "pareto.html", *tables} <= set(held[PARENT]["files"])
     before = dump(database)

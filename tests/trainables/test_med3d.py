@@ -43,8 +43,13 @@ def one_thread():
 @pytest.fixture(scope="module")
 def networks():
     """A network of four classes for every depth; a test may load weights into them, nothing else."""
-    torch.manual_seed(1)
-    return {depth: med3d(depth, classes=4) for depth in DEPTHS}
+
+    class Drawn(dict):
+        def __missing__(self, depth):
+            torch.manual_seed(1)
+            return self.setdefault(depth, med3d(depth, classes=4))
+
+    return Drawn()
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ def test_the_arrays_may_be_read_only_and_stay_as_they_are(start, toy):
     assert np.array_equal(toy.labels, before[1])
 
 
-VARIANTS = [
+EVERY = [
     *(
         ("noisy_label", {"forget_schedule": schedule, "schedule_epochs": 3})
         for schedule in ("constant", "warmup", "cosine", "until_floor")
@@ -275,6 +275,9 @@ VARIANTS = [
     ("bad_teacher", {"temperature": 2.0}),
     ("random_encoder", {"resample": True}),
     ("fix_decoder", {"lora_rank": 2}),
+]
+VARIANTS = [
+    pytest.param(*each, marks=[] if place % 4 == 3 else [pytest.mark.slow]) for place, each in enumerate(EVERY)
 ]
 
 
@@ -294,7 +297,7 @@ def test_the_first_epochs_of_a_longer_trial_are_a_shorter_one_bit_for_bit(tiny_n
 
 @pytest.mark.parametrize(
     ("name", "knobs"),
-    [pytest.param(*each, marks=[] if place % 4 == 3 else [pytest.mark.slow]) for place, each in enumerate(VARIANTS)],
+    VARIANTS,
 )
 def test_every_variant_continues_from_its_state_bit_for_bit(tiny_network, toy, tmp_path, name, knobs):
     whole, stopped, continued = (variant(tiny_network(), toy, name, knobs, 4, tmp_path / "e0") for _ in range(3))

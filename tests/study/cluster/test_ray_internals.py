@@ -28,6 +28,7 @@ def test_the_actor_of_a_trial_is_the_one_that_the_trial_says_it_is(local_ray, tm
     assert look.expected == look.said
 
 
+@pytest.mark.slow
 def test_ray_says_that_an_actor_is_lost_in_the_words_that_are_looked_for(local_ray):
     @ray.remote
     class Actor:

@@ -15,45 +15,51 @@ from scipy import stats
 from study.export import main as export
 from study.records.evidence import EVIDENCE
 
+pytestmark = pytest.mark.slow
+
 REFERENCES = ["baseline", "retrained", "retrained-1", "retrained-2"]
 AUCS = ("loss_auc", "dice_auc", "lira_auc", "rmia_auc", "pooled_auc", "probe_auc")
 WITHOUT_TRIAL = {f"pooled_auc{end}" for end in ("", "_low", "_high")}  # draws need a recipe
 
 
-def found_of(done):
+def found_of(examined):
     """Evidence of everything, by id."""
     columns = ["id", "forget_dice", *EVIDENCE]
-    return pd.concat([done.table(name)[columns] for name in ("references", "trials")]).set_index("id")
+    return pd.concat([examined.table(name)[columns] for name in ("references", "trials")]).set_index("id")
 
 
-def details(done, name):
-    return json.loads((done.folder / "evidence" / f"{name}.json").read_text())
+def details(examined, name):
+    return json.loads((examined.folder / "evidence" / f"{name}.json").read_text())
 
 
-def mtimes(done):
-    files = [*done.folder.glob("evidence/*"), *done.folder.glob("front/*/*"), *done.cache.glob("references/*/*")]
+def mtimes(examined):
+    files = [
+        *examined.folder.glob("evidence/*"),
+        *examined.folder.glob("front/*/*"),
+        *examined.cache.glob("references/*/*"),
+    ]
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_references_and_the_front_have_every_column_and_others_none(done):
-    found = found_of(done)
+def test_references_and_the_front_have_every_column_and_others_none(examined):
+    found = found_of(examined)
     assert found.index.tolist()[:4] == REFERENCES
-    examined = [*REFERENCES, done.front]
-    assert found.loc[done.other, list(EVIDENCE)].isna().all()
+    examined = [*REFERENCES, examined.front]
+    assert found.loc[examined.other, list(EVIDENCE)].isna().all()
     assert found.loc[examined, "evidence"].nunique() == 1
-    assert found.loc[done.front, list(EVIDENCE)].notna().all()
+    assert found.loc[examined.front, list(EVIDENCE)].notna().all()
     assert set(found.columns[found.loc[REFERENCES].isna().all()]) == WITHOUT_TRIAL
     assert found.loc[REFERENCES, [name for name in EVIDENCE if name not in WITHOUT_TRIAL]].notna().all(axis=None)
-    assert sorted(path.stem for path in (done.folder / "evidence").iterdir()) == sorted(examined)
+    assert sorted(path.stem for path in (examined.folder / "evidence").iterdir()) == sorted(examined)
     for name in AUCS:
-        chances = found.loc[done.front, [f"{name}_low", name, f"{name}_high"]].tolist()
+        chances = found.loc[examined.front, [f"{name}_low", name, f"{name}_high"]].tolist()
         assert chances == sorted(chances)
         assert all(0 <= chance <= 1 for chance in chances)
 
 
-def test_the_interval_is_that_of_one_more_retrained_network(done):
-    found = found_of(done)
-    for name in [*REFERENCES, done.front]:
+def test_the_interval_is_that_of_one_more_retrained_network(examined):
+    found = found_of(examined)
+    for name in [*REFERENCES, examined.front]:
         others = [found.forget_dice[other] for other in REFERENCES[1:] if other != name]
         half = stats.t.ppf(0.975, len(others) - 1) * stdev(others) * (1 + 1 / len(others)) ** 0.5
         low, high = fmean(others) - half, fmean(others) + half
@@ -62,10 +68,10 @@ def test_the_interval_is_that_of_one_more_retrained_network(done):
         assert found.over_forgets[name] == (found.forget_dice[name] < low)
 
 
-def test_the_details_are_the_recorded_subjects_and_carry_the_gaps(done):
-    found, subjects = found_of(done), done.table("subjects")
-    for name in [*REFERENCES, done.front]:
-        told = details(done, name)
+def test_the_details_are_the_recorded_subjects_and_carry_the_gaps(examined):
+    found, subjects = found_of(examined), examined.table("subjects")
+    for name in [*REFERENCES, examined.front]:
+        told = details(examined, name)
         for subset in ("forget", "heldout"):
             rows = subjects[(subjects.id == name) & (subjects["set"] == subset)].set_index("subject")
             assert {who: one["dice"] for who, one in told[subset].items()} == pytest.approx(
@@ -73,7 +79,7 @@ def test_the_details_are_the_recorded_subjects_and_carry_the_gaps(done):
             )
             for one in told[subset].values():
                 assert one["dice"] == pytest.approx(fmean(one["classes"].values()), abs=1e-6)
-                assert set(one["classes"]) == set(done.record["cohort"]["classes"][1:])
+                assert set(one["classes"]) == set(examined.record["cohort"]["classes"][1:])
         assert sorted(told["retrained"]) == sorted({*REFERENCES[1:]} - {name})
         others = told["retrained"].values()
         far = [abs(one["dice"] - fmean(o[who]["dice"] for o in others)) for who, one in told["forget"].items()]
@@ -85,76 +91,76 @@ def test_the_details_are_the_recorded_subjects_and_carry_the_gaps(done):
                     for who, one in told["forget"].items()
                 )
             )
-            for c in done.record["cohort"]["classes"][1:]
+            for c in examined.record["cohort"]["classes"][1:]
         ]
         assert found.class_gap[name] == pytest.approx(max(by_class), abs=1e-6)
 
 
 @pytest.mark.parametrize(("column", "value", "sign"), [("dice_auc", "dice", 1), ("loss_auc", "loss", -1)])
-def test_an_attack_is_the_chance_that_a_forget_subject_scores_higher(done, column, value, sign):
-    for name in [*REFERENCES, done.front]:
-        told = details(done, name)
+def test_an_attack_is_the_chance_that_a_forget_subject_scores_higher(examined, column, value, sign):
+    for name in [*REFERENCES, examined.front]:
+        told = details(examined, name)
         pairs = list(
             product(*([sign * one[value] for one in told[subset].values()] for subset in ("forget", "heldout")))
         )
         wins = [1.0 if one > other else 0.5 if one == other else 0.0 for one, other in pairs]
-        assert found_of(done)[column][name] == pytest.approx(fmean(wins))
+        assert found_of(examined)[column][name] == pytest.approx(fmean(wins))
 
 
-def test_the_baseline_remembers_at_once_and_is_compared_with_what_retraining_gives(done):
-    found = found_of(done)
+def test_the_baseline_remembers_at_once_and_is_compared_with_what_retraining_gives(examined):
+    found = found_of(examined)
     assert found.relearn_steps["baseline"] == 0
     others = found.loc[REFERENCES[1:]]
     for column in ("relearn_steps", "resurfaced_dice"):
-        assert found[f"{column}_retrained"][done.front] == pytest.approx(others[column].mean())
-    assert found.activation_distance[done.front] > 0
-    assert found.activation_distance_retrained[done.front] == pytest.approx(
+        assert found[f"{column}_retrained"][examined.front] == pytest.approx(others[column].mean())
+    assert found.activation_distance[examined.front] > 0
+    assert found.activation_distance_retrained[examined.front] == pytest.approx(
         others.activation_distance.mean(), abs=1e-6
     )
 
 
-def test_mlflow_has_the_evidence_as_metrics(done):
-    client, found = MlflowClient(f"sqlite:///{done.studies / 'mlflow.db'}"), found_of(done)
+def test_mlflow_has_the_evidence_as_metrics(examined):
+    client, found = MlflowClient(f"sqlite:///{examined.studies / 'mlflow.db'}"), found_of(examined)
     runs = client.search_runs([client.get_experiment_by_name("noisy_label-medicalnet").experiment_id])
     runs = {run.data.tags["name"]: run.data.metrics for run in runs}
-    for name in [*REFERENCES, done.front]:
+    for name in [*REFERENCES, examined.front]:
         numbers = found.loc[name].drop(["evidence", "forget_dice"]).dropna().astype(float)
         numbers = numbers[numbers.abs() < float("inf")]
         assert {key: runs[name][f"evidence/{key}"] for key in numbers.index} == pytest.approx(numbers.to_dict())
-    assert not any(key.startswith("evidence/") for key in runs[done.other])
+    assert not any(key.startswith("evidence/") for key in runs[examined.other])
 
 
-def test_the_terminal_tells_verdicts_and_how_far_to_trust_them(done):
-    table = done.output[done.output.index("Evidence") :]
-    for name in [*REFERENCES, done.front]:
+def test_the_terminal_tells_verdicts_and_how_far_to_trust_them(examined):
+    table = examined.output[examined.output.index("Evidence") :]
+    for name in [*REFERENCES, examined.front]:
         assert any(line.startswith(name) for line in table.splitlines())
     assert "compare 2 forget with 2 held-out subjects" in table
-    assert "OPTIMISTIC" not in done.output
+    assert "OPTIMISTIC" not in examined.output
 
 
-def test_nobody_is_named_anywhere(done):
+def test_nobody_is_named_anywhere(examined):
     """Neither in a table, nor in MLflow's database and artifacts, nor in a pickle of Tune."""
-    files = [path for path in done.studies.rglob("*") if path.is_file()]
-    assert {"mlflow.db", "pareto.html", f"{done.front}.json"} <= {path.name for path in files}
+    files = [path for path in examined.studies.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "pareto.html", f"{examined.front}.json"} <= {path.name for path in files}
     for path in files:
         content = path.read_bytes()
-        assert not [name for name in done.people if name.encode() in content or name in str(path)], path
-    assert not [name for name in done.people if name in done.output]
+        assert not [name for name in examined.people if name.encode() in content or name in str(path)], path
+    assert not [name for name in examined.people if name in examined.output]
 
 
 @pytest.mark.soak
-def test_asking_again_computes_nothing_and_asking_for_a_trial_examines_that_one_alone(done, tmp_path):
-    mine = done.copied(tmp_path)
+def test_asking_again_computes_nothing_and_asking_for_a_trial_examines_that_one_alone(examined, tmp_path):
+    mine = examined.copied(tmp_path)
     before, found = mtimes(mine), found_of(mine)
-    code, output = mine.again()
+    code, output = mine.again("--evidence")
     assert code == 0
     assert "fitted" not in output
     assert output.count("from the cache") == 4
     assert mtimes(mine) == before
     pd.testing.assert_frame_equal(found_of(mine), found)
-    pd.testing.assert_frame_equal(mine.table("requests"), done.table("requests"))
+    pd.testing.assert_frame_equal(mine.table("requests"), examined.table("requests"))
 
-    code, output = mine.again("--examine", mine.other)
+    code, output = mine.again("--evidence", "--examine", mine.other)
     assert code == 0
     later = mtimes(mine)
     assert {path: later[path] for path in before} == before
@@ -168,8 +174,8 @@ def test_asking_again_computes_nothing_and_asking_for_a_trial_examines_that_one_
     assert again == pytest.approx(dice.to_dict(), abs=1e-4)  # its weights were not kept: it ran again
 
 
-def test_an_unknown_trial_is_one_clear_error_before_any_compute(done, tmp_path):
-    mine = done.copied(tmp_path)
+def test_an_unknown_trial_is_one_clear_error_before_any_compute(examined, tmp_path):
+    mine = examined.copied(tmp_path)
     shutil.rmtree(mine.studies / "s" / "tune")
     before = {path: path.stat().st_mtime_ns for path in mine.studies.rglob("*")}
     code, output = mine.again("--examine", f"{mine.front}, nobody,nothing")
@@ -179,12 +185,12 @@ def test_an_unknown_trial_is_one_clear_error_before_any_compute(done, tmp_path):
 
 
 @pytest.mark.soak
-def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evidence(done, tmp_path):
+def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evidence(examined, tmp_path):
     """A front file that is whole, but of no network of this study; other settings make all evidence due."""
-    mine, before = done.copied(tmp_path), found_of(done)
+    mine, before = examined.copied(tmp_path), found_of(examined)
     weights = mine.folder / "front" / mine.front / "weights.safetensors"
     save_file({"nothing": np.zeros(1)}, weights)
-    code, output = mine.again("--shadows", "0", "--forget-draws", "0")
+    code, output = mine.again("--evidence", "--shadows", "0", "--forget-draws", "0")
     assert code == 0
     (line,) = [line for line in output.splitlines() if "no evidence" in line]
     assert mine.front in line
@@ -196,8 +202,8 @@ def test_a_network_that_cannot_be_measured_is_told_of_and_costs_no_other_its_evi
 
 
 @pytest.mark.soak
-def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(done, run_of, tmp_path):
-    cohort = done.options[done.options.index("--cohort") + 1]
+def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(examined, run_of, tmp_path):
+    cohort = examined.options[examined.options.index("--cohort") + 1]
     options = ("--space", "noisy_label", "--cohort", cohort, "--name", "s", "--studies", str(tmp_path))
     options += ("--objective", "unseen", "--forget-count", "1", "--heldout-count", "1", "--references", "1")
     options += (
@@ -212,7 +218,7 @@ def test_one_subject_a_side_is_enough_to_run_and_what_is_optimistic_is_said(done
         "--retain-floor",
         "0.01",
     )
-    code, output = run_of(done.cache, *options)
+    code, output = run_of(examined.cache, *options)
     assert code == 0
     (warning,) = [line for line in output.splitlines() if line.startswith("OPTIMISTIC")]
     record = json.loads((tmp_path / "s/study.json").read_text())

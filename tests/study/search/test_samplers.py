@@ -103,7 +103,7 @@ def best_of(rows):
     return max(row.metrics["dice_gap"] for row in rows if row.metrics["retention"] >= 0.9)
 
 
-@pytest.mark.parametrize(("sampler", "margin"), [("tpe", 0.03), ("nsga2", 0.0)])
+@pytest.mark.parametrize(("sampler", "margin"), [pytest.param("tpe", 0.03, marks=pytest.mark.slow), ("nsga2", 0.0)])
 def test_a_constraint_steers_the_search_to_what_is_feasible(bench, run, sampler, margin):
     """The largest feasible gap is 0.495 = 0.7 / sqrt(2)."""
     best, feasible = {}, {}
@@ -132,7 +132,8 @@ def test_a_sampler_of_generations_breeds_on_from_what_earlier_sessions_found(ben
 
 
 @pytest.mark.parametrize(
-    ("sampler", "count"), [("tpe", 20), ("nsga2", 45), ("nsga3", 45), ("gp", 14), ("random", 20)]
+    ("sampler", "count"),
+    [("tpe", 20), ("nsga2", 45), ("nsga3", 45), pytest.param("gp", 14, marks=pytest.mark.slow), ("random", 20)],
 )
 def test_a_sampler_that_is_said_to_look_at_constraints_does_and_the_others_do_not(bench, run, sampler, count):
     blind, looking = (

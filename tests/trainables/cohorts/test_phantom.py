@@ -105,6 +105,7 @@ def test_grammar(text, spec):
     assert parse_spec(text) == spec
 
 
+@pytest.mark.slow
 def test_default_cohort_has_every_file_and_class(cohort, labels):
     subjects = sorted(folder.name for folder in cohort.glob("[0-9]*"))
     assert subjects == [f"{i:03d}" for i in range(1, 13)]
@@ -158,18 +159,21 @@ def test_same_seed_same_bytes_whatever_the_process_and_its_threads(tmp_path):
     assert hashes(folder) == hashes(phantom_folder(Spec((16, 24, 20), 1), tmp_path / "alone"))
 
 
+@pytest.mark.slow
 def test_subjects_and_seeds_are_drawn_apart(cohort, cache):
     one, other = (hashes(phantom_folder(spec, cache)) for spec in (Spec(SHAPE, 1), Spec(SHAPE, 1, seed=1)))
     assert one.items() < hashes(cohort).items()  # a subject does not depend on how many follow
     assert not set(hashes(cohort).values()) & set(other.values())
 
 
+@pytest.mark.slow
 def test_a_written_cohort_is_not_written_again(cohort, cache):
     before = {file: file.stat().st_mtime_ns for file in cohort.rglob("*")}
     assert phantom_folder(Spec(), cache) == cohort
     assert {file: file.stat().st_mtime_ns for file in cohort.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_volumes_are_within_anatomical_ranges(labels):
     # Shares of the intracranial volume in per cent. Measured on 20 healthy adults of IXI (DLMUSE label maps,
     # merged to these classes; least to most): cortex 33-40, deep grey 2.1-2.6, white matter 34-39, CSF 7-14,
@@ -235,12 +239,14 @@ def test_air_is_rician_noise(fine):
         assert 0.01 < air.std() / np.percentile(image, 99) < 0.05
 
 
+@pytest.mark.slow
 def test_intensity_scales_differ_between_subjects_by_orders_of_magnitude(cohort):
     brightest = [np.percentile(load(folder / "pre/reg_T1.nii.gz"), 99) for folder in cohort.glob("[0-9]*")]
     assert max(brightest) > 20 * min(brightest)
     assert all(load(folder / "pre/reg_T1.nii.gz").dtype == np.int16 for folder in cohort.glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_subjects_differ_but_not_beyond_recognition(labels):
     overlaps = [dice(*pair) for pair in itertools.combinations(labels, 2)]
     assert min(overlaps) > 0.25
