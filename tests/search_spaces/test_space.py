@@ -28,7 +28,12 @@ def modules(package):
 SUITES = [name for name in SPACES.names() if isinstance(SPACES.load(name), Suite)]
 
 
-@pytest.fixture(params=[name for name in SPACES.names() if name not in SUITES])
+ALONE = [name for name in SPACES.names() if name not in SUITES]
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if place % 3 else []) for place, name in enumerate(ALONE)]
+)
 def space(request):
     return SPACES.load(request.param)
 

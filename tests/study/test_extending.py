@@ -89,7 +89,9 @@ def test_an_installed_package_adds_one_of_each(installed):
     assert spaces.knobs_of("to_background")[0] == "pull"
 
 
-@pytest.mark.parametrize("space", ["to_background", "lethe_example.spaces:SPACE"])
+@pytest.mark.parametrize(
+    "space", ["to_background", pytest.param("lethe_example.spaces:SPACE", marks=pytest.mark.slow)]
+)
 def test_its_space_is_explained(installed, space):
     command = [sys.executable, "-m", "study.run", "--space", space, "--explain", "--set", "pull=0.1..0.2"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -195,6 +197,7 @@ def test_an_added_metric_stands_in_every_table(study):
     assert study.evidence.columns.tolist().count("heldout_volume_error") == 1  # the table of references
 
 
+@pytest.mark.slow
 def test_an_added_objective_and_a_constraint_on_an_added_metric_decide_the_front(study):
     assert study.objective is OBJECTIVES["steady"]
     trials = study.trials.set_index("id")

@@ -314,7 +314,7 @@ CORRUPT += ['{"settings": {"fix": ""}, "cohort": {"digest": "x"}, "references": 
 
 
 @pytest.mark.parametrize("content", CORRUPT)
-@pytest.mark.parametrize("by", ["resume", "name"])
+@pytest.mark.parametrize("by", ["resume", pytest.param("name", marks=pytest.mark.slow)])
 def test_a_corrupt_study_json_is_named_without_a_traceback(by, content, started, arguments, capsys, planned):
     path = started.settings.folder / "study.json"
     path.write_text(content)

@@ -41,7 +41,10 @@ def test_a_study_that_another_process_runs_is_refused_before_any_work(settings, 
 
 @pytest.mark.parametrize(
     ("source", "options", "address"),
-    [("--address", ("--address", "127.0.0.1:1"), "local"), ("RAY_ADDRESS", (), "127.0.0.1:1")],
+    [
+        ("--address", ("--address", "127.0.0.1:1"), "local"),
+        pytest.param("RAY_ADDRESS", (), "127.0.0.1:1", marks=pytest.mark.slow),
+    ],
 )
 def test_a_cluster_that_does_not_answer_is_one_clear_error_before_anything_else(
     source, options, address, settings, run_of, monkeypatch, cache

@@ -32,6 +32,7 @@ def test_a_step_on_eight_times_the_voxels_takes_more_memory():
     assert large.memory > small.memory + 5e7
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(default_device().type != "cpu", reason="on a CPU")
 def test_on_the_cpu_the_memory_is_the_process_own():
     """Bounded by what the system says of this process, which has run the step."""

@@ -66,6 +66,7 @@ def test_a_fit_learns_what_intensity_tells(tiny_network, easy):
     assert [report.epoch for report in reports if report.metrics] == [5, 10, 15, 17]
 
 
+@pytest.mark.slow
 def test_who_is_taught_decides_what_is_learnt(tiny_network, easy):
     labels = easy.labels.copy()
     others = labels[scans(easy.retain)]

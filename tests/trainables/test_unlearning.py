@@ -77,7 +77,7 @@ def test_the_same_seed_repeats_bit_for_bit_whatever_the_global_generator_does(st
     assert not same_weights(first, other)
 
 
-@pytest.mark.parametrize("done", [1, 2, 3])
+@pytest.mark.parametrize("done", [2, *(pytest.param(epochs, marks=pytest.mark.slow) for epochs in (1, 3))])
 @pytest.mark.parametrize("resample", [False, True])
 def test_a_continued_trial_equals_an_uninterrupted_one_bit_for_bit(start, tiny_network, toy, done, resample):
     def build(network):

@@ -127,6 +127,7 @@ def test_every_map_has_its_panels_and_every_class_the_colour_of_the_legend():
     assert not coloured(scan).any()
 
 
+@pytest.mark.slow
 def test_ignored_voxels_are_not_drawn():
     labels = marked((slice(8, 16), slice(8, 16), slice(4, 9)))
     labels[8:16, 8:16, 11:17] = 255
@@ -155,6 +156,7 @@ def test_of_two_bodies_with_nothing_between_one_is_cut():
     assert all(where(shown, legend(picture, 1)[0]) for _, shown in panels_of(picture, 2))
 
 
+@pytest.mark.slow
 def test_zeros_around_the_scan_take_no_room():
     """The picture of a scan on a larger grid is the picture of the scan."""
     labels = marked((slice(8, 16), slice(6, 16), slice(4, 9)))
@@ -185,6 +187,7 @@ def test_panels_have_the_proportions_of_the_body(shape, spacing):
             assert len(panel) / panel.shape[1] == pytest.approx(proportion, rel=0.04)
 
 
+@pytest.mark.slow
 def test_a_map_without_anything_and_an_image_without_anything_are_drawn():
     picture = pixels(mid_slices(dark(), {"reference": marked()}, CLASSES, MM, "a scan"))
     assert not any(coloured(panel).any() for row in panels_of(picture, 2) for panel in row)

@@ -64,6 +64,7 @@ def number(value):
     return DASH if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+@pytest.mark.slow
 def test_a_search_from_the_question_to_the_command(search_folder, written, values):
     folder = search_folder()
     page, text = written(folder)
@@ -113,6 +114,7 @@ def test_the_front_is_that_of_the_records_with_best_knee_and_hypervolume(search_
     assert f"3 of 5 trials are on the front; it dominates {volume:.3f} of the plane" in page.text
 
 
+@pytest.mark.slow
 def test_slopes_around_the_best_trial_and_the_sweeps_that_tell_more(search_folder, written):
     page, text = written(search_folder())
     (slope,) = (row for row in page.table(["knob", "value"]) if row["knob"] == "noise_rate")

@@ -174,6 +174,7 @@ def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache
     assert all(more[name].metrics == first[name].metrics for name in NAMES[:3])
 
 
+@pytest.mark.slow
 def test_a_fit_starts_from_the_given_weights_writes_to_nothing_shared_and_repeats(plan):
     initial = weights_of(initial_network(10, plan.data.classes, seed=0))
     for array in initial.values():

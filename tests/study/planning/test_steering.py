@@ -47,6 +47,7 @@ def test_half_of_the_held_out_subjects_steer_and_the_others_are_reported(chosen,
     assert chosen(objective="unseen", heldout_count=count)[0] == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "advice"),
     [
@@ -55,7 +56,7 @@ def test_half_of_the_held_out_subjects_steer_and_the_others_are_reported(chosen,
     ],
     ids=["retrain", "unseen"],
 )
-def test_too_few_to_split_is_said_loudly(chosen, done, tmp_path, changes, advice):
+def test_too_few_to_split_is_said_loudly(chosen, examined, tmp_path, changes, advice):
     found, plan = chosen(**changes)
     (warning,) = found.warnings
     assert warning.startswith("OPTIMISTIC: the one ")
@@ -66,7 +67,7 @@ def test_too_few_to_split_is_said_loudly(chosen, done, tmp_path, changes, advice
         assert found.steering_heldout == found.report_heldout
         assert len(found.report_heldout) == 1
     console = Console(record=True, width=200)
-    print_evidence(plan, load_study(done.folder).reference_rows, console)
+    print_evidence(plan, load_study(examined.folder).reference_rows, console)
     assert warning in console.export_text()
 
 

@@ -50,7 +50,7 @@ def test_every_word_of_the_command_line_is_a_sampler_and_every_sampler_is_tried_
     assert set(SAMPLERS) == set(get_args(SamplerName)) == {name for name, _ in CASES}
 
 
-@pytest.mark.parametrize("objective", ["gap", "front"])
+@pytest.mark.parametrize("objective", ["gap", pytest.param("front", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("sampler", "space"), MARKED)
 def test_a_sampler_proposes_legal_trials_that_its_seed_and_the_records_decide(bench, run, sampler, space, objective):
     """Twice a first session and a second one that continues from its rows; pruned trials are of one goal only."""
@@ -119,6 +119,7 @@ def test_a_constraint_steers_the_search_to_what_is_feasible(bench, run, sampler,
     assert 0.43 < best[(FLOOR,)] <= 0.495 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
 def test_a_sampler_of_generations_breeds_on_from_what_earlier_sessions_found(bench, run, sampler):
     """Told of forty trials, it takes their best for parents, as if it had suggested them itself."""
@@ -143,6 +144,7 @@ def test_a_sampler_that_is_said_to_look_at_constraints_does_and_the_others_do_no
     assert (blind != looking) == SAMPLERS[sampler].constrained
 
 
+@pytest.mark.slow
 def test_a_small_distance_is_found(bench, run):
     rates = [
         row.knobs["noise_rate"]

@@ -77,6 +77,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_the_first_request_is_unlearned_alone_while_the_later_one_is_still_retained(done, plan):
     """Recomputed one layer below: from the baseline, without the first request, with the second in the retain set."""

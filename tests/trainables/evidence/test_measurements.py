@@ -94,6 +94,7 @@ def test_scores_and_metrics_of_any_subjects_agree(weights, toy):
     assert metrics["last_mae"] == pytest.approx(1 - found.confidence[-1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_recipe_that_moves_nothing_gives_the_network_itself(weights, toy):
     sets = Sets(toy.retain[:2], toy.forget[:1])
     recipe = RecipeOf("noisy_label", STILL, 0, 0.0)
@@ -102,6 +103,7 @@ def test_a_recipe_that_moves_nothing_gives_the_network_itself(weights, toy):
     assert equal_scores(found, scores_of(toy, weights, 10, toy.heldout))
 
 
+@pytest.mark.slow
 def test_a_recipe_unlearns_the_given_sets_as_the_loop_does(med3d_10, weights, toy):
     sets = Sets(toy.retain[1:3], toy.retain[3:4])
     found = weights_after(toy, weights, 10, sets, RecipeOf("finetune", {"epochs": 2, "lr": 1e-3}, 4, 0.0))

@@ -14,5 +14,6 @@ def test_the_other_stages_stay_bit_identical_through_a_trial(after, changed, med
     assert changed(found, before) == {name for name in found if name.startswith(STAGES[:k])}
 
 
+@pytest.mark.slow
 def test_all_six_stages_are_fine_tuning(after, changed, med3d_10, small):
     assert not changed(*(after(strategy, med3d_10(), small, epochs=1)[0] for strategy in (cf_k(6), finetune())))

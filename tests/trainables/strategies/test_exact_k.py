@@ -16,6 +16,7 @@ def test_the_other_stages_stay_bit_identical_through_a_trial(after, changed, med
     assert changed(found, before) == {name for name in found if name.startswith(STAGES[:k])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [2, 6])
 def test_the_last_stages_begin_as_if_there_had_been_no_baseline(changed, med3d_10, small, k):
     last = {name for name in med3d_10().state_dict() if name.startswith(STAGES[:k]) or k == 6}
