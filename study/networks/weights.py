@@ -1,6 +1,7 @@
 """The final weights of a trial: kept, where it is on the front, else computed again from its record."""
 
 import contextlib
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -87,7 +88,9 @@ def networks_again(record: StudyRecord, folder: Path, row: TrialRow) -> Networks
     kept = kept_weights(folder, row.id)
     if kept is not None and not lacking(digests):
         return Networks(plan, stored_weights(digests[BASELINE]), kept)
-    here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
+    cpus = settings.cpus_per_trial  # with as many threads as the trial had, its weights are the same bit for bit
+    threads = cpus if isinstance(cpus, int) and cpus <= (os.cpu_count() or 1) else None
+    here = replace(settings, address="", verbose=False, cpus_per_trial=threads, gpus_per_trial=None)
     with cluster(here, lambda text: None) as nodes:
         session = Session(plan, trial_share(here, nodes), StudyView(Console(quiet=True)))
         session = replace(session, references=fit_networks(session, fits, digests))

@@ -31,10 +31,20 @@ SUBJECTS = ("anna", "bert", "carla", "dora", "emil", "fritz")
 PEOPLE = ("anna-mueller", "berta-schmidt", "carl-weber", "dora-fischer", "emil-wagner", "fritz-becker")
 
 
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny cohort, and of a cache that knows it: making them takes longer than most tests."""
+    from trainables.cohorts.open_cohort import open_cohort
+
+    folder = tmp_path_factory.mktemp("made")
+    open_cohort(f"medicalnet:{write_cohort(folder / 'cohort', SUBJECTS)}", cache_dir=folder / "cache")
+    return folder
+
+
 @pytest.fixture
-def cohort_list(tmp_path: Path) -> Path:
+def cohort_list(_made: Path, tmp_path: Path) -> Path:
     """A tiny cohort of the six subjects."""
-    return write_cohort(tmp_path / "cohort", SUBJECTS)
+    return Path(shutil.copytree(_made / "cohort", tmp_path / "cohort")) / "list.txt"
 
 
 def write_cohort(folder: Path, subjects: Sequence[str]) -> Path:
@@ -62,8 +72,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def settings(cohort_list: Path, cache: Path, tmp_path: Path) -> StudySettings:
-    """A study of the tiny cohort, all of whose files lie in tmp_path."""
+def settings(cohort_list: Path, cache: Path, _made: Path, tmp_path: Path) -> StudySettings:
+    """A study of the tiny cohort, all of whose files lie in tmp_path; the cache knows the cohort alone."""
+    shutil.copytree(_made / "cache", cache)
     return StudySettings(space="noisy_label", cohort=f"medicalnet:{cohort_list}", studies=tmp_path / "studies")
 
 
@@ -249,7 +260,7 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
     options = (
         *("--space", "noisy_label", "--cohort", f"medicalnet:{work / 'patients/list.txt'}", "--name", "s"),
         *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
-        *("--baseline-epochs", "30", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
+        *("--baseline-epochs", "20", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
         "--no-evidence",
         *("--trials", "2", "--epochs", "3", "--retain-floor", "0.81", "--concurrent", "1", "--cpus-per-trial", "1"),
         # The slow one hardly moves (retention 0.99), the fast one is thrown off (0.3 to 0.4): on every processor

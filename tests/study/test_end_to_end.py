@@ -91,7 +91,7 @@ def test_the_values_of_single_subjects_have_the_recorded_means(done):
     assert set(values.id) == {*record["references"], *table.index}
     for name, rows in values.groupby("id"):
         recorded = record["references"].get(name) or table.loc[name]
-        assert set(rows.epoch) == {30 if name in record["references"] else 3}
+        assert set(rows.epoch) == {20 if name in record["references"] else 3}
         for subset, members in rows.groupby("set"):
             assert sorted(members.subject) == sorted(record["split"][subset])
             assert recorded[f"{subset}_dice"] == pytest.approx(members.dice.mean())
@@ -192,7 +192,7 @@ def test_a_strategy_is_one_file_its_errors_are_its_trials_and_a_study_is_extende
 @pytest.mark.slow
 def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(studies, done, cohort, run_of):
     split = ("--forget", "anna-mueller,berta-schmidt", "--heldout", "carl-weber,dora-fischer")
-    options = ("--horizons", "1,2", "--seeds", "1", "--baseline-epochs", "30", "--references", "2", "--no-evidence")
+    options = ("--horizons", "1,2", "--seeds", "1", "--baseline-epochs", "20", "--references", "2", "--no-evidence")
     options += ("--concurrent", "1", "--cpus-per-trial", "1", "--name", "table")
     code, output = run_of(done.cache, "--space", "paper", *cohort, *split, *options, "--studies", str(studies))
     assert code == 0, output

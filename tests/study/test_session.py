@@ -105,7 +105,7 @@ def test_a_finished_study_has_one_file_a_table_and_says_what_it_was(done):
     history, references = done.table("history"), ("baseline", "retrained", "retrained-1", "retrained-2")
     assert set(history.id) == {*references, *done.trials.index}
     for name, epochs in history.groupby("id").epoch:
-        assert epochs.tolist() == [*range(1, 31 if name in references else 4)]
+        assert epochs.tolist() == [*range(1, 21 if name in references else 4)]
 
 
 def test_the_report_of_a_study_has_its_numbers_and_names_nobody(done, tmp_path):
