@@ -81,6 +81,7 @@ def test_without_a_command_it_lists_them(capsys):
     assert "no command 'paint'" in shown.err
 
 
+@pytest.mark.slow
 def test_a_hostile_folder_is_not_imported(hostile):
     assert said(hostile, "status") == (0, "no study in studies\n", "")
     code, out, _ = said(hostile, "run", "--space", "noisy_label", "--explain")

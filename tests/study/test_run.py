@@ -115,6 +115,7 @@ def test_rays_token_is_shown_where_there_is_one_unless_told_otherwise(token, mod
     assert done.stdout.strip() == shown
 
 
+@pytest.mark.slow
 def test_wrong_settings_exit_with_2_and_one_line_each(tmp_path):
     wrong = ["--space", "nope", "--depth", "7", "--trials", "0", "--shape", "1,2"]
     done = python("-m", "study.run", *wrong, cwd=tmp_path)

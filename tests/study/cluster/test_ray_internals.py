@@ -41,6 +41,7 @@ def test_ray_says_that_an_actor_is_lost_in_the_words_that_are_looked_for(local_r
         ray.get(Actor.remote().end.remote())
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_nodes_session_is_where_ray_writes(local_ray):
     (node,) = ray.nodes()
     assert {"logs", "sockets"} <= {path.name for path in Path(session_folder(node)).iterdir()}
