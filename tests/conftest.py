@@ -27,11 +27,11 @@ RAY = {"_done", "_examined", "local_ray", "ray_of", "run_of"}
 
 @pytest.hookimpl(wrapper=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Of several processes one runs what needs Ray, so that there is one Ray; a file's quick tests share fixtures."""
+    """Of several processes one runs what needs Ray, so that there is one Ray; the tests of a file share fixtures."""
     for item in items:
         if RAY.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("ray"))
-        elif not item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        else:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     yield
     gc.freeze()  # what has been imported so far stays: else every full collection looks at a million objects again

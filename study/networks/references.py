@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
         "recipe": asdict(_recipe(plan)),
     }
     return {
-        name: digest_of({**common, **fit._asdict(), "initial": _weights_digest(_initial(plan, fit.seed))})
+        name: digest_of({**common, **fit._asdict(), "initial": _initial_digest(plan, fit.seed)})
         for name, fit in fits.items()
     }
 
@@ -232,6 +233,16 @@ def _initial(plan: Plan, seed: int) -> dict[str, np.ndarray]:
         return weights_of(initial_network(plan.settings.depth, plan.data.classes, seed, plan.settings.weights))
     except WeightsError as error:
         raise StudyError(f"--weights: {error}") from error
+
+
+def _initial_digest(plan: Plan, seed: int) -> str:
+    depth, classes = plan.settings.depth, plan.data.classes
+    return _weights_digest(_initial(plan, seed)) if plan.settings.weights else _drawn_digest(depth, classes, seed)
+
+
+@cache  # to draw a network takes up to a second, and every look at a study's references asks
+def _drawn_digest(depth: int, classes: int, seed: int) -> str:
+    return _weights_digest(weights_of(initial_network(depth, classes, seed)))
 
 
 def _weights_digest(weights: dict[str, np.ndarray]) -> str:

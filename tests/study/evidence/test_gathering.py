@@ -44,13 +44,13 @@ def mtimes(examined):
 def test_references_and_the_front_have_every_column_and_others_none(examined):
     found = found_of(examined)
     assert found.index.tolist()[:4] == REFERENCES
-    examined = [*REFERENCES, examined.front]
+    whom = [*REFERENCES, examined.front]
     assert found.loc[examined.other, list(EVIDENCE)].isna().all()
-    assert found.loc[examined, "evidence"].nunique() == 1
+    assert found.loc[whom, "evidence"].nunique() == 1
     assert found.loc[examined.front, list(EVIDENCE)].notna().all()
     assert set(found.columns[found.loc[REFERENCES].isna().all()]) == WITHOUT_TRIAL
     assert found.loc[REFERENCES, [name for name in EVIDENCE if name not in WITHOUT_TRIAL]].notna().all(axis=None)
-    assert sorted(path.stem for path in (examined.folder / "evidence").iterdir()) == sorted(examined)
+    assert sorted(path.stem for path in (examined.folder / "evidence").iterdir()) == sorted(whom)
     for name in AUCS:
         chances = found.loc[examined.front, [f"{name}_low", name, f"{name}_high"]].tolist()
         assert chances == sorted(chances)

@@ -129,7 +129,7 @@ class Study:
     @property
     def command(self) -> tuple:
         where = ("--studies", self.studies, "--name", self.name, "--space", self.space)
-        cohort = () if "--cohort" in self.options else ("--cohort", "phantom:24x32x32,3")
+        cohort = () if "--cohort" in self.options else ("--cohort", "phantom:16x16x16,3")
         split = ("--forget-count", 1, "--heldout-count", 1, "--references", 1, "--no-evidence")
         fit = () if "--baseline-epochs" in self.options else ("--baseline-epochs", 3)
         return ("study.run", *where, *cohort, *split, *fit, *self.options)
