@@ -193,7 +193,7 @@ def test_trials_share_gpus_and_none_is_spread_over_two_nodes(start):
     assert list(trials(start, "gpus").status.unique()) == ["finished"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_too_small_an_object_store_is_named_with_the_option_that_makes_it_larger(cluster):
     ray.init(cluster.address, log_to_driver=False)
     try:

@@ -28,6 +28,7 @@ def test_a_baseline_without_memory_ends_the_study_with_one_clear_error(study_in,
     assert "Traceback" not in output
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(psutil.virtual_memory().available < 10e9, reason="needs 10 GB of memory")
 def test_a_trial_without_memory_goes_on_with_one_scan_at_a_time_or_is_marked(study_in, tmp_path):
     memory = psutil.virtual_memory()
