@@ -70,6 +70,18 @@ def test_a_store_that_is_gone_is_filled_again_as_the_study_had_filled_it(done, l
     assert dump(database) == before
 
 
+@pytest.mark.slow
+def test_a_store_that_is_gone_gets_the_evidence_too(examined, store, tmp_path):
+    mine = examined.copied(tmp_path)
+    assert main(["s", "--studies", str(mine.studies), "--tracking-uri", store]) == 0
+    held = held_by(store)
+    assert held[examined.front]["metrics"]["evidence/relearn_steps"]
+    before = held_by(f"sqlite:///{examined.studies / 'mlflow.db'}")
+    assert {name: run["metrics"] for name, run in held.items()} == {
+        name: run["metrics"] for name, run in before.items()
+    }
+
+
 def test_nothing_is_sent_where_nothing_is_lacking(mine):
     before = dump(mine.studies / "mlflow.db")
     assert main(["s", "--studies", str(mine.studies)]) == 0
