@@ -98,6 +98,7 @@ def _value(name: str, text: str, domain: BaseDistribution | None) -> Knob:
         value = text
     if isinstance(domain, FloatDistribution) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, Knob) or (domain is not None and type(value) is not kind(domain)):
+    word_for_truth = domain is not None and kind(domain) is bool and isinstance(value, str)  # the strategy knows it
+    if not isinstance(value, Knob) or not (domain is None or type(value) is kind(domain) or word_for_truth):
         raise ValueError(f"{name}={text}: not a value of {name}, which is searched in {domain}")
     return value

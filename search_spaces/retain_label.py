@@ -1,7 +1,8 @@
 """Retain Label (learn others): the forget subjects are taught the label maps of retain subjects.
 
 Source: arXiv 2606.16180, which keeps retention at 20 epochs and loses it by 50; forget weights of 0.1 to 0.25 in
-arXiv 2402.00351.
+arXiv 2402.00351. Pairs are drawn once or, with `resample`, in every epoch, in the words of studies of 0.1;
+`--set 'resample=never|epoch|step'` searches all three. The source draws them in every step.
 """
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution

@@ -36,6 +36,8 @@ class Recipe:
         lora_rank: rank of adapters on the convolutions, which then learn instead of the weights; 0 for none.
             BatchNorm's running statistics follow `batch_norm`.
         lora_scale: what multiplies the adapters' matrix, the usual alpha / rank.
+        augment: how each scan of a step is seen, with all that it is taught (`views.random_view`): as it is (`none`),
+            moved by up to 3 voxels (`shift`), mirrored (`flip`), or rotated, scaled and moved (`affine`).
 
     Raises:
         pydantic.ValidationError: a ValueError, for a value of another kind, a word that is not one of these or a
@@ -55,6 +57,7 @@ class Recipe:
     schedule_epochs: Annotated[int, Field(ge=1)] = 5
     lora_rank: Annotated[int, Field(ge=0)] = 0
     lora_scale: NotNegative = 4.0
+    augment: Literal["none", "shift", "flip", "affine"] = "none"
 
     def forget_factor(self, epoch: int, retain_dice: float, floor_dice: float) -> float:
         """What multiplies the forget weight in an epoch, in [0, 1].

@@ -20,11 +20,12 @@ from trainables.device import default_device, mixed_precision, shared_tensor
 from trainables.evaluation import Values, evaluate, means
 from trainables.mechanics.baseline import Baseline
 from trainables.mechanics.scopes import adapt, mask_weights, normalisations, open_scope, training_mode
-from trainables.mechanics.step import Setting, Step
+from trainables.mechanics.step import Batch, Setting, Step
 from trainables.mechanics.strategy import Strategy
 from trainables.med3d import SegmentationNetwork
 from trainables.recipe import Recipe
 from trainables.seeds import seed_for
+from trainables.views import random_view
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ class Unlearning(Iterator[EpochReport]):
         for number, (retain, forget) in enumerate(batches, 1):
             statistics = [(value, value.clone()) for norm in normalisations(self.network) for value in norm.buffers()]
             self._optimizer.zero_grad(set_to_none=True)
-            losses.append(sum(self._backward(*part, weight) for part in self._parts(retain, forget)))
+            parts = self._parts(retain, forget)
+            losses.append(sum(self._backward(number, *part, weight) for part in parts))
             if not math.isfinite(losses[-1]):
                 for buffer, before in statistics:
                     buffer.copy_(before)  # the forward pass has moved BatchNorm's
@@ -187,12 +189,19 @@ class Unlearning(Iterator[EpochReport]):
         alone: list[tuple[list[int], list[int], float]] = [([scan], [], 1 / len(retain)) for scan in retain]
         return alone + [([], [scan], 1 / len(forget)) for scan in forget]
 
-    def _backward(self, retain: list[int], forget: list[int], share: float, weight: float) -> float:
-        """Add a portion's gradients to those that are there; returns its loss."""
-        step = Step(self._setting, self._setting.batch(retain), self._setting.batch(forget), self.epoch)
+    def _backward(self, number: int, retain: list[int], forget: list[int], share: float, weight: float) -> float:
+        """Add the gradients of a portion of a step of the epoch to those that are there; returns its loss."""
+        step = Step(self._setting, self._batch(retain, number), self._batch(forget, number), self.epoch, number)
         loss = share * self._loss(step, weight)
         loss.backward()
         return loss.item()
+
+    def _batch(self, scans: list[int], number: int) -> Batch:
+        """Scans as a step of the epoch sees them."""
+        kind, setting, step = self._recipe.augment, self._setting, f"augment/{self.epoch}/{number}"
+        if kind == "none":
+            return setting.batch(scans)
+        return setting.batch(scans, [random_view(kind, seed_for(setting.seed, f"{step}/{scan}")) for scan in scans])
 
     def _loss(self, step: Step, forget_weight: float) -> torch.Tensor:
         with mixed_precision(self.device):

@@ -1,11 +1,13 @@
 """Benign views of a scan: what any copy of it may look like. To forget one array is not to forget a person.
 
+Networks are examined under `VIEWS`, and a recipe that augments teaches under a `random_view`.
 Images and label maps go through the same functions; a label map, which is no floating-point tensor, keeps its values.
 Measured leads: noisy labels that are learned for one array leave a network that segments it one voxel aside.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 View = Callable[[Tensor], Tensor]
 """(B, D, H, W) images or label maps to the same, seen otherwise."""
+
+Augmentation = Literal["shift", "flip", "affine"]
 
 AXES = (-3, -2, -1)
 
@@ -49,6 +53,30 @@ def rotation(degrees: float, axis: int) -> Tensor:
     matrix[first, first] = matrix[second, second] = angle.cos()
     matrix[first, second], matrix[second, first] = -angle.sin(), angle.sin()
     return matrix
+
+
+def as_is(volumes: Tensor) -> Tensor:
+    """No change."""
+    return volumes
+
+
+def random_view(kind: Augmentation, seed: int) -> View:
+    """A view that the seed draws.
+
+    Args:
+        kind: `shift` by up to 3 whole voxels along each axis; `flip`, each axis mirrored or not; `affine`, rotated by
+            up to 10 degrees about each axis and scaled by 0.9 to 1.1, then shifted.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "flip":
+        return _mirror([axis for axis in AXES if torch.rand((), generator=generator) < 0.5])
+    voxels = torch.randint(-3, 4, (3,), generator=generator).tolist()
+    if kind == "affine":
+        angles = (20 * torch.rand(3, generator=generator) - 10).tolist()
+        first, second, third = (rotation(degrees, axis) for axis, degrees in enumerate(angles))
+        matrix = first @ second @ third / (0.9 + 0.2 * torch.rand((), generator=generator))
+        return lambda volumes: shifted(transformed(volumes, matrix), voxels)
+    return lambda volumes: shifted(volumes, voxels)
 
 
 def _shift(axis: int, by: int) -> View:

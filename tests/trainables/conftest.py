@@ -92,8 +92,9 @@ def setting(tiny_network: Callable[..., SegmentationNetwork], toy: TrialData) ->
 def step(setting: Callable[..., Setting]) -> Callable[..., Step]:
     """Builds a step on the toy cohort."""
 
-    def build(retain=(0, 2), forget=(3,), epoch=1, **options) -> Step:
+    def build(retain=(0, 2), forget=(3,), epoch=1, number=1, view=None, **options) -> Step:
         now = setting(**options)
-        return Step(now, now.batch(retain), now.batch(forget), epoch)
+        batches = (now.batch(scans, [view] * len(scans) if view else ()) for scans in (retain, forget))
+        return Step(now, *batches, epoch, number)
 
     return build

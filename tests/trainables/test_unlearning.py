@@ -4,7 +4,7 @@ import copy
 import io
 import math
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from trainables.mechanics.strategy import Strategy, build
 from trainables.recipe import Recipe
 from trainables.strategies.noisy_label import noisy_label
 from trainables.unlearning import Unlearning
+from trainables.views import shifted
 
 RECIPE = Recipe(epochs=4, lr=0.01, retain_batch=3, forget_batch=1)
 
@@ -40,7 +41,7 @@ class Watched:
 
     def __init__(self, forget=True):
         self.retain, self.forget, self.states = [], [], []
-        forget_term = noisy_labels(1.0, False)
+        forget_term = noisy_labels(1.0, "never")
 
         def watch(step):
             self.states.append(copy.deepcopy(step.setting.network.state_dict()))
@@ -62,7 +63,7 @@ def same_weights(first, second):
     return all(torch.equal(*pair) for pair in pairs)
 
 
-@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("resample", ["never", "epoch", "step"])
 def test_the_same_seed_repeats_bit_for_bit_whatever_the_global_generator_does(start, resample):
     first = start(strategy=noisy_label(resample=resample))
     reports = told(first)
@@ -78,7 +79,7 @@ def test_the_same_seed_repeats_bit_for_bit_whatever_the_global_generator_does(st
 
 
 @pytest.mark.parametrize("done", [2, *(pytest.param(epochs, marks=pytest.mark.slow) for epochs in (1, 3))])
-@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("resample", ["never", "epoch", "step"])
 def test_a_continued_trial_equals_an_uninterrupted_one_bit_for_bit(start, tiny_network, toy, done, resample):
     def build(network):
         return Unlearning(network, toy, noisy_label(resample=resample), RECIPE, 5)
@@ -129,6 +130,20 @@ def test_forget_scans_take_turns_across_epochs(start, forget_batch):
     assert len(turns) == 12 * forget_batch
     assert all(sorted(one) == [3, 6, 9] for one in rounds)
     assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_augmentation_moves_image_and_labels_of_both_batches_alike_and_anew_in_every_step(start, toy):
+    watched, found = Watched(), []
+    for epochs in (1, 2):
+        list(start(strategy=watched.strategy, recipe=replace(RECIPE, epochs=epochs, augment="shift")))
+        retain, forget = watched.step.retain, watched.step.forget
+        scans, images = retain.scans + forget.scans, torch.cat([retain.images, forget.images])[:, 0]
+        for scan, image, labels in zip(scans, images, torch.cat([retain.labels, forget.labels]), strict=True):
+            original = torch.from_numpy(toy.images[[scan]])
+            (move,) = [by for by in product(range(-3, 4), repeat=3) if torch.equal(shifted(original, by)[0], image)]
+            assert torch.equal(shifted(torch.from_numpy(toy.labels[[scan]]), move)[0], labels)
+            found.append((scan, move))
+    assert len(set(found)) == 4
 
 
 def test_without_a_forget_term_no_forget_scan_is_touched(start, toy):
@@ -249,7 +264,7 @@ def test_a_trial_that_diverges_late_reports_its_good_epochs_first(start):
     def late(step):
         return segment_retain(step) * (math.nan if step.epoch == 3 else 1)
 
-    reports = list(start(strategy=Strategy(late, noisy_labels(1.0, False))))
+    reports = list(start(strategy=Strategy(late, noisy_labels(1.0, "never"))))
     assert [(report.epoch, report.diverged) for report in reports] == [(1, False), (2, False), (3, True)]
 
 
@@ -266,15 +281,18 @@ EVERY = [
         ("noisy_label", {"forget_schedule": schedule, "schedule_epochs": 3})
         for schedule in ("constant", "warmup", "cosine", "until_floor")
     ),
-    ("noisy_label", {"lr_warmup": 3, "resample": True}),
+    ("noisy_label", {"lr_warmup": 3, "resample": "epoch"}),
     ("noisy_label", {"lora_rank": 2, "lr": 0.05}),
     ("noisy_label", {"optimizer": "sgd", "clip": 0.5}),
     ("noisy_label", {"batch_norm": "frozen", "forget_batch": 2}),
     ("salun", {"lora_rank": 1, "optimizer": "sgd"}),
     ("scrub", {"forget_batch": 2}),
     ("bad_teacher", {"temperature": 2.0}),
-    ("random_encoder", {"resample": True}),
+    ("random_encoder", {"resample": "epoch"}),
     ("fix_decoder", {"lora_rank": 2}),
+    ("noisy_label", {"augment": "shift", "resample": "step"}),
+    ("bad_teacher", {"augment": "affine"}),
+    ("fix_decoder", {"augment": "flip", "resample": "epoch"}),
 ]
 VARIANTS = [
     pytest.param(*each, marks=[] if place % 4 == 3 else [pytest.mark.slow]) for place, each in enumerate(EVERY)
@@ -417,7 +435,7 @@ def segmentation_by_hand(logits, labels):
 
 
 def test_without_a_retain_term_nothing_is_trained(start, tiny_network):
-    loop = start(strategy=Strategy(retain=None, forget=noisy_labels(1.0, False)))
+    loop = start(strategy=Strategy(retain=None, forget=noisy_labels(1.0, "never")))
     reports = list(loop)
     assert [(report.loss, report.diverged) for report in reports] == [(0.0, False)] * 4
     assert all(
@@ -476,6 +494,8 @@ ALONE = [
     *((name, {"forget_batch": 2}) for name in ("random_encoder", "scrub", "bad_teacher", "salun")),
     ("noisy_label", {"optimizer": "sgd", "clip": 0.01}),
     ("noisy_label", {"optimizer": "sgd", "lora_rank": 2}),
+    ("noisy_label", {"augment": "shift", "resample": "step", "forget_batch": 2}),
+    ("scrub", {"augment": "affine"}),
 ]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from trainables.views import MIRRORINGS, VIEWS, rotation, shifted, transformed
+from trainables.views import MIRRORINGS, VIEWS, random_view, rotation, shifted, transformed
 
 VOLUME = np.random.default_rng(0).normal(size=(1, 12, 14, 10)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 4, (1, 12, 14, 10)).astype(np.uint8)
@@ -34,6 +34,36 @@ def test_every_view_changes_a_scan_but_not_its_kind():
         assert not np.allclose(image, VOLUME), name
         assert labels.dtype == torch.uint8, name
         assert set(labels.unique().tolist()) <= {0, 1, 2, 3}, name
+
+
+@pytest.mark.parametrize("kind", ["shift", "flip", "affine"])
+def test_a_random_view_is_drawn_by_its_seed_and_is_the_same_for_image_and_labels(kind):
+    image, seen = torch.tensor(LABELS).float(), []
+    for seed in range(8):
+        view, again = random_view(kind, seed), random_view(kind, seed)
+        assert torch.equal(view(image), again(image))
+        seen.append(view(torch.tensor(LABELS)).numpy().tobytes())
+        assert kind == "affine" or torch.equal(view(image), view(torch.tensor(LABELS)).float())
+    assert len(set(seen)) > 4
+
+
+def test_random_shifts_reach_three_voxels_both_ways_and_mirrorings_every_combination():
+    place = torch.zeros(1, 9, 9, 9)
+    place[0, 4, 4, 4] = 1
+    found = [random_view("shift", seed)(place).nonzero()[0, 1:] - 4 for seed in range(60)]
+    assert torch.stack(found).amin(0).tolist() == [-3, -3, -3]
+    assert torch.stack(found).amax(0).tolist() == [3, 3, 3]
+    assert len({random_view("flip", seed)(torch.tensor(VOLUME)).numpy().tobytes() for seed in range(60)}) == 8
+
+
+def test_random_affine_views_are_small():
+    """The volume of a ball keeps within 0.9 ** 3 and 1.1 ** 3, its centre within 3 voxels along each axis."""
+    axis = torch.arange(41) - 20
+    ball = ((axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2) < 10**2)[None].to(torch.uint8)
+    for seed in range(20):
+        view = random_view("affine", seed)(ball)
+        assert 0.9**3 * 0.98 < view.sum() / ball.sum() < 1.1**3 * 1.02
+        assert (view.nonzero()[:, 1:].float().mean(0) - 20).abs().max() < 3.01
 
 
 def test_there_are_eight_mirrorings_and_each_undoes_itself():

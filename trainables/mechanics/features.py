@@ -1,6 +1,7 @@
 """Terms on features: what the encoder's output E(x) is taught, in units of the variance of E0 on the retain scans.
 
-E0 is the baseline's frozen encoder. What is drawn is drawn once per trial or, with `resample`, in every epoch anew.
+E0 is the baseline's frozen encoder, which sees what the network sees: where a scan is moved, so are its targets. What
+is drawn is drawn once per trial or, as `resample` says, anew in every epoch or step.
 Source: arXiv 2402.00351, whose `fix_decoder` is a loss on the features.
 """
 
@@ -8,20 +9,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from trainables.mechanics.knobs import Resample
 from trainables.mechanics.labels import paired
 from trainables.mechanics.step import Draw, Setting, Step, Term, drawn_per_scan
+from trainables.views import View, as_is
 
 
 def match_retain(step: Step) -> Tensor:
     """Mean squared error between E(x) and E0(x) of the retain batch."""
-    target = step.setting.baseline.features(step.retain.scans)
+    baseline, batch = step.setting.baseline, step.retain
+    target = baseline.encode(batch.images) if batch.moved else baseline.features(batch.scans)
     return _squared_error(step, step.retain_features, target)
 
 
-def random_features(resample: bool) -> Term:
-    """Mean squared error between E(x) of the forget batch and Gaussian noise with the moments of E0's features."""
+def random_features(resample: Resample) -> Term:
+    """Mean squared error between E(x) of the forget batch and Gaussian noise with the moments of E0's features.
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
+    The noise has no image that a view could move: it is the same for every view of a scan.
+    """
+
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
         values, mean, variance = setting.baseline.retain_features
         noise = torch.randn(values.shape[1:], generator=torch.Generator().manual_seed(seed))
         return (mean + variance**0.5 * noise).to(setting.images.device)
@@ -29,21 +36,24 @@ def random_features(resample: bool) -> Term:
     return _towards(draw, "features", resample)
 
 
-def noise_image_features(kind: str, resample: bool) -> Term:
+def noise_image_features(kind: str, resample: Resample) -> Term:
     """Mean squared error between E(x) of the forget batch and E0(n), n an image of noise (see `noise_image`)."""
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
         image = noise_image(setting.images[scan].shape, kind, seed).to(setting.images.device)
-        return setting.baseline.encode(image[None, None])[0]
+        return _encoded(setting, image, view)
 
     return _towards(draw, "image", resample)
 
 
-def retain_features(resample: bool) -> Term:
+def retain_features(resample: Resample) -> Term:
     """Mean squared error between E(x) of the forget batch and E0 of the retain scans paired with its own."""
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
-        return setting.baseline.features([paired(setting, seed)])[0]
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
+        pair = paired(setting, seed)
+        if view is as_is:
+            return setting.baseline.features([pair])[0]
+        return _encoded(setting, setting.images[pair], view)
 
     return _towards(draw, "pair", resample)
 
@@ -51,10 +61,10 @@ def retain_features(resample: bool) -> Term:
 def feature_ascent(ceiling: float) -> Term:
     """Minus the mean squared error, up to the ceiling, between E(x) and E0(x) of the forget batch."""
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
-        return setting.baseline.encode(setting.images[scan][None, None])[0]
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
+        return _encoded(setting, setting.images[scan], view)
 
-    error = _towards(draw, "own", resample=False)
+    error = _towards(draw, "own", resample="never")
     return lambda step: -error(step).clamp(max=ceiling)
 
 
@@ -68,7 +78,11 @@ def noise_image(shape: torch.Size, kind: str, seed: int) -> Tensor:
     return torch.zeros(shape)
 
 
-def _towards(draw: Draw, purpose: str, resample: bool) -> Term:
+def _encoded(setting: Setting, image: Tensor, view: View) -> Tensor:
+    return setting.baseline.encode(view(image[None])[None])[0]
+
+
+def _towards(draw: Draw, purpose: str, resample: Resample) -> Term:
     target = drawn_per_scan(draw, purpose, resample)
     return lambda step: _squared_error(step, step.forget_features, target(step))
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -12,7 +12,11 @@ Count = Annotated[int, Field(ge=0)]
 
 ForgetWeight = Annotated[Weight, Field(description="what the forget term weighs beside the retain term")]
 NoiseRate = Annotated[Fraction, Field(description="fraction of a forget scan's voxels that get a random class")]
-Resample = Annotated[bool, Field(description="draw anew in every epoch instead of once per trial")]
+Resample = Annotated[
+    Literal["never", "epoch", "step"],
+    BeforeValidator(lambda value: ("never", "epoch")[value] if isinstance(value, bool) else value),  # until 0.1
+    Field(description="when what the forget batch is taught is drawn anew: never, in every epoch or in every step"),
+]
 Ceiling = Annotated[Positive, Field(description="loss from which on nothing more is gained")]
 Temperature = Annotated[Positive, Field(description="divides both logits of a divergence")]
 Stages = Annotated[

@@ -1,6 +1,6 @@
 """Terms on labels: what the network's output is taught.
 
-What is drawn is drawn once per trial or, with `resample`, in every epoch anew.
+What is drawn is drawn once per trial or, as `resample` says, anew in every epoch or step, and moves with its scan.
 """
 
 import torch
@@ -8,7 +8,9 @@ from torch import Tensor
 
 from trainables.cohorts.cohort import IGNORED
 from trainables.losses import cross_entropy, segmentation_loss
+from trainables.mechanics.knobs import Resample
 from trainables.mechanics.step import Setting, Step, Term, drawn_per_scan
+from trainables.views import View
 
 
 def segment_retain(step: Step) -> Tensor:
@@ -16,21 +18,21 @@ def segment_retain(step: Step) -> Tensor:
     return segmentation_loss(step.retain_logits, step.retain.labels)
 
 
-def noisy_labels(noise_rate: float, resample: bool) -> Term:
+def noisy_labels(noise_rate: float, resample: Resample) -> Term:
     """Cross-entropy of the forget batch against labels of which a fraction is redrawn uniformly over the classes."""
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
-        return corrupt(setting.labels[scan], setting.classes, noise_rate, seed)
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
+        return view(corrupt(setting.labels[[scan]], setting.classes, noise_rate, seed))[0]
 
     labels = drawn_per_scan(draw, "noise", resample)
     return lambda step: cross_entropy(step.forget_logits, labels(step))
 
 
-def retain_labels(resample: bool) -> Term:
+def retain_labels(resample: Resample) -> Term:
     """Cross-entropy + soft Dice of the forget batch against the label maps of retain scans paired with its own."""
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
-        return setting.labels[paired(setting, seed)]
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
+        return view(setting.labels[[paired(setting, seed)]])[0]
 
     labels = drawn_per_scan(draw, "pair", resample)
     return lambda step: segmentation_loss(step.forget_logits, labels(step))

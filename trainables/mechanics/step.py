@@ -8,17 +8,28 @@ import torch
 from torch import Tensor
 
 from trainables.mechanics.baseline import Baseline
+from trainables.mechanics.knobs import Resample
 from trainables.med3d import SegmentationNetwork, upsample
 from trainables.seeds import seed_for
+from trainables.views import View, as_is
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Scans of one set: B indices into the cohort, images (B, 1, D, H, W) float32 and labels (B, D, H, W) uint8."""
+    """Scans of one set: B indices into the cohort, images (B, 1, D, H, W) float32 and labels (B, D, H, W) uint8.
+
+    Each scan's image and labels are seen through its view; so must be whatever else it is taught.
+    """
 
     scans: list[int]
     images: Tensor
     labels: Tensor
+    views: list[View]
+
+    @property
+    def moved(self) -> bool:
+        """Whether a scan is seen otherwise than it is, so that what was kept of it does not hold."""
+        return any(view is not as_is for view in self.views)
 
 
 @dataclass(frozen=True)
@@ -43,23 +54,27 @@ class Setting:
     classes: int
     seed: int
 
-    def batch(self, scans: Sequence[int]) -> Batch:
-        """These scans, copied from the cohort."""
+    def batch(self, scans: Sequence[int], views: Sequence[View] = ()) -> Batch:
+        """These scans, copied from the cohort, each through its view if there are any."""
         scans = list(scans)
-        return Batch(scans, self.images[scans].unsqueeze(1), self.labels[scans])
+        images, labels = self.images[scans], self.labels[scans]
+        for place, view in enumerate(views):
+            images[place], labels[place] = view(images[[place]])[0], view(labels[[place]])[0]
+        return Batch(scans, images.unsqueeze(1), labels, list(views) or [as_is] * len(scans))
 
 
 @dataclass
 class Step:
     """One optimisation step: a retain and a forget batch, and what the network gives for them in one pass.
 
-    A batch may be empty. `epoch` counts from 1.
+    A batch may be empty. `epoch` and, within it, `number` count from 1.
     """
 
     setting: Setting
     retain: Batch
     forget: Batch
     epoch: int
+    number: int
 
     @cached_property
     def features(self) -> Tensor:
@@ -96,21 +111,25 @@ Term = Callable[[Step], Tensor]
 """A scalar loss of a step."""
 
 
-Draw = Callable[[Setting, int, int], Tensor]
-"""What is drawn for a forget scan with a seed."""
+Draw = Callable[[Setting, int, int, View], Tensor]
+"""What is drawn for a forget scan with a seed, as the scan's view shows it."""
 
 
-def drawn_per_scan(draw: Draw, purpose: str, resample: bool) -> Callable[[Step], Tensor]:
+def drawn_per_scan(draw: Draw, purpose: str, resample: Resample) -> Callable[[Step], Tensor]:
     """A function of a step that gives what is drawn for each of its forget scans, stacked: (B forget, ...).
 
-    The draw's seed depends on the trial's, the purpose and the scan, and with `resample` on the epoch.
+    The draw's seed depends on the trial's, the purpose and the scan, and on the epoch or the step if it is drawn anew
+    in each.
     """
-    kept: dict[int, tuple[int, Tensor]] = {}
+    kept: dict[int, tuple[tuple[int, View], Tensor]] = {}
 
-    def of_scan(step: Step, scan: int) -> Tensor:
-        seed = seed_for(step.setting.seed, f"{purpose}/{scan}/{step.epoch if resample else 0}")
-        if kept.get(scan, (None,))[0] != seed:
-            kept[scan] = seed, draw(step.setting, scan, seed)
+    def of_scan(step: Step, scan: int, view: View) -> Tensor:
+        when = {"never": 0, "epoch": step.epoch, "step": f"{step.epoch}/{step.number}"}[resample]
+        seed = seed_for(step.setting.seed, f"{purpose}/{scan}/{when}")
+        if scan not in kept or kept[scan][0] != (seed, view):
+            kept[scan] = (seed, view), draw(step.setting, scan, seed, view)
         return kept[scan][1]
 
-    return lambda step: torch.stack([of_scan(step, scan) for scan in step.forget.scans])
+    return lambda step: torch.stack(
+        [of_scan(step, scan, view) for scan, view in zip(step.forget.scans, step.forget.views, strict=True)]
+    )

@@ -1,4 +1,7 @@
-"""Terms of distillation: the student's class probabilities beside a teacher's, voxel by voxel."""
+"""Terms of distillation: the student's class probabilities beside a teacher's, voxel by voxel.
+
+A teacher sees what the student sees.
+"""
 
 import copy
 
@@ -8,16 +11,17 @@ from torch.nn.functional import log_softmax
 
 from trainables.cohorts.cohort import IGNORED
 from trainables.mechanics.baseline import frozen_logits
-from trainables.mechanics.step import Setting, Step, Term, drawn_per_scan
-from trainables.med3d import initialise, upsample
+from trainables.mechanics.step import Batch, Setting, Step, Term, drawn_per_scan
+from trainables.med3d import SegmentationNetwork, initialise, upsample
 from trainables.seeds import seed_for
+from trainables.views import View
 
 
 def follow_baseline(temperature: float = 1.0) -> Term:
     """Divergence of the retain batch's probabilities from the baseline's."""
 
     def term(step: Step) -> Tensor:
-        teacher = step.setting.baseline.logits(step.retain.scans)
+        teacher = _baseline_logits(step, step.retain)
         return divergence(teacher, step.retain_logits, step.retain.labels, temperature)
 
     return term
@@ -27,7 +31,7 @@ def leave_baseline(temperature: float = 1.0) -> Term:
     """Minus the divergence of the forget batch's probabilities from the baseline's."""
 
     def term(step: Step) -> Tensor:
-        teacher = step.setting.baseline.logits(step.forget.scans)
+        teacher = _baseline_logits(step, step.forget)
         return -divergence(teacher, step.forget_logits, step.forget.labels, temperature)
 
     return term
@@ -35,19 +39,28 @@ def leave_baseline(temperature: float = 1.0) -> Term:
 
 def follow_incompetent(temperature: float = 1.0) -> Term:
     """Divergence of the forget batch's probabilities from those of a network of random weights."""
+    teachers: dict[int, SegmentationNetwork] = {}
 
-    def draw(setting: Setting, scan: int, seed: int) -> Tensor:
-        network = copy.deepcopy(setting.baseline.network)
-        initialise(network, seed_for(setting.seed, "incompetent teacher"))
-        return frozen_logits(network, setting.images[scan][None, None])[0]
+    def draw(setting: Setting, scan: int, seed: int, view: View) -> Tensor:
+        if setting.seed not in teachers:
+            teachers[setting.seed] = copy.deepcopy(setting.baseline.network)
+            initialise(teachers[setting.seed], seed_for(setting.seed, "incompetent teacher"))
+        return frozen_logits(teachers[setting.seed], view(setting.images[[scan]])[None])[0]
 
-    logits = drawn_per_scan(draw, "teacher", resample=False)
+    logits = drawn_per_scan(draw, "teacher", resample="never")
 
     def term(step: Step) -> Tensor:
         teacher = upsample(logits(step), step.setting.images.shape[1:])
         return divergence(teacher, step.forget_logits, step.forget.labels, temperature)
 
     return term
+
+
+def _baseline_logits(step: Step, batch: Batch) -> Tensor:
+    baseline = step.setting.baseline
+    if not batch.moved:
+        return baseline.logits(batch.scans)
+    return upsample(frozen_logits(baseline.network, batch.images), batch.images.shape[2:])
 
 
 def divergence(teacher: Tensor, student: Tensor, labels: Tensor, temperature: float) -> Tensor:

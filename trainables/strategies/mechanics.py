@@ -24,7 +24,7 @@ def mechanics(
     noise_rate: NoiseRate = 1.0,
     ceiling: Ceiling = math.inf,
     image: NoiseImage = "normal",
-    resample: Resample = False,
+    resample: Resample = "never",
 ) -> Strategy:
     """The strategy that these choices make.
 

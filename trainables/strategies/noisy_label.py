@@ -6,7 +6,7 @@ from trainables.mechanics.strategy import Strategy
 
 
 def noisy_label(
-    noise_rate: NoiseRate = 1.0, forget_weight: ForgetWeight = 1.0, resample: Resample = False
+    noise_rate: NoiseRate = 1.0, forget_weight: ForgetWeight = 1.0, resample: Resample = "never"
 ) -> Strategy:
     """Cross-entropy against noisy labels on the forget batch, cross-entropy + Dice on the retain batch."""
     return Strategy(forget=noisy_labels(noise_rate, resample), forget_weight=forget_weight)

@@ -5,6 +5,6 @@ from trainables.mechanics.labels import retain_labels
 from trainables.mechanics.strategy import Strategy
 
 
-def retain_label(forget_weight: ForgetWeight = 1.0, resample: Resample = False) -> Strategy:
+def retain_label(forget_weight: ForgetWeight = 1.0, resample: Resample = "never") -> Strategy:
     """Cross-entropy + Dice on both batches, the forget batch's labels being those of retain subjects."""
     return Strategy(forget=retain_labels(resample), forget_weight=forget_weight)

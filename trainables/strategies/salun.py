@@ -17,7 +17,7 @@ def salun(
     saliency: Fraction = 0.5,
     noise_rate: NoiseRate = 1.0,
     forget_weight: ForgetWeight = 1.0,
-    resample: Resample = False,
+    resample: Resample = "never",
 ) -> Strategy:
     """Noisy Label under a mask of the baseline's weights with the largest gradients on the forget subjects.
 

@@ -87,33 +87,56 @@ def test_a_higher_rate_redraws_more_of_the_same_voxels():
 
 def test_without_noise_the_forget_batch_is_taught_its_own_labels(step):
     now = step(forget=(3, 6))
-    assert torch.equal(taught(noisy_labels(0.0, False), now), now.forget.labels.long())
+    assert torch.equal(taught(noisy_labels(0.0, "never"), now), now.forget.labels.long())
 
 
 def test_noise_is_drawn_once_per_trial(step):
-    term = noisy_labels(1.0, False)
+    term = noisy_labels(1.0, "never")
     first = taught(term, step(epoch=1, forget=(3,)))
     both = taught(term, step(epoch=2, forget=(9, 3)))
     assert torch.equal(both[1:], first)
     agreeing = (both[0] == first[0]).float().mean().item()
     assert agreeing == pytest.approx(1 / 3, abs=0.05)  # another scan has noise of its own
-    assert torch.equal(taught(noisy_labels(1.0, False), step(epoch=9)), first)  # so a continued trial has it too
-    assert not torch.equal(taught(noisy_labels(1.0, False), step(seed=1)), first)
+    assert torch.equal(taught(noisy_labels(1.0, "never"), step(epoch=9)), first)  # so a continued trial has it too
+    assert not torch.equal(taught(noisy_labels(1.0, "never"), step(seed=1)), first)
 
 
 def test_resampled_noise_is_drawn_anew_in_every_epoch(step):
-    term = noisy_labels(1.0, True)
+    term = noisy_labels(1.0, "epoch")
     epochs = [taught(term, step(epoch=epoch)) for epoch in (1, 1, 2, 3)]
     assert torch.equal(epochs[0], epochs[1])
     agreeing = [(epochs[0] == other).float().mean().item() for other in epochs[2:]]
     assert agreeing == pytest.approx([1 / 3, 1 / 3], abs=0.05)
-    assert torch.equal(taught(noisy_labels(1.0, True), step(epoch=3)), epochs[3])
+    assert torch.equal(taught(noisy_labels(1.0, "epoch"), step(epoch=3)), epochs[3])
+
+
+@pytest.mark.parametrize("build", [lambda when: noisy_labels(1.0, when), retain_labels])
+def test_what_is_drawn_anew_in_every_step_depends_on_epoch_and_step(step, build):
+    def loss(epoch, number):
+        return build("step")(step(epoch=epoch, number=number)).item()
+
+    assert loss(2, 3) == loss(2, 3)
+    assert len({loss(epoch, number) for epoch in (1, 2, 3) for number in (1, 2, 3)}) > 4
+    assert len({build("epoch")(step(epoch=2, number=number)).item() for number in (1, 2, 3)}) == 1
+
+
+@pytest.mark.parametrize("when", ["never", "step"])
+def test_noise_moves_with_its_scan(step, when):
+    def mirrored(volumes):
+        return volumes.flip([-2, -1])
+
+    seen = step(forget=(3, 6), view=mirrored)
+    assert torch.equal(seen.forget.labels, mirrored(seen.setting.labels[[3, 6]]))
+    moved, before = taught(noisy_labels(1.0, when), seen), taught(noisy_labels(1.0, when), step(forget=(3, 6)))
+    assert torch.equal(moved, mirrored(before))
+    term = noisy_labels(1.0, when)  # which keeps nothing of another view
+    assert torch.equal(torch.cat([taught(term, step(view=view)) for view in (None, mirrored)])[1:], moved[:1])
 
 
 def test_one_term_serves_trials_of_different_seeds(step):
-    term = noisy_labels(1.0, False)
+    term = noisy_labels(1.0, "never")
     for seed in (0, 1):
-        assert torch.equal(taught(term, step(seed=seed)), taught(noisy_labels(1.0, False), step(seed=seed)))
+        assert torch.equal(taught(term, step(seed=seed)), taught(noisy_labels(1.0, "never"), step(seed=seed)))
 
 
 def test_a_step_runs_the_network_once(step, tiny_network):
@@ -131,7 +154,7 @@ def test_noisy_label_is_monais_loss_plus_a_weighted_cross_entropy(step, tiny_net
     network = tiny_network().train()
     other = copy.deepcopy(network)
     strategy = noisy_label(noise_rate=noise_rate, forget_weight=0.25)
-    noisy = taught(noisy_labels(noise_rate, False), step(forget=(3, 6)))
+    noisy = taught(noisy_labels(noise_rate, "never"), step(forget=(3, 6)))
 
     now = step(forget=(3, 6), network=network)
     now.retain.labels[now.retain.labels == IGNORED] = 0  # MONAI knows no ignored voxels
@@ -163,7 +186,7 @@ def test_a_preset_passes_its_knobs_on(step):
     assert noisy_label(forget_weight=0.3).forget_weight == 0.3
     once, anew = (
         [taught(noisy_label(resample=resample).forget, step(epoch=epoch)) for epoch in (1, 2)]
-        for resample in (False, True)
+        for resample in ("never", "epoch")
     )
     assert torch.equal(*once)
     assert not torch.equal(*anew)
@@ -200,7 +223,7 @@ def test_segmentation_ascent_is_minus_the_same_on_the_forget_batch(step, same_gr
     same_gradient(segmentation_ascent, now, lambda features, logits: -segmentation(logits[2:], now.forget.labels))
 
 
-@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("resample", ["never", "epoch", "step"])
 def test_noisy_labels_differentiate_to_a_cross_entropy_on_the_noise(step, same_gradient, resample):
     term = noisy_labels(0.6, resample)
     noise = taught(term, step(forget=(3, 6), epoch=2))
@@ -211,7 +234,7 @@ def test_noisy_labels_differentiate_to_a_cross_entropy_on_the_noise(step, same_g
 @pytest.mark.slow
 def test_retain_labels_are_the_label_maps_of_single_retain_scans(step, same_gradient, toy):
     now = step(forget=(3, 6, 9))
-    loss, retain = retain_labels(False)(now).item(), torch.from_numpy(toy.labels[[0, 1, 2, 4, 5, 7, 8]])
+    loss, retain = retain_labels("never")(now).item(), torch.from_numpy(toy.labels[[0, 1, 2, 4, 5, 7, 8]])
     fits = [  # which three label maps give this loss, of all 7 ** 3
         chosen
         for chosen in np.ndindex(7, 7, 7)
@@ -221,17 +244,17 @@ def test_retain_labels_are_the_label_maps_of_single_retain_scans(step, same_grad
     assert len(fits) == 1
     labels = retain[list(fits[0])]
     fresh = step(forget=(3, 6, 9))
-    same_gradient(retain_labels(False), fresh, lambda features, logits: segmentation(logits[2:], labels))
+    same_gradient(retain_labels("never"), fresh, lambda features, logits: segmentation(logits[2:], labels))
 
 
 def test_pairs_are_drawn_once_or_anew_and_reach_every_retain_scan(step, setting):
     def loss(resample, forget=(3,), **options):
         return retain_labels(resample)(step(forget=forget, **options)).item()
 
-    assert loss(False) == loss(False, epoch=8)
-    assert loss(True, epoch=3) == loss(True, epoch=3)
-    assert len({loss(True, epoch=epoch) for epoch in range(1, 12)}) > 3
-    assert len({loss(False, seed=seed) for seed in range(12)}) > 3
+    assert loss("never") == loss("never", epoch=8)
+    assert loss("epoch", epoch=3) == loss("epoch", epoch=3)
+    assert len({loss("epoch", epoch=epoch) for epoch in range(1, 12)}) > 3
+    assert len({loss("never", seed=seed) for seed in range(12)}) > 3
     now = setting()
     counts = np.bincount([paired(now, seed) for seed in range(700)], minlength=12)
     assert not counts[[3, 6, 9, 10, 11]].any()

@@ -33,7 +33,7 @@ def test_a_knob_that_nothing_takes_is_an_error():
     ("knobs", "problem"),
     [
         ({"noise_rate": "0.5"}, "noise_rate: .*number, but got '0.5'"),
-        ({"resample": 1}, "resample: .*boolean, but got 1"),
+        ({"resample": 1}, "resample: .*'never', 'epoch' or 'step', but got 1"),
         ({"epochs": 2.0}, "epochs: .*integer, but got 2.0"),
         ({"epochs": True}, "epochs: .*integer, but got True"),
         ({"lr": True}, "lr: .*number, but got True"),
@@ -48,6 +48,14 @@ def test_a_knob_that_nothing_takes_is_an_error():
 def test_a_value_of_another_kind_is_refused_with_all_others(knobs, problem):
     with pytest.raises(ValueError, match=problem):
         build("noisy_label", knobs)
+
+
+@pytest.mark.parametrize(("before", "now"), [(False, "never"), (True, "epoch")])
+def test_the_truth_values_of_earlier_studies_still_say_when_to_draw_anew(step, before, now):
+    losses = [[build("retain_label", {"resample": value})[0].forget(step(epoch=epoch)).item() for epoch in range(6)]
+              for value in (before, now)]  # fmt: skip
+    assert losses[0] == losses[1]
+    assert (len(set(losses[0])) > 1) == before
 
 
 def test_a_whole_number_will_do_for_a_fraction():

@@ -67,6 +67,29 @@ def test_follow_incompetent_is_the_divergence_from_another_network_on_the_forget
     same_gradient(term, fresh, lambda features, logits: kl(teacher, logits[2:], fresh.forget.labels, temperature))
 
 
+@pytest.mark.parametrize(("term", "sign"), [(follow_baseline(), 1), (leave_baseline(), -1)])
+def test_the_baseline_sees_the_scans_as_the_student_does(step, seasoned, frozen, term, sign):
+    now = step(retain=(0, 7), forget=(9, 3), baseline=seasoned(), view=lambda volumes: volumes.flip([-1]))
+    place, batch = (slice(2), now.retain) if sign > 0 else (slice(2, 4), now.forget)
+    _, teacher = frozen(now.setting.baseline.network, now.setting.images[batch.scans].flip([-1]))
+    expected = kl(teacher, now.logits.double()[place], now.setting.labels[batch.scans].flip([-1]), 1.0)
+    assert term(now).item() == pytest.approx(sign * expected.item(), rel=1e-4)
+
+
+def test_the_incompetent_teacher_sees_them_so_too_and_stays_the_same_network(step, seasoned, frozen):
+    term, networks, baseline = follow_incompetent(), [], seasoned()
+    now, before = step(baseline=baseline, view=lambda volumes: volumes.flip([-1])), step(baseline=baseline)
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, *_: networks.append(module) if hasattr(module, "encoder") else None
+    )
+    term(before), term(now)
+    handle.remove()
+    assert networks[0] is networks[1]
+    _, teacher = frozen(networks[0], now.setting.images[[3]].flip([-1]))
+    expected = kl(teacher, now.forget_logits.double(), now.forget.labels, 1.0)
+    assert term(now).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_the_incompetent_teacher_is_fixed_by_the_seed_and_leaves_the_baseline_alone(step, seasoned):
     baseline = seasoned()
     before = {name: value.clone() for name, value in baseline.state_dict().items()}

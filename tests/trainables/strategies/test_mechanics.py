@@ -13,15 +13,15 @@ from trainables.strategies.retain_label import retain_label
 
 PUBLISHED = {
     "noisy_label": (
-        noisy_label(0.8, 0.3, True),
-        mechanics(noise_rate=0.8, forget_weight=0.3, resample=True),
+        noisy_label(0.8, 0.3, "epoch"),
+        mechanics(noise_rate=0.8, forget_weight=0.3, resample="epoch"),
     ),
     "retain_label": (retain_label(0.4), mechanics("retain_labels", forget_weight=0.4)),
     "max_loss": (max_loss(0.2, 1.5), mechanics("ascent", forget_weight=0.2, ceiling=1.5)),
     "random_encoder": (random_encoder(0.7), mechanics("random_features", "features", forget_weight=0.7)),
     "fix_decoder": (
-        fix_decoder(0.6, "uniform", True),
-        mechanics("noise_image", "features", "encoder", 0.6, image="uniform", resample=True),
+        fix_decoder(0.6, "uniform", "epoch"),
+        mechanics("noise_image", "features", "encoder", 0.6, image="uniform", resample="epoch"),
     ),
 }
 
@@ -45,7 +45,7 @@ def test_every_choice_makes_a_difference(after):
         mechanics(),
         mechanics(noise_rate=0.5),
         mechanics(forget_weight=0.5),
-        mechanics(resample=True),
+        mechanics(resample="epoch"),
     ]
     found = [after(strategy)[0] for strategy in strategies]
     assert len({str([value.sum().item() for value in state.values()]) for state in found}) == len(strategies)

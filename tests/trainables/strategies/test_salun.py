@@ -43,7 +43,7 @@ def test_the_most_salient_fraction_moves_and_the_rest_is_bit_identical(after, sa
 
 
 def test_with_every_weight_it_is_noisy_label(after, changed):
-    knobs = {"noise_rate": 0.7, "forget_weight": 0.4, "resample": True}
+    knobs = {"noise_rate": 0.7, "forget_weight": 0.4, "resample": "epoch"}
     assert not changed(after(salun(1.0, **knobs))[0], after(noisy_label(**knobs))[0])
     assert changed(after(salun(0.5, **knobs))[0], after(noisy_label(**knobs))[0])
 
