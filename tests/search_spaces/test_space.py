@@ -114,7 +114,7 @@ def test_every_corner_can_be_built_and_has_words_that_are_drawn(space):
 
 
 def test_every_recipe_of_a_suite_can_be_built_and_has_types_of_its_own_knobs(suite):
-    assert len({entry.strategy for entry in suite.entries}) == len(suite.entries)
+    assert len({repr((entry.strategy, entry.knobs)) for entry in suite.entries}) == len(suite.entries)
     for entry in suite.entries:
         _, recipe = build(entry.strategy, suite.knobs_of(entry))
         assert recipe.epochs == max(suite.horizons)
