@@ -1,6 +1,6 @@
 """The paper's five beside what they must beat: fine-tuning, retraining, what lies between, and noise under views.
 
-The recipes of `paper`, and `noisy_label` once more as it forgets under views too: with shifts, and noise drawn anew in
+The recipes of `paper`, and `noisy_label` once more as it forgets under views too: shifts, and noise drawn anew in
 every step.
 """
 
