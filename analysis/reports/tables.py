@@ -1,5 +1,6 @@
 """The tables of a suite (every recipe after every horizon) and of deletion requests: as files and in the terminal."""
 
+import math
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from analysis.reports.page import markdown_table, write_page
 from analysis.reports.terminal_tables import add_numbers, plain_table
 from analysis.statistics.intervals import COLUMNS
 from analysis.statistics.recipes import PUBLISHED, suite_table, suite_tests
+from analysis.statistics.significance import reach
 from study.records.files import in_file_names, replace_file
 from study.records.metrics import added
 from study.records.reading import StudyData
@@ -117,9 +119,9 @@ def _note(study: StudyData) -> str:
     baseline, retrained = study.reference(BASELINE), study.reference(RETRAINED)
     text = (
         f"Mean [95 % interval] over {seeds} seeds and {sizes.get('retain', 0)} retain, {forget} forget,"
-        f" {sizes.get('heldout', 0)} held-out subjects (hierarchical bootstrap), {len(study.cohort.classes)} classes."
+        f" {sizes.get('heldout', 0)} held-out subjects, {len(study.cohort.classes)} classes."
         f" Baseline: retain Dice {numbers.metric(baseline['retain_dice'])}, forget"
         f" {numbers.metric(baseline['forget_dice'])}; retrained: retain {numbers.metric(retrained['retain_dice'])},"
         f" forget {numbers.metric(retrained['forget_dice'])}."
     )
-    return text + (" Few subjects or seeds: the intervals are too narrow." if min(forget, seeds) < 5 else "")
+    return f"{text} {reach(seeds, math.comb(len(study.suite.entries), 2))}"

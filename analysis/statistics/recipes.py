@@ -1,4 +1,4 @@
-"""Recipes against each other, over studies and seeds: intervals, and paired tests on the same subjects.
+"""Recipes against each other, over studies and seeds: intervals, and tests on networks of the same seed.
 
 A suite has recipes; in a search a strategy is one.
 """
@@ -10,10 +10,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.intervals import Resampling, interval, metric_intervals, values_after, with_bounds
-from analysis.statistics.significance import holm, sign_flip
+from analysis.statistics.intervals import Jackknife, crossed, metric_intervals, values_after, with_bounds
+from analysis.statistics.significance import holm, sign_flip, smallest_p
 from study.records.front import best_feasible
-from study.records.metrics import SETS, names_of_scans, shown
+from study.records.metrics import METRICS, SETS, MetricTable, names_of_scans, shown
 from study.records.reading import StudyData
 from study.records.rows import TrialRow
 from study.records.study_record import Entry
@@ -82,27 +82,30 @@ def entries(studies: Sequence[StudyData]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else nothing
 
 
-def ranking(values: pd.DataFrame) -> pd.DataFrame:
+def ranking(values: pd.DataFrame, metrics: MetricTable = METRICS) -> pd.DataFrame:
     """The recipes by their Dice gap, the largest first.
 
     Args:
         values: as `entries` gives them.
+        metrics: whose ranges the intervals keep to.
 
     Returns:
         `rank`, `recipe`, `runs` (behind the row), then the metrics of the retain and the forget subjects and
-        `dice_gap`, each with `_low` and `_high`: means with 95 % intervals of the hierarchical bootstrap over runs
-        and subjects.
+        `dice_gap`, each with `_low` and `_high`: means with 95 % intervals over runs and subjects.
     """
-    metrics, rows = [name for name in values if name not in _KEYS], []
+    compared, rows = [name for name in values if name not in _KEYS], []
+    people = {subset: values.loc[values["set"] == subset, "subject"].unique() for subset in ("retain", "forget")}
     for recipe, own in values.groupby("recipe", sort=False):
-        draw, means = Resampling(), {}
-        for metric in metrics:
-            for subset in ("retain", "forget"):
-                table = own[own["set"] == subset].pivot_table(metric, "run", "subject").to_numpy(float)
-                means[f"{subset}_{metric}"] = draw.means(table, "runs", subset)
+        runs, means = own["run"].unique(), {}
+        jackknife = Jackknife({"runs": len(runs)}, {subset: len(labels) for subset, labels in people.items()})
+        for metric in compared:
+            for subset, labels in people.items():
+                table = crossed(own[own["set"] == subset], metric, "run", runs, labels)
+                means[f"{subset}_{metric}"] = jackknife.means(table, "runs", subset)
         means["dice_gap"] = means["retain_dice"] - means["forget_dice"]
-        bounds = with_bounds({name: interval(replicates) for name, replicates in means.items()})
-        rows.append({"recipe": recipe, "runs": own["run"].nunique(), **bounds})
+        ranges = {name: (metrics[name].low, metrics[name].high) for name in means if name in metrics}
+        bounds = {name: jackknife.interval(found, *ranges.get(name, ())) for name, found in means.items()}
+        rows.append({"recipe": recipe, "runs": len(runs), **with_bounds(bounds)})
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
@@ -111,30 +114,32 @@ def ranking(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_tests(values: pd.DataFrame) -> pd.DataFrame:
-    """Sign-flip tests between all pairs of recipes, on the subjects and runs that both have.
+    """Sign-flip tests between all pairs of recipes: a unit is a run, its difference the mean over subjects.
 
     Args:
         values: as `entries` gives them.
 
     Returns:
-        `metric` (`retain_dice`, `forget_dice`, `heldout_dice`, ...), `first`, `second`, `units`, `difference`
-        (first - second, mean over units), `p` (two-sided), `p_holm` (corrected over the pairs).
+        `metric` (`retain_dice`, `forget_dice`, `heldout_dice`, ...), `first`, `second`, `runs` (that both have),
+        `difference` (first - second, mean over runs of the subjects that both have), `p` (two-sided), `p_holm`
+        (corrected over the pairs), `smallest_p` (the least that so many runs can give, before the correction).
     """
     rows, names = [], list(values["recipe"].unique())
     for metric in (name for name in values if name not in _KEYS):
         for subset in SETS:
             own = values[values["set"] == subset]
-            units = {name: own[own["recipe"] == name].groupby(["run", "subject"])[metric].mean() for name in names}
+            of = {name: own[own["recipe"] == name].groupby(["run", "subject"])[metric].mean() for name in names}
             pairs = []
             for first, second in combinations(names, 2):
-                difference = (units[first] - units[second]).dropna().to_numpy()
-                if len(difference):
-                    pair = {"metric": f"{subset}_{metric}", "first": first, "second": second}
-                    pair |= {"units": len(difference), "difference": float(np.mean(difference))}
-                    pairs.append(pair | {"p": sign_flip(difference)})
+                differences = (of[first] - of[second]).dropna().groupby("run").mean().to_numpy()
+                if runs := len(differences):
+                    pair = {"metric": f"{subset}_{metric}", "first": first, "second": second, "runs": runs}
+                    pair |= {"difference": float(np.mean(differences)), "p": sign_flip(differences)}
+                    pairs.append(pair | {"smallest_p": smallest_p(runs)})
             corrected = holm([pair["p"] for pair in pairs])
             rows += [{**pair, "p_holm": float(p)} for pair, p in zip(pairs, corrected, strict=True)]
-    return pd.DataFrame(rows, columns=["metric", "first", "second", "units", "difference", "p", "p_holm"])
+    columns = ["metric", "first", "second", "runs", "difference", "p", "p_holm", "smallest_p"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def suite_table(study: StudyData) -> pd.DataFrame:
@@ -165,7 +170,7 @@ def suite_table(study: StudyData) -> pd.DataFrame:
 
 
 def suite_tests(study: StudyData) -> pd.DataFrame:
-    """`paired_tests` of a suite's recipes after each `horizon`, the first column; a unit is a subject with a seed."""
+    """`paired_tests` of a suite's recipes after each `horizon`, the first column; a run is a seed."""
     order = {label: place for place, label in enumerate(recipes(study))}
     trials = trials_by_recipe(study).rename(columns={"seed": "run"})
     ended = trials[trials["status"] != RUNNING]

@@ -1,10 +1,12 @@
-"""Tests between recipes and against retrained references; the unit is a subject, or a subject with a seed."""
+"""Tests between recipes and against retrained references; what is repeated is the trained network."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from analysis.numbers import counted
 
 LEVEL = 0.05
 EQUIVALENCE_MARGIN = 0.02
@@ -22,6 +24,20 @@ def sign_flip(differences: np.ndarray) -> float:
         return 1.0  # of one unit, both signs are as extreme
     test = stats.permutation_test((differences,), np.mean, permutation_type="samples", vectorized=True, **_DRAWS)
     return float(test.pvalue)
+
+
+def smallest_p(units: int) -> float:
+    """The least two-sided p that `sign_flip` can give: two of 2 to the power of `units` choices of signs."""
+    return min(1.0, 2 / 2**units)
+
+
+def reach(runs: int, pairs: int) -> str:
+    """What tests between pairs of recipes can come to at best, in words."""
+    least = smallest_p(runs)
+    words = f"{counted(runs, 'run')}: p cannot fall below {least:.2g}"
+    if pairs > 1:
+        words += f", and after Holm's correction for {pairs} pairs below {min(1.0, pairs * least):.2g}"
+    return words + (f", so no test between recipes can reach {LEVEL}." if pairs * least >= LEVEL else ".")
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

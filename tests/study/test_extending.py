@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.compare import outcomes
@@ -239,7 +240,8 @@ def test_an_added_metric_stands_in_report_and_comparison(study):
     assert ("forget volume error", "2.500", "2.500") in outcomes(study, study)
     intervals = metric_intervals(study, values_after(study, ["first", "second"], 1))
     mean, low, high = intervals["forget_volume_error"]
-    assert (low, mean, high) == (2.5, 3.25, 4.0)
+    assert mean == 3.25
+    assert np.isnan([low, high]).all()  # of one subject
 
 
 def test_an_added_objective_is_an_option_at_once():

@@ -6,7 +6,15 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from analysis.statistics.significance import equivalence, holm, lower, prediction_interval, sign_flip
+from analysis.statistics.significance import (
+    equivalence,
+    holm,
+    lower,
+    prediction_interval,
+    reach,
+    sign_flip,
+    smallest_p,
+)
 
 
 def enumerated_flips(differences):
@@ -61,6 +69,18 @@ def holm_by_hand(p_values):
 )
 def test_holms_correction_as_by_hand(p_values):
     np.testing.assert_allclose(holm(p_values), holm_by_hand(p_values))
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 6])
+def test_the_smallest_p_is_that_of_differences_of_one_sign(units):
+    assert smallest_p(units) == pytest.approx(sign_flip(np.arange(1.0, units + 1)))
+
+
+def test_what_tests_can_reach_is_said_in_words():
+    assert reach(3, 1) == "3 runs: p cannot fall below 0.25, so no test between recipes can reach 0.05."
+    assert reach(6, 1) == "6 runs: p cannot fall below 0.031."
+    assert "for 10 pairs below 0.31, so no test" in reach(6, 10)
+    assert "for 10 pairs below 0.02." in reach(10, 10)
 
 
 def student_6(t):
