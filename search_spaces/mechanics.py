@@ -4,7 +4,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.space import Space
 
-_ON_LABELS = ["noisy_labels", "retain_labels", "ascent"]
+_ON_LABELS = ["noisy_labels", "retain_labels", "ascent", "mean_label", "loss_level"]
 _ON_FEATURES = ["random_features", "noise_image", "retain_features", "feature_ascent"]
 
 _LABELS = {"lr": 1e-3, "forget_weight": 1.0, "epochs": 20}
@@ -18,6 +18,7 @@ SPACE = Space(
         "moves": CategoricalDistribution(["all", "encoder", "decoder"]),
         "noise_rate": FloatDistribution(0.6, 1.0),
         "ceiling": FloatDistribution(1.0, 20.0, log=True),
+        "level": FloatDistribution(0.01, 1.0, log=True),
         "image": CategoricalDistribution(["normal", "uniform", "constant"]),
         "lr": FloatDistribution(1e-4, 3e-3, log=True),
         "forget_weight": FloatDistribution(0.05, 2.0, log=True),
@@ -27,6 +28,7 @@ SPACE = Space(
         "moves": {"forget": _ON_LABELS, "retain": ["segment"]},  # a term on features moves the encoder alone
         "noise_rate": {"forget": ["noisy_labels"]},
         "ceiling": {"forget": ["ascent", "feature_ascent"]},
+        "level": {"forget": ["loss_level"]},
         "image": {"forget": ["noise_image"]},
     },
     first=[

@@ -1,7 +1,7 @@
 """How weights are moved: the optimisation settings that fits and unlearning trials share."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -10,6 +10,9 @@ NEAR = 0.02
 """Dice above the floor within which `until_floor` stops pushing."""
 
 NotNegative = Annotated[float, Field(ge=0)]
+
+_LATER = {"augment": "none"}
+"""The defaults of settings that version 0.1 did not have."""
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
@@ -58,6 +61,10 @@ class Recipe:
     lora_rank: Annotated[int, Field(ge=0)] = 0
     lora_scale: NotNegative = 4.0
     augment: Literal["none", "shift", "flip", "affine"] = "none"
+
+    def plain(self) -> dict[str, Any]:
+        """The settings by name, of the later ones those that differ from their defaults: a fit's digest must last."""
+        return {name: value for name, value in vars(self).items() if (name, value) not in _LATER.items()}
 
     def forget_factor(self, epoch: int, retain_dice: float, floor_dice: float) -> float:
         """What multiplies the forget weight in an epoch, in [0, 1].

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +59,7 @@ def fit_digests(plan: Plan, fits: Mapping[str, Fit]) -> dict[str, str]:
         "cohort": plan.cohort.digest,
         "subsets": plan.data.subsets,
         "depth": plan.settings.depth,
-        "recipe": asdict(_recipe(plan)),
+        "recipe": _recipe(plan).plain(),
     }
     return {
         name: digest_of({**common, **fit._asdict(), "initial": _initial_digest(plan, fit.seed)})

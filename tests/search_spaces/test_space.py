@@ -156,7 +156,7 @@ def test_a_new_file_is_a_space(package):
     del sys.modules["search_spaces.dropped_in"]
 
 
-@pytest.mark.parametrize("knob", ["noise", "Noise_rate", "strategy", ""])
+@pytest.mark.parametrize("knob", ["noises", "Noise_rate", "strategy", ""])
 def test_an_unknown_knob_is_refused_with_those_there_are(knob):
     with pytest.raises(ValueError, match="noisy_label") as caught:
         make({knob: FloatDistribution(0, 1), "noise_rate": FloatDistribution(0, 1)})

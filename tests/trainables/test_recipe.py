@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from study.records.files import digest_of
 from trainables.recipe import Recipe
 
 
@@ -93,3 +94,8 @@ def test_the_number_of_epochs_plays_no_part(schedule):
 def test_the_learning_rate_rises_linearly(epochs, factor):
     assert Recipe(lr_warmup=2).lr_factor(epochs) == pytest.approx(factor)
     assert Recipe().lr_factor(epochs) == 1
+
+
+def test_what_stands_for_a_fit_does_not_change_with_settings_that_came_later():
+    assert digest_of(Recipe(100, 1e-3).plain()) == "a4330f9a8533"  # as version 0.1 has it
+    assert Recipe(augment="shift").plain() == {**Recipe().plain(), "augment": "shift"}

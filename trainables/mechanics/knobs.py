@@ -12,6 +12,13 @@ Count = Annotated[int, Field(ge=0)]
 
 ForgetWeight = Annotated[Weight, Field(description="what the forget term weighs beside the retain term")]
 NoiseRate = Annotated[Fraction, Field(description="fraction of a forget scan's voxels that get a random class")]
+Noise = Annotated[
+    Literal["uniform", "gaussian"],
+    Field(description="random classes: each as often, or of the mean and spread that the scan's class numbers have"),
+]
+Level = Annotated[
+    Positive, Field(description="nats a voxel by which a forget scan's loss rises above the baseline's")
+]
 Resample = Annotated[
     Literal["never", "epoch", "step"],
     BeforeValidator(lambda value: ("never", "epoch")[value] if isinstance(value, bool) else value),  # until 0.1

@@ -54,6 +54,15 @@ class Setting:
     classes: int
     seed: int
 
+    @cached_property
+    def mean_labels(self) -> Tensor:
+        """(C, D, H, W) float32: the fraction of the retain scans with each class, of those whose voxel counts."""
+        classes = torch.arange(self.classes, device=self.labels.device)[:, None, None, None]
+        counts = torch.zeros(self.classes, *self.labels.shape[1:], device=self.labels.device)
+        for scan in self.retain:
+            counts += self.labels[scan] == classes
+        return counts / counts.sum(0).clamp(min=1)
+
     def batch(self, scans: Sequence[int], views: Sequence[View] = ()) -> Batch:
         """These scans, copied from the cohort, each through its view if there are any."""
         scans = list(scans)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from trainables.cohorts.cohort import IGNORED
+from trainables.losses import cross_entropy
 from trainables.mechanics.baseline import frozen_logits
 from trainables.mechanics.step import Batch, Setting, Step, Term, drawn_per_scan
 from trainables.med3d import SegmentationNetwork, initialise, upsample
@@ -54,6 +55,32 @@ def follow_incompetent(temperature: float = 1.0) -> Term:
         return divergence(teacher, step.forget_logits, step.forget.labels, temperature)
 
     return term
+
+
+def mean_label(step: Step) -> Tensor:
+    """Divergence of the forget batch's probabilities from the retain scans' mean label map, which knows nobody."""
+    mean = step.setting.mean_labels
+    teacher = torch.stack([view(mean) for view in step.forget.views]).clamp(min=1e-6).log()
+    return divergence(teacher, step.forget_logits, step.forget.labels, 1.0)
+
+
+def loss_level(level: float) -> Term:
+    """How far the forget scans' cross-entropies are from `level` nats a voxel above the baseline's own, on average.
+
+    What a network that never saw a scan has there is above what the baseline has; beyond it forgetting shows.
+    """
+
+    def term(step: Step) -> Tensor:
+        outputs = step.forget_logits, _baseline_logits(step, step.forget)
+        now, before = (_cross_entropies(logits, step.forget.labels) for logits in outputs)
+        return (now - before - level).abs().mean()
+
+    return term
+
+
+def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,): of each scan."""
+    return torch.stack([cross_entropy(*scan) for scan in zip(logits.split(1), labels.split(1), strict=True)])
 
 
 def _baseline_logits(step: Step, batch: Batch) -> Tensor:

@@ -6,11 +6,11 @@ The five published strategies (arXiv 2402.00351, 2606.16180) are five of its com
 import math
 from typing import Literal, get_args
 
-from trainables.mechanics import features, labels, scopes
-from trainables.mechanics.knobs import Ceiling, ForgetWeight, NoiseImage, NoiseRate, Resample
+from trainables.mechanics import features, labels, scopes, teachers
+from trainables.mechanics.knobs import Ceiling, ForgetWeight, Level, Noise, NoiseImage, NoiseRate, Resample
 from trainables.mechanics.strategy import Strategy
 
-Labels = Literal["noisy_labels", "retain_labels", "ascent"]
+Labels = Literal["noisy_labels", "retain_labels", "ascent", "mean_label", "loss_level"]
 Features = Literal["random_features", "noise_image", "retain_features", "feature_ascent"]
 RETAIN = {"segment": labels.segment_retain, "features": features.match_retain}
 MOVES = {"all": scopes.EVERYTHING, "encoder": scopes.ENCODER, "decoder": scopes.DECODER}
@@ -25,6 +25,8 @@ def mechanics(
     ceiling: Ceiling = math.inf,
     image: NoiseImage = "normal",
     resample: Resample = "never",
+    noise: Noise = "uniform",
+    level: Level = 0.1,
 ) -> Strategy:
     """The strategy that these choices make.
 
@@ -41,9 +43,11 @@ def mechanics(
     if on_features and moves != "encoder":
         raise ValueError(f"a term on features moves the encoder alone, but got {moves=}")
     terms = {
-        "noisy_labels": lambda: labels.noisy_labels(noise_rate, resample),
+        "noisy_labels": lambda: labels.noisy_labels(noise_rate, resample, noise),
         "retain_labels": lambda: labels.retain_labels(resample),
         "ascent": lambda: labels.ascent(ceiling),
+        "mean_label": lambda: teachers.mean_label,
+        "loss_level": lambda: teachers.loss_level(level),
         "random_features": lambda: features.random_features(resample),
         "noise_image": lambda: features.noise_image_features(image, resample),
         "retain_features": lambda: features.retain_features(resample),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from monai.losses import DiceCELoss
+from scipy.stats import norm
 from torch.nn import functional as F
 
 from trainables.cohorts.cohort import IGNORED
@@ -50,6 +51,19 @@ def test_a_fraction_is_redrawn_uniformly_whatever_the_label_was(classes, noise_r
             share = noise_rate / classes + (1 - noise_rate) * (new == old)
             assert within((after == new).sum().item(), len(after), share) or share in (0, 1)
             assert share not in (0, 1) or (after == new).float().mean() == share
+
+
+def test_gaussian_noise_has_the_mean_and_spread_of_the_maps_class_numbers():
+    labels = torch.zeros(40, 50, 60, dtype=torch.uint8)
+    labels[:8], labels[8:10], labels[39] = 1, 3, IGNORED
+    counted = labels[labels != IGNORED].double().numpy()
+    noisy = corrupt(labels, 4, 1.0, seed=1, noise="gaussian")
+    assert torch.equal(noisy == IGNORED, labels == IGNORED)
+    ends = norm(counted.mean(), counted.std()).cdf([0.5, 1.5, 2.5])  # of what is rounded to each class
+    for value, share in enumerate(np.diff([0, *ends, 1])):
+        assert within((noisy == value).sum().item(), len(counted), share)
+    partly = corrupt(labels, 4, 0.5, seed=1, noise="gaussian")
+    assert torch.equal(partly[partly != labels], noisy[partly != labels])
 
 
 def test_the_noise_has_no_pattern_in_space():

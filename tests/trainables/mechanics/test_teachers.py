@@ -2,11 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from trainables.cohorts.cohort import IGNORED
-from trainables.mechanics.teachers import divergence, follow_baseline, follow_incompetent, leave_baseline
+from trainables.mechanics.teachers import (
+    divergence,
+    follow_baseline,
+    follow_incompetent,
+    leave_baseline,
+    loss_level,
+    mean_label,
+)
 
 
 def kl(teacher, student, labels, temperature):
@@ -88,6 +97,38 @@ def test_the_incompetent_teacher_sees_them_so_too_and_stays_the_same_network(ste
     _, teacher = frozen(networks[0], now.setting.images[[3]].flip([-1]))
     expected = kl(teacher, now.forget_logits.double(), now.forget.labels, 1.0)
     assert term(now).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("view", [None, lambda volumes: volumes.flip([-2])])
+def test_the_mean_label_is_how_often_a_retain_scan_has_each_class(step, same_gradient, toy, view):
+    now = step(retain=(0,), forget=(3, 6), view=view)
+    retain = toy.labels[[0, 1, 2, 4, 5, 7, 8]]
+    mean = np.stack([(retain == c).sum(0) / (retain != IGNORED).sum(0) for c in range(3)])
+    assert now.setting.mean_labels.numpy() == pytest.approx(mean)
+    seen = torch.from_numpy(mean if view is None else view(torch.from_numpy(mean)).numpy())
+    log_mean = torch.stack([seen, seen]).clamp(min=1e-6).log()
+    same_gradient(mean_label, now, lambda features, logits: kl(log_mean, logits[1:], now.forget.labels, 1.0))
+
+
+@pytest.mark.parametrize("level", [0.01, 5.0])
+def test_the_loss_goes_to_its_level_above_the_baselines_from_both_sides(step, seasoned, frozen, same_gradient, level):
+    baseline = seasoned()
+    with torch.no_grad():
+        baseline.decoder.weight *= 0  # it knows how much is background, and a random student not even that
+        baseline.decoder.bias.copy_(torch.tensor([0.8, 0.1, 0.1]).log())
+    now = step(forget=(3, 9), baseline=baseline)
+    _, before = frozen(now.setting.baseline.network, now.forget.images[:, 0])
+
+    def cross(logits, scan):
+        voxels = now.forget.labels[[scan]].long()
+        return F.cross_entropy(logits[[scan]], voxels, ignore_index=IGNORED)
+
+    def by_hand(features, logits):
+        return sum((cross(logits[2:], scan) - cross(before, scan) - level).abs() for scan in (0, 1)) / 2
+
+    same_gradient(loss_level(level), now, by_hand)
+    logits = now.forget_logits.detach().double()
+    assert all((cross(logits, scan) - cross(before, scan) > level) == (level < 1) for scan in (0, 1))
 
 
 def test_the_incompetent_teacher_is_fixed_by_the_seed_and_leaves_the_baseline_alone(step, seasoned):

@@ -5,7 +5,9 @@ import math
 import pytest
 
 from trainables.strategies.fix_decoder import fix_decoder
+from trainables.strategies.loss_level import loss_level
 from trainables.strategies.max_loss import max_loss
+from trainables.strategies.mean_label import mean_label
 from trainables.strategies.mechanics import mechanics
 from trainables.strategies.noisy_label import noisy_label
 from trainables.strategies.random_encoder import random_encoder
@@ -19,6 +21,9 @@ PUBLISHED = {
     "retain_label": (retain_label(0.4), mechanics("retain_labels", forget_weight=0.4)),
     "max_loss": (max_loss(0.2, 1.5), mechanics("ascent", forget_weight=0.2, ceiling=1.5)),
     "random_encoder": (random_encoder(0.7), mechanics("random_features", "features", forget_weight=0.7)),
+    "mean_label": (mean_label(0.4), mechanics("mean_label", forget_weight=0.4)),
+    "loss_level": (loss_level(0.3, 0.4), mechanics("loss_level", forget_weight=0.4, level=0.3)),
+    "gaussian": (noisy_label(noise="gaussian"), mechanics(noise="gaussian")),
     "fix_decoder": (
         fix_decoder(0.6, "uniform", "epoch"),
         mechanics("noise_image", "features", "encoder", 0.6, image="uniform", resample="epoch"),
@@ -45,7 +50,9 @@ def test_every_choice_makes_a_difference(after):
         mechanics(),
         mechanics(noise_rate=0.5),
         mechanics(forget_weight=0.5),
-        mechanics(resample="epoch"),
+        *(mechanics(resample=resample) for resample in ("epoch", "step")),
+        *(mechanics(forget) for forget in ("mean_label", "loss_level")),
+        mechanics(noise="gaussian"),
     ]
     found = [after(strategy)[0] for strategy in strategies]
     assert len({str([value.sum().item() for value in state.values()]) for state in found}) == len(strategies)
