@@ -36,6 +36,11 @@ def steps(value: float | None) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}"
 
 
+def evidence(columns: Mapping[str, Any], name: str, unit: str) -> str:
+    """A value of the evidence, with its interval where it has one."""
+    return interval_of(columns, name) if f"{name}_low" in columns else measured(columns.get(name), unit)
+
+
 def measured(value: float | None, unit: str) -> str:
     """A value of the evidence: steps as whole numbers, all else as a metric."""
     return steps(value) if unit == "steps" else metric(value)

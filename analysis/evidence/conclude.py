@@ -1,18 +1,16 @@
 """From the measurements of a network to the evidence columns of the records (docs/evidence.md defines them)."""
 
-import math
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from analysis.evidence import conclusions as conclusions_package
-from analysis.evidence.conclusion import Conclusion, Examined, Findings
-from analysis.statistics.membership import FEW
+from analysis.evidence.conclusion import Conclusion, Findings, Terms
+from analysis.evidence.verdict import forget_mean, judge, mean_of, memories_of
+from analysis.statistics.intervals import with_bounds
 
 
 @cache
@@ -29,9 +27,13 @@ class Evidence(NamedTuple):
     problems: dict[str, str]
 
 
-def conclude(findings: Findings) -> Evidence:
-    """Draw every conclusion; one that fails costs no other its columns."""
-    evidence = Evidence(_measured(findings.network, findings.retrained), {})
+def conclude(findings: Findings, terms: Terms) -> Evidence:
+    """Draw every conclusion, and the verdict; one that fails costs no other its columns."""
+    memories = memories_of(findings, terms)
+    columns = _measured(findings, len(terms.subjects)) | with_bounds(
+        {f"{name}_residual": memory.group for name, memory in memories.items()}
+    )
+    evidence = Evidence(columns | judge(memories, findings, terms), {})
     for name, conclusion in conclusions().items():
         try:
             evidence.columns.update(conclusion.function(findings))
@@ -40,33 +42,11 @@ def conclude(findings: Findings) -> Evidence:
     return evidence
 
 
-def weaknesses(forget: int, heldout: int, references: int, draws: int) -> list[str]:
-    """What makes the evidence of these numbers of subjects, references and draws weak, one sentence each."""
-    sentences = []
-    if min(forget, heldout) < FEW:
-        sentences.append(
-            f"Membership attacks compare {forget} forget with {heldout} held-out subjects: an AUC says little"
-            + ("." if draws else "; --forget-draws K pools over random forget sets.")
-        )
-    if references < 2:
-        sentences.append(
-            f"{references} retrained reference for the report: no prediction interval; give --references 3."
-        )
-    elif references < 5:
-        sentences.append(f"{references} retrained references for the report: their prediction interval is wide.")
-    return sentences
-
-
-def _measured(network: Examined, retrained: Mapping[str, Examined]) -> dict[str, float]:
+def _measured(findings: Findings, forget: int) -> dict[str, Any]:
     """Each measure's mean over the forget subjects, and what the retrained references give on average."""
-    columns: dict[str, float] = {}
-    for name, values in network.measures.items():
-        others = [_mean(other.measures[name]) for other in retrained.values() if name in other.measures]
-        columns |= {name: _mean(values), f"{name}_retrained": _mean(np.array(others))}
+    columns: dict[str, Any] = {}
+    for name, values in findings.network.measures.items():
+        others = [other.measures[name] for other in findings.retrained.values() if name in other.measures]
+        retrained = mean_of(np.array([forget_mean(other, forget) for other in others]))
+        columns |= {name: forget_mean(values, forget), f"{name}_retrained": retrained}
     return columns
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is defined, infinite if one of them is; NaN if nothing is."""
-    defined = [value for value in values.flat if not math.isnan(value)]
-    return fmean(defined) if defined else math.nan

@@ -22,8 +22,8 @@ class Examined(NamedTuple):
     Attributes:
         forget: scores of the forget subjects.
         heldout: scores of the held-out subjects that the report may see.
-        measures: measure -> one number, shape (), or one for each forget subject, (N,); infinite where there was no
-            end. A measure that could not be taken is missing.
+        measures: measure -> one number, shape (), or one for each forget subject, (F,), or for each forget and
+            held-out subject, (F + H,); infinite where there was no end. What could not be measured is missing.
     """
 
     forget: Scores
@@ -51,14 +51,48 @@ class Findings(NamedTuple):
     Attributes:
         network: what was measured of it.
         retrained: the references to compare with, by name; the network itself is not among them.
+        seen: networks that were trained on the forget subjects: the baseline.
         shadows: of the attacks that need them, or nothing.
         draws: (N, M) comparisons of the loss attack for each further draw of forget subjects.
     """
 
     network: Examined
     retrained: Mapping[str, Examined]
+    seen: Mapping[str, Examined]
     shadows: Shadows | None = None
     draws: Sequence[np.ndarray] = ()
+
+
+class Judged(NamedTuple):
+    """What the verdict must know of a measure.
+
+    Attributes:
+        title: in words.
+        unit: `steps` for whole numbers that may be infinite.
+        scale: `log` where networks are compared by the logarithm of its values.
+        judged: it is part of the verdict.
+    """
+
+    title: str
+    unit: str = ""
+    scale: str = "plain"
+    judged: bool = True
+
+
+class Terms(NamedTuple):
+    """What a verdict is about.
+
+    Attributes:
+        measures: by name.
+        subjects: pseudonyms of the forget subjects.
+        margin: residual memory that counts as none, to either side.
+        references: how many retrained references the study has.
+    """
+
+    measures: Mapping[str, Judged]
+    subjects: Sequence[str]
+    margin: float
+    references: int
 
 
 class Conclusion(NamedTuple):

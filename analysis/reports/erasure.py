@@ -11,7 +11,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis import numbers
-from analysis.evidence.conclude import weaknesses
 from analysis.reports.page import write_page
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
@@ -25,12 +24,6 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
     """The report on a trial, as plain values."""
     selection, columns = study.selection, study.evidence_columns
     intervals = metric_intervals(study, values_after(study, [row.id], row.epochs_done))
-    weak = weaknesses(
-        len(study.split.forget),
-        len(selection.report_heldout),
-        len(selection.report_references),
-        study.settings.forget_draws,
-    )
     return {
         "study": study.name,
         "trial": row.id,
@@ -49,7 +42,8 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
             other.id: {"forget_dice": other.metric("forget_dice"), "evidence": _evidence(other, columns)}
             for other in study.reference_rows
         },
-        "warnings": [*selection.warnings, *weak],
+        "reasons": row.evidence.get("reasons", ""),
+        "warnings": list(selection.warnings),
         "selection": asdict(selection),
         "subjects": asdict(study.split),
         "cohort": asdict(study.cohort),
@@ -71,6 +65,7 @@ def _above(report: Mapping[str, Any]) -> str:
     answer = (
         f"<h1>Erasure report</h1><p>Trial <code>{escape(report['trial'])}</code> of study {escape(report['study'])}:"
         f" {escape(report['strategy'])}. Verdict: <b>{escape(report['verdict'])}</b>"
+        + (f": {escape(report['reasons'])}" if report["reasons"] else "")
         + ("" if report["feasible"] else " <span class=warn>(infeasible: below the retain floor)</span>")
         + f". Retention {kept}, forget Dice {forgotten}.</p>"
     )
@@ -84,7 +79,7 @@ def _below(report: Mapping[str, Any]) -> str:
     for question, columns in report["questions"].items():
         rows = [["", report["trial"], *report["references"], "a network that never saw them"]]
         for name, column in columns.items():
-            cells = [_value(evidence, name, column.get("unit", "")) for evidence in networks]
+            cells = [_cell(evidence, name, column) for evidence in networks]
             rows.append([name, *cells, column.get("never_seen", numbers.MISSING)])
         parts += [f"<h2>{escape(question)}</h2>", _table(rows)]
     identity = ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")
@@ -98,11 +93,10 @@ def _table(rows: list[list[str]]) -> str:
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
-def _value(evidence: Mapping[str, Any], column: str, unit: str) -> str:
-    """A value of the evidence, with its interval where it has one."""
-    if f"{column}_low" in evidence:
-        return numbers.interval_of(evidence, column)
-    return numbers.measured(evidence.get(column), unit)
+def _cell(evidence: Mapping[str, Any], name: str, column: Mapping[str, str]) -> str:
+    if column.get("type") == "str":
+        return str(evidence.get(name) or numbers.MISSING)
+    return numbers.evidence(evidence, name, column.get("unit", ""))
 
 
 def _evidence(row: NetworkRow, columns: Mapping[str, EvidenceColumn]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from analysis.figures.front import front_figure, history_figure
 from analysis.figures.requests import requests_figure, requests_frame
 from analysis.reports.page import markdown_table, plain
 from analysis.reports.tables import requests_markdown, suite_markdown
-from analysis.reports.terminal_tables import verdict
+from analysis.reports.terminal_tables import verdict, verdict_lines
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.knobs import FANOVA, LEAST_TRIALS, PED_ANOVA, STEP, importance, sensitivity, sweeps
 from analysis.statistics.plane import covered, knee
@@ -22,34 +22,39 @@ from analysis.statistics.recipes import entries, paired_tests, ranking, suite_ta
 from study.records.command_lines import sweep_command, trial_command
 from study.records.metrics import shown
 from study.records.reading import StudyData
+from study.records.rows import TrialRow
 
 Part: TypeAlias = str | go.Figure
 """Markdown, or a figure."""
 
 
 def question_and_answer(study: StudyData) -> list[Part]:
-    """What the study searched for, and the best feasible trial with intervals over subjects."""
-    split, settings, best = study.split, study.settings, study.best
+    """What the study searched for, and its picks with intervals over subjects."""
+    split, settings = study.split, study.settings
     constraints = " and ".join(f"`{constraint}`" for constraint in study.constraints)
     question = (
         f"Which recipe forgets {len(split.forget)} of the {len(split.forget) + len(split.retain)} subjects"
         f" that a Med3D-{settings.depth} was trained on and keeps the others' quality:"
         f" {study.objective.told} where {constraints}?"
     )
-    if best is None:
-        return [question, "**No trial is feasible so far.**"]
-    intervals = metric_intervals(study, values_after(study, [best.id], best.epochs_done))
+    answers = [_answer(study, name, row) for name, row in study.picks.items()]
+    return [question, *(answers or ["**No trial is feasible so far.**"])]
+
+
+def _answer(study: StudyData, name: str, row: TrialRow) -> str:
+    """A pick: its recipe, its metrics and what the evidence says."""
+    intervals = metric_intervals(study, values_after(study, [row.id], row.epochs_done))
     retention, retain, forget, gap = (
-        numbers.interval(intervals[name]) for name in ("retention", "retain_dice", "forget_dice", "dice_gap")
+        numbers.interval(intervals[column]) for column in ("retention", "retain_dice", "forget_dice", "dice_gap")
     )
-    recipe = ", ".join(f"{name} {numbers.knob(value)}" for name, value in best.knobs.items())
-    return [
-        question,
-        f"**{best.strategy}** with {recipe} (trial `{best.id}`): retention {retention}, retain Dice"
+    recipe = ", ".join(f"{knob} {numbers.knob(value)}" for knob, value in row.knobs.items())
+    said = ": ".join([f"**{verdict(row)}**", *filter(None, [row.evidence.get("reasons")])])
+    said = said if row.examined else "none was gathered"
+    return (
+        f"*{name}*: **{row.strategy}** with {recipe} (trial `{row.id}`): retention {retention}, retain Dice"
         f" {retain}, forget Dice {forget}, Dice gap {gap} (means with 95 % intervals over subjects)."
-        f" Evidence: {verdict(best) if best.examined else 'none was gathered'}."
-        f" Its weights are in `front/{best.id}/`.",
-    ]
+        f" Evidence: {said}. Its weights are in `front/{row.id}/`."
+    )
 
 
 def cohort_and_split(study: StudyData) -> list[Part]:
@@ -197,20 +202,19 @@ def deletion_requests(study: StudyData) -> list[Part]:
 
 
 def evidence(study: StudyData) -> list[Part]:
-    """The verdict on each network that was examined, and the measures behind it."""
+    """The verdict on each network that was examined and why, and the measures behind it."""
     examined = [row for row in (*study.reference_rows, *study.rows) if row.examined]
     if not examined:
         return []
     columns = {name: column for name, column in study.evidence_columns.items() if column.title}
     columns = {name: column for name, column in columns.items() if any(name in row.evidence for row in examined)}
-    bounds = ("retrained_low", "retrained_high")
     table = [
         {"network": row.id, "verdict": verdict(row), "forget Dice": numbers.metric(row.metric("forget_dice"))}
-        | {"retrained 95 %": " to ".join(numbers.metric(row.evidence.get(bound)) for bound in bounds)}
-        | {column.title: numbers.measured(row.evidence.get(name), column.unit) for name, column in columns.items()}
+        | {column.title: numbers.evidence(row.evidence, name, column.unit) for name, column in columns.items()}
         for row in examined
     ]
-    return [markdown_table(table), "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."]
+    said = "\n".join(f"- {line}" for line in (*verdict_lines(examined), *study.selection.warnings))
+    return [said, markdown_table(table), "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."]
 
 
 def cost(study: StudyData) -> list[Part]:

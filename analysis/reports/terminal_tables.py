@@ -20,7 +20,6 @@ _HEADERS = {
     "retention": "reten\ntion",
     "retrain_gap": "retr.\ngap",
 }
-_AUCS = {"loss_auc": "loss", "lira_auc": "LiRA", "probe_auc": "probe"}
 _MOST_COLUMNS = 4
 """Knobs that get a column each; more of them share one."""
 
@@ -83,27 +82,39 @@ def best_line(row: TrialRow) -> str:
 
 
 def evidence_table(rows: Sequence[NetworkRow]) -> Table:
-    """The verdict on each reference and trial that has evidence, and the measures behind it."""
+    """The verdict on each reference and trial that has evidence, and the figures behind it."""
     table = plain_table("Evidence")
     table.add_column("network", no_wrap=True)
     table.add_column("verdict", overflow="fold")
-    aucs = [f"{name}\nAUC" for name in _AUCS.values()]
-    add_numbers(table, ["forget\nDice", "retrained\n95 %", *aucs, "resur\nfaced", "steps"])
+    add_numbers(table, ["forget\nDice", "under\nviews", "memory\nleft <=", "of one\nto +-", "resur\nfaced", "steps"])
     for row in rows:
         if row.examined:
-            value = row.evidence.get
-            low, high, *attacks = (
-                numbers.metric(value(column), digits=2) for column in ("retrained_low", "retrained_high", *_AUCS)
+            dice = numbers.metric(row.metric("forget_dice")), numbers.metric(row.evidence.get("dice_views"))
+            left, one = (
+                numbers.metric(row.evidence.get(name), digits=2) for name in ("memory_left", "memory_of_one")
             )
-            returned = numbers.metric(value("resurfaced_dice")), numbers.steps(value("relearn_steps"))
-            forget = numbers.metric(row.metric("forget_dice"))
-            table.add_row(row.id, verdict(row), forget, f"{low} {high}", *attacks, *returned)
+            returned = row.evidence.get("resurfaced_dice"), row.evidence.get("relearn_steps")
+            table.add_row(
+                row.id, verdict(row), *dice, left, one, numbers.metric(returned[0]), numbers.steps(returned[1])
+            )
     return table
 
 
+def verdict_lines(rows: Sequence[NetworkRow]) -> list[str]:
+    """The verdict on each network that has one, why, and what would tell more."""
+    lines = []
+    for row in rows:
+        if row.evidence.get("reasons"):
+            more = row.evidence.get("would_tell")
+            lines.append(f"{row.id} {verdict(row)}: {row.evidence['reasons']}" + (f". More: {more}" if more else ""))
+    return lines
+
+
 def verdict(row: NetworkRow) -> str:
-    """What the prediction interval of the retrained references says of a network, and the Streisand test."""
+    """What the evidence says of a network; in a study of an earlier version, what its prediction interval said."""
     value = row.evidence.get
+    if value("verdict"):
+        return str(value("verdict"))
     if value("remembers") is None:
         verdict = "unknown"
     else:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from analysis.evidence.conclude import conclusions
+from analysis.evidence.verdict import COLUMNS as VERDICT_COLUMNS
+from analysis.numbers import ENDS
 from study.records.evidence import STATE, EvidenceColumn
 from study.records.failure import StudyError
 from trainables.evidence.measure import Measure
@@ -19,7 +21,7 @@ def all_columns() -> dict[str, EvidenceColumn]:
         measures = {name: MEASURES.load(name) for name in MEASURES.names()}
     except ValueError as error:
         raise StudyError(str(error)) from error
-    columns: dict[str, EvidenceColumn] = {STATE: EvidenceColumn("str")}
+    columns: dict[str, EvidenceColumn] = {STATE: EvidenceColumn("str"), **VERDICT_COLUMNS}
     groups = [conclusion.columns for conclusion in conclusions().values()]
     groups += [dict(_columns_of(name, measure)) for name, measure in measures.items()]
     for group in groups:
@@ -34,3 +36,7 @@ def _columns_of(name: str, measure: Measure) -> Iterator[tuple[str, EvidenceColu
     never_seen = f"as retrained; {measure.remembered} if it remembers"
     yield name, EvidenceColumn("float", measure.title, measure.question, never_seen, measure.unit)
     yield f"{name}_retrained", EvidenceColumn("float", "", measure.question, "", measure.unit)
+    if measure.judged:
+        for end in ENDS:
+            title, said = (f"{measure.title}: residual memory", "about 0") if not end else ("", "")
+            yield f"{name}_residual{end}", EvidenceColumn("float", title, measure.question if not end else "", said)

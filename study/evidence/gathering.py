@@ -1,4 +1,4 @@
-"""Evidence of forgetting, gathered as Ray tasks once the trials are done: on every reference and front trial."""
+"""Evidence of forgetting, gathered as Ray tasks once the trials are done: on every reference and both picks."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from ray.exceptions import RayError
 from rich.markup import escape
 
 from analysis.evidence.conclude import conclude
-from analysis.evidence.conclusion import Examined, Findings
+from analysis.evidence.conclusion import Examined, Findings, Judged, Terms
 from study.cluster.nodes import problem_of
 from study.evidence.columns import all_columns
 from study.evidence.shadows import shadow_fits
@@ -20,11 +20,16 @@ from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.evidence import EVIDENCE, STATE
 from study.records.files import digest_of, write_json
+from study.records.front import picks
 from study.records.rows import TrialRow
 from study.records.trials import FINISHED
+from trainables.evidence.measurements import MEASURES
 
-_VERSION = 1
+_VERSION = 2
 """Counts changes of the measurements that make recorded evidence stale."""
+
+FRONT = "front"
+"""What --examine calls all trials on the front."""
 
 _INCOMPLETE = " incomplete"
 """Ends the state of evidence that lacks what could not be measured: a later session tries again."""
@@ -38,7 +43,7 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
     """
     plan, view = session.plan, session.view
     started, state = time.monotonic(), _state(session)
-    trials = {row.id: row for row in recorder.rows if row.on_front or row.id in asked(plan)}
+    trials = {row.id: row for row in _examined_trials(plan, recorder)}
     due = [name for name in [*session.references, *trials] if recorder.row(name).examined != state]
     if not due:
         return
@@ -50,6 +55,7 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
         fits, shadows, problems = {}, {}, {"shadow networks": str(error)}
     tasks = EvidenceTasks(session, shadows, fits)
     tasks.start(due, trials)
+    terms = _terms(plan)
     advance = view.begin("evidence", len(due))
     for number, name in enumerate(due, 1):
         try:
@@ -57,7 +63,7 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
         except RayError as error:  # the study's results are there and must be shown
             view.line(f"{name}  [red]no evidence: {escape(problem_of(error))}[/red]")
         else:
-            evidence = conclude(findings)
+            evidence = conclude(findings, terms)
             lacking = {**problems, **lacking, **evidence.problems}
             for part, reason in lacking.items():
                 view.line(f"{name}  [yellow]no {escape(part)}: {escape(reason)}[/yellow]")
@@ -68,19 +74,32 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
 
 
 def asked(plan: Plan) -> set[str]:
-    """The ids of --examine."""
+    """The ids of --examine, or `FRONT`."""
     return {part.strip() for part in plan.settings.examine.split(",") if part.strip()}
 
 
+def _examined_trials(plan: Plan, recorder: Recorder) -> list[TrialRow]:
+    """The picks, those of --examine and, where it asks for them, those on the front."""
+    ids = asked(plan) | {row.id for row in picks(recorder.rows, plan.objective).values()}
+    return [row for row in recorder.rows if row.id in ids or (row.on_front and FRONT in ids)]
+
+
 def unknown(plan: Plan, rows: Sequence[TrialRow]) -> list[str]:
-    """The ids of --examine that name no finished trial."""
-    return sorted(asked(plan) - {row.id for row in rows if row.status == FINISHED})
+    """The parts of --examine that name no finished trial."""
+    return sorted(asked(plan) - {FRONT} - {row.id for row in rows if row.status == FINISHED})
+
+
+def _terms(plan: Plan) -> Terms:
+    measures = {name: MEASURES.load(name) for name in MEASURES.names()}
+    judged = {name: Judged(one.title, one.unit, one.scale, one.judged) for name, one in measures.items()}
+    return Terms(judged, plan.split.forget, plan.settings.margin, plan.settings.references)
 
 
 def _state(session: Session) -> str:
     """Stands for all that evidence depends on beside the network itself."""
     settings = session.plan.settings
     depends_on = [_VERSION, settings.shadows, settings.forget_draws, settings.objective, settings.baseline_lr]
+    depends_on.append(settings.margin)
     further = sorted(all_columns().keys() - EVIDENCE.keys())
     return digest_of([*depends_on, *(reference.digest for reference in session.references.values()), *further])
 

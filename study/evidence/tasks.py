@@ -43,7 +43,7 @@ class EvidenceTasks:
             due: names of references and ids of trials.
             trials: id -> row.
         """
-        names = dict.fromkeys([*self._report, *due])
+        names = dict.fromkeys([BASELINE, *self._report, *due])
         self._examinations = {name: self._examine(name, trials.get(name)) for name in names}
         self._fitted = self._score_shadows()
         self._unlearned = {name: self._unlearn_shadows(trials[name]) for name in due if name in trials}
@@ -69,12 +69,14 @@ class EvidenceTasks:
             return attempt(f"comparison with {other}", lambda: _examined(ray.get(self._examinations[other])))
 
         others = {other: compared(other) for other in self._report if other != name}
+        baseline = compared(BASELINE)
         after, targets = self._unlearned.get(name, self._fitted), self._targets
         both = attempt("shadow networks", lambda: (ray.get(self._fitted), ray.get(after)))
         draws = attempt("further forget draws", lambda: ray.get(self._draws.get(name, []))) or []
         findings = Findings(
             _examined(examination),
             {other: examined for other, examined in others.items() if examined is not None},
+            {BASELINE: baseline} if baseline is not None else {},
             worlds(targets, self._fits, *both) if self._fits and both else None,
             [_loss_attack(scores, len(self._plan.data.forget)) for scores in draws],
         )

@@ -27,6 +27,8 @@ from trainables.data import TrialData, trial_data
 from trainables.mechanics.strategy import build
 from trainables.split import Split, split_subjects
 
+_OPTIMISTIC = "OPTIMISTIC: the one {} both steers the search and is what the evidence compares with"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -95,20 +97,22 @@ class Plan:
     def selection(self) -> Selection:
         """What steers the search and what the evidence reports: apart, where there is enough of it.
 
-        Only what the objective looks at steers: the first retrained reference, held-out subjects, or neither.
+        The first retrained reference steers: `closest` is the trial nearest to it. Of the held-out subjects some
+        steer where the objective looks at them.
         """
         first, *further = retrained_names(self.settings.references)
         by, heldout, steering = self.objective.steered_by, self.split.heldout, self.split.steering
-        only = {"retrained": "retrained reference", "heldout": "held-out subject"}
-        advice = {"retrained": "give --references 3", "heldout": "hold out more"}
-        optimistic = (by == "retrained" and not further) or (by == "heldout" and not steering)
-        warning = f"OPTIMISTIC: the one {only.get(by)} both steers the search and is what the evidence compares with"
+        warnings = []
+        if not further:
+            warnings.append(f"{_OPTIMISTIC.format('retrained reference')}; give --references 4")
+        if by == "heldout" and not steering:
+            warnings.append(f"{_OPTIMISTIC.format('held-out subject')}; hold out more")
         return Selection(
-            steering_references=(first,) if by == "retrained" else (),
-            report_references=tuple(further) if by == "retrained" and further else (first, *further),
+            steering_references=(first,),
+            report_references=tuple(further) or (first,),
             steering_heldout=(steering or heldout) if by == "heldout" else (),
             report_heldout=heldout,
-            warnings=(f"{warning}; {advice[by]}",) if optimistic else (),
+            warnings=tuple(warnings),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from study.networks.session import Reference
-from study.records.front import best_feasible, mark
+from study.records.front import best_feasible, mark, picks
 from study.records.metrics import names_of_scans
 from study.records.rows import NetworkRow, ReferenceRow, TrialRow
 from study.records.study_record import StudyRecord
@@ -64,6 +64,11 @@ class Recorder:
     def best(self) -> TrialRow | None:
         """The best feasible trial so far; it is always on the front."""
         return best_feasible((row for row in self.rows if row.on_front), self.record.objective)
+
+    @property
+    def picks(self) -> dict[str, TrialRow]:
+        """The trials so far that somebody may want to ship: `best` and `closest`."""
+        return picks(self.rows, self.record.objective)
 
     @property
     def ended_trials(self) -> int:

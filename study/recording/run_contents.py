@@ -23,11 +23,12 @@ _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 
 
 class RunState(NamedTuple):
-    """What a run's content follows from: its row (the parent's is the best trial's), and its epochs in memory."""
+    """What a run's content follows from: its row and its epochs in memory; the parent's from the study's picks."""
 
     status: str
     row: TrialRow | ReferenceRow | None
     reported: int = 0
+    picks: Mapping[str, TrialRow] = {}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class StudyRuns:
         parent = {None: "FAILED" if over else "RUNNING", True: "FINISHED", False: "KILLED"}[recorder.complete]
         status = {**_STATUS, RUNNING: "KILLED" if over else "RUNNING"}
         return {
-            PARENT: RunState(parent, recorder.best),
+            PARENT: RunState(parent, None, picks=recorder.picks),
             **{row.id: RunState("FINISHED", row) for row in recorder.references},
             **{row.id: RunState(status[row.status], row, recorder.reported(row.id)) for row in recorder.rows},
         }
@@ -84,28 +85,29 @@ class StudyRuns:
         behind = {name: reached(name) for name, state in states.items() if name != PARENT}
         behind = {name: epoch for name, epoch in behind.items() if not _has_ended(states[name], epoch)}
         epochs = self._recorder.epochs(behind)
-        for name, (status, row, _) in states.items():
-            if name == PARENT or row is None:
-                yield name, self._parent(status, row if isinstance(row, TrialRow) else None)
+        for name, (status, row, _, picks) in states.items():
+            if row is None:
+                yield name, self._parent(status, picks)
             else:
                 yield name, self._run(status, row, [_metrics(epoch) for epoch in epochs.get(name, ())])
 
     def _run(self, status: str, row: TrialRow | ReferenceRow, epochs: Sequence[Mapping[str, Any]]) -> RunContent:
         values = _finite({f"evidence/{column}": value for column, value in row.evidence.items()})
+        said = {f"evidence.{name}": row.evidence[name] for name in ("verdict", "reasons") if name in row.evidence}
         if isinstance(row, ReferenceRow):
             names = {"reference": row.id, "digest": row.digest}
-            return RunContent(status, names, {"kind": "reference", "status": FINISHED}, values, epochs)
+            return RunContent(status, names, {"kind": "reference", "status": FINISHED, **said}, values, epochs)
         params = {"strategy": row.strategy, "seed": row.seed, **row.knobs}
         tags = {name: value for name in _TAGS if (value := getattr(row, name)) is not None}
-        return RunContent(status, params, {"kind": "trial", RUN_NAME: _title(row), **tags}, values, epochs)
+        return RunContent(status, params, {"kind": "trial", RUN_NAME: _title(row), **tags, **said}, values, epochs)
 
-    def _parent(self, status: str, best: TrialRow | None) -> RunContent:
+    def _parent(self, status: str, picks: Mapping[str, TrialRow]) -> RunContent:
         """The parent run, which has the best trial's metrics and the study's files once the session has a result."""
-        folder, epochs = self._recorder.folder, []
+        folder, best, epochs = self._recorder.folder, picks.get("best"), []
         if best and self._recorder.complete is not None:
             epochs = [_metrics({"epoch": self._recorder.ended_trials, **best.metrics})]
         files = [(file, file.parent.relative_to(folder).as_posix().strip(".")) for file in self._recorder.files]
-        return RunContent(status, self._params, {**self._tags, **_best_trial(best)}, {}, epochs, files)
+        return RunContent(status, self._params, {**self._tags, **_picked(picks)}, {}, epochs, files)
 
 
 def parent_tags(record: StudyRecord) -> dict[str, str]:
@@ -124,15 +126,22 @@ def _title(row: TrialRow) -> str:
     return " ".join([row.strategy, *(f"{name}={numbers.knob(value)}" for name, value in row.knobs.items())])
 
 
-def _best_trial(best: TrialRow | None) -> dict[str, str]:
-    """The tags of the parent run that say which trial is best."""
-    if best is None:
+def _picked(picks: Mapping[str, TrialRow]) -> dict[str, str]:
+    """The tags of the parent run that say which trials are its picks, and what the evidence says of them."""
+    if not picks:
         return {DESCRIPTION: "No trial is feasible so far."}
     metrics = ("dice_gap", "retain_dice", "forget_dice", "heldout_dice", "retention")
-    lines = [f"| {name.replace('_', ' ')} | {numbers.metric(best.metric(name))} |" for name in metrics]
-    text = f"Best feasible trial: **{_title(best)}** (`{best.id}`)\n\n| metric | |\n|---|---|\n"
-    where = f"\n\nIts weights are in the study's folder under `front/{best.id}/`."
-    return {"best_trial": best.id, DESCRIPTION: text + "\n".join(lines) + where}
+    texts, tags = [], {f"{name}_trial": row.id for name, row in picks.items()}
+    for name, row in picks.items():
+        lines = [f"| {column.replace('_', ' ')} | {numbers.metric(row.metric(column))} |" for column in metrics]
+        verdict, reasons = (row.evidence.get(column) for column in ("verdict", "reasons"))
+        texts.append(
+            f"{name.capitalize()} feasible trial: **{_title(row)}** (`{row.id}`)\n\n| metric | |\n|---|---|\n"
+            + "\n".join(lines)
+            + (f"\n\nEvidence: **{verdict}**: {reasons}" if verdict else "")
+            + f"\n\nIts weights are in the study's folder under `front/{row.id}/`."
+        )
+    return {**tags, DESCRIPTION: "\n\n".join(texts)}
 
 
 def metric_name(column: str) -> str:

@@ -56,6 +56,27 @@ def best_feasible(rows: Iterable[TrialRow], objective: Objective) -> TrialRow | 
     return max(feasible, key=lambda row: (objective.score(row.results), row.on_front), default=None)
 
 
+def closest_feasible(rows: Iterable[TrialRow]) -> TrialRow | None:
+    """The feasible trial whose forget Dice lies nearest to the steering retrained reference's; None if there is none.
+
+    On its way from the baseline to what a study searches for, nearly every trial passes the level of a network that
+    never saw the forget subjects.
+    """
+    feasible = [row for row in rows if row.feasible and math.isfinite(row.metric("retrain_gap"))]
+    return min(feasible, key=lambda row: row.metric("retrain_gap"), default=None)
+
+
+def picks(rows: Sequence[TrialRow], objective: Objective) -> dict[str, TrialRow]:
+    """The trials that somebody may want to ship: `best` by the objective, and `closest`; of those that there are."""
+    named = {"best": best_feasible(rows, objective), "closest": closest_feasible(rows)}
+    return {name: row for name, row in named.items() if row is not None}
+
+
+def kept(rows: Sequence[TrialRow], objective: Objective) -> set[str]:
+    """The ids of the trials whose weights a study keeps: the front's, and its picks'."""
+    return {row.id for row in rows if row.on_front} | {row.id for row in picks(rows, objective).values()}
+
+
 def named_or_best(rows: Sequence[TrialRow], objective: Objective, trial: str = "") -> TrialRow:
     """The finished trial of that id; without one the best feasible trial.
 

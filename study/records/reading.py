@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from study.records.failure import StudyError
-from study.records.front import best_feasible
+from study.records.front import best_feasible, picks
 from study.records.rows import ReferenceRow, TrialRow
 from study.records.study_record import FILE, StudyRecord, read_record
 from study.records.tables import study_tables
@@ -51,6 +51,11 @@ class StudyData(StudyRecord):
         """The best feasible trial, which is always on the front; None if no trial is feasible."""
         front = _flat(self.trials[self.trials["on_front"]])
         return best_feasible((TrialRow.of(flat, self) for flat in front), self.objective)
+
+    @cached_property
+    def picks(self) -> dict[str, TrialRow]:
+        """The trials that somebody may want to ship: `best` and `closest`."""
+        return picks(self.rows, self.objective)
 
 
 TABLES = ("trials", "history", "subjects", "references", "requests")

@@ -122,8 +122,6 @@ class ReferenceOptions:
     """Epochs of the reference fits."""
     baseline_lr: Positive = 1e-3
     """Learning rate (AdamW) of the reference fits."""
-    references: AtLeastOne = 3
-    """Retrained references, fitted with seeds of their own."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +129,18 @@ class EvidenceOptions:
     """What is measured of networks that are done."""
 
     evidence: bool = True
-    """Gather evidence of forgetting on the references and the front once the trials are done."""
-    shadows: NotNegative = 4
+    """Gather evidence of forgetting on the references and the two picks once the trials are done."""
+    references: AtLeastOne = 4
+    """Retrained references, fitted with seeds of their own: the first one steers, the others judge. Give more later
+    to be told more precisely."""
+    margin: Fraction = 0.25
+    """Share of what was memorised that counts as nothing left."""
+    shadows: NotNegative = 0
     """Shadow networks for the likelihood-ratio attacks, fitted on random halves of the subjects; 0 for none."""
     forget_draws: NotNegative = 0
     """Further random forget sets over which membership attacks are pooled."""
     examine: str = ""
-    """Ids of trials to gather evidence on beside the front's, comma-separated."""
+    """Ids of trials to gather evidence on beside the picks, comma-separated, or `front` for all on the front."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from functools import partial
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.evidence.conclude import weaknesses
 from analysis.numbers import counted, duration
 from analysis.reports.tables import terminal_requests, terminal_suite
-from analysis.reports.terminal_tables import best_line, evidence_table, front_table
+from analysis.reports.terminal_tables import best_line, evidence_table, front_table, verdict, verdict_lines
 from search_spaces.space import Space, Suite
 from study.cluster.nodes import Node, Resources
 from study.planning.plan import Plan
@@ -101,9 +100,9 @@ def print_evidence(plan: Plan, rows: Sequence[NetworkRow], console: Console) -> 
     if not any(row.examined for row in rows):
         return
     console.print(evidence_table(rows))
-    selection, forget = plan.selection, len(plan.split.forget)
-    report = len(selection.report_heldout), len(selection.report_references)
-    for warning in (*selection.warnings, *weaknesses(forget, *report, plan.settings.forget_draws)):
+    for line in verdict_lines([row for row in rows if row.id not in plan.selection.report_references]):
+        console.print(escape(line), soft_wrap=True, highlight=False)
+    for warning in plan.selection.warnings:
         console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True, highlight=False)
 
 
@@ -125,9 +124,9 @@ def print_result(plan: Plan, uri: str, problem: str | None, complete: bool, cons
         console.print(terminal_suite(written))
     if len(written.requests):
         console.print(terminal_requests(written))
-    if best:
-        say(f"[bold]best feasible[/bold]   {best_line(best)}")
-    else:
+    for pick, row in written.picks.items():
+        say(f"[bold]{pick:13}[/bold]   {best_line(row)}" + (f"  [bold]{verdict(row)}[/bold]" if row.examined else ""))
+    if not best:
         say("[bold]no feasible trial[/bold]: give the search more trials")
     name = escape(f"{settings.name}{_studies(settings)}")
     if problem:

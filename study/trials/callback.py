@@ -18,6 +18,7 @@ from study.cluster.storage import Storage
 from study.cluster.utilisation import Utilisation
 from study.networks.session import Session
 from study.recording.recorder import Recorder
+from study.records.front import kept
 from study.records.rows import TrialRow
 from study.records.trials import FAILED, FINISHED, PRUNED
 from study.search.searcher import StudySearch
@@ -180,8 +181,9 @@ class Events(Callback):
         """
         folder = self._plan.settings.folder
         try:
-            keep_weights([row], folder, self._storage)
-            drop_weights(self._recorder.rows, folder)
+            ids = kept(self._recorder.rows, self._plan.objective)
+            keep_weights([row], ids, folder, self._storage)
+            drop_weights(ids, folder)
             self._storage.forget(row.id)
         except OSError as error:
             if no_space(str(error)):

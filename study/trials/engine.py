@@ -17,6 +17,7 @@ from study.networks.session import Session
 from study.planning.plan import Plan
 from study.recording.recorder import Recorder
 from study.records.failure import StudyError
+from study.records.front import kept
 from study.records.references import BASELINE, RETRAINED
 from study.records.rows import TrialRow, trial_rows
 from study.records.study_record import read_record
@@ -71,7 +72,7 @@ def run_trials(session: Session, trainable: Any, recorder: Recorder, interrupts:
     os.environ.update(_OFF)
     plan, concurrent = session.plan, session.resources.concurrent
     storage, crowded = storage_of(plan.settings), set[str]()
-    keep_weights(recorder.rows, plan.settings.folder, storage)
+    keep_weights(recorder.rows, kept(recorder.rows, plan.objective), plan.settings.folder, storage)
     while recorder.ended_trials < plan.trials:
         search = _search(session, recorder.rows, storage, crowded)
         events = Events(session, recorder, storage, search, _halving(plan, recorder), crowded)

@@ -1,13 +1,13 @@
-"""The final weights of the trials on the front, which a study keeps beside its tables.
+"""The final weights of the trials on the front and of the picks, which a study keeps beside its tables.
 
 A trial's row is written first: then it has ended, whatever happens next. Its weights are fetched after that, and its
-checkpoints are removed last. A process that dies in between leaves a trial on the front whose weights lie in its
+checkpoints are removed last. A process that dies in between leaves such a trial, whose weights lie in its
 checkpoint only: the next session fetches them. Weights that are nowhere are computed again when they are asked for
 (study/networks/weights.py).
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from study.cluster.storage import Storage
@@ -19,17 +19,18 @@ ONE_BY_ONE = "out of memory: continued one scan at a time"
 """The `problem` of a trial whose weights cannot be computed again bit for bit."""
 
 
-def keep_weights(rows: Iterable[TrialRow], folder: Path, storage: Storage) -> None:
-    """Fetch what a study's folder lacks of the trials that are on the front, and remove their checkpoints.
+def keep_weights(rows: Iterable[TrialRow], kept: Collection[str], folder: Path, storage: Storage) -> None:
+    """Fetch the weights of trials that a study's folder lacks, and remove their checkpoints.
 
     Args:
-        rows: trials; those that are not on the front are passed over.
+        rows: trials.
+        kept: ids of those whose weights are kept; the others are passed over.
         folder: of the study.
         storage: where trials have their checkpoints.
     """
     for row in rows:
         weights = front_weights(folder, row.id)
-        if not row.on_front or weights.exists() or (source := storage.final_weights(row.id)) is None:
+        if row.id not in kept or weights.exists() or (source := storage.final_weights(row.id)) is None:
             continue
         weights.parent.mkdir(parents=True, exist_ok=True)
         config = {"id": row.id, "strategy": row.strategy, "seed": row.seed, "knobs": dict(row.knobs)}
@@ -38,9 +39,8 @@ def keep_weights(rows: Iterable[TrialRow], folder: Path, storage: Storage) -> No
         storage.forget(row.id)
 
 
-def drop_weights(rows: Iterable[TrialRow], folder: Path) -> None:
-    """Remove the weights of the trials that are not on the front any more."""
-    on_front = {row.id for row in rows if row.on_front}
-    for kept in (folder / "front").glob("*"):
-        if kept.name not in on_front:
-            shutil.rmtree(kept)
+def drop_weights(kept: Collection[str], folder: Path) -> None:
+    """Remove the weights of all trials but these."""
+    for weights in (folder / "front").glob("*"):
+        if weights.name not in kept:
+            shutil.rmtree(weights)

@@ -7,8 +7,12 @@ from typing import Literal
 import numpy as np
 
 from trainables.data import TrialData
+from trainables.evidence.scores import Scores
 from trainables.fitting import Weights, network_of
 from trainables.med3d import SegmentationNetwork
+
+LEFT = "Is anything left of what was memorised?"
+"""The question that most measures answer."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Context:
 
     Attributes:
         data: of the study; its forget set may be empty.
+        scores: of the network: its forget, then its held-out subjects'.
         depth: of the network and of all the others.
         retrained: weights by name of the retrained references that the report compares with, the network's own aside.
         baseline_dice: forget Dice of the baseline.
@@ -25,6 +30,7 @@ class Context:
     """
 
     data: TrialData
+    scores: Scores
     depth: int
     retrained: Mapping[str, Weights]
     baseline_dice: float
@@ -37,9 +43,10 @@ class Context:
 
 
 Function = Callable[[SegmentationNetwork, Context], float | np.ndarray]
-"""Of a network, which it may change, and the context: one number, or (N,) one for each forget subject in turn.
+"""Of a network, which it may change, and the context: a number, or one for each forget, then each held-out subject.
 
-NaN where there is nothing to measure, infinity where there is no end.
+The latter may be left out, but make the verdict sharper: whoever was never seen shows what has nothing to do with
+memory. NaN where there is nothing to measure, infinity where there is no end.
 """
 
 
@@ -56,6 +63,8 @@ class Measure:
         question: of the erasure report, under which it stands.
         remembered: a network that remembers gives more, or less, than one that never saw the forget subjects.
         unit: `steps` for whole numbers that may be infinite; else nothing.
+        scale: on which networks are compared: `log` where a difference says less the larger the values are.
+        judged: part of the verdict.
     """
 
     function: Function
@@ -63,15 +72,20 @@ class Measure:
     question: str
     remembered: Literal["more", "less"]
     unit: str = ""
+    scale: Literal["plain", "log"] = "plain"
+    judged: bool = True
 
     def __call__(self, network: SegmentationNetwork, context: Context) -> np.ndarray:
-        """The number, shape (), or one per forget subject, (N,).
+        """The number, shape (), or one per forget subject, (F,), or per forget and held-out subject, (F + H,).
 
         Raises:
             ValueError: the function gives something else.
         """
         values = np.asarray(self.function(network, context), float)
-        if values.shape not in ((), (len(context.data.forget),)):
-            subjects = len(context.data.forget)
-            raise ValueError(f"a measure gives one number, or one for each of {subjects=}, but got {values.shape=}")
+        forget, heldout = len(context.data.forget), len(context.data.heldout)
+        if values.shape not in ((), (forget,), (forget + heldout,)):
+            raise ValueError(
+                f"a measure gives one number, or one for each of {forget} forget subjects, or of these and"
+                f" {heldout} held-out ones, but got {values.shape=}"
+            )
         return values

@@ -30,7 +30,7 @@ class Examination:
     Attributes:
         forget: scores of the forget subjects.
         heldout: scores of the held-out subjects.
-        values: measure -> one number, or one for each forget subject.
+        values: measure -> one number, or one for each forget subject, or for each forget and held-out subject.
         problems: measure -> why it could not be taken.
     """
 
@@ -71,8 +71,9 @@ def examine(
         for name, other in retrained.items()
         if not all(np.array_equal(weights[key], other[key]) for key in weights)
     }
-    context = Context(data, depth, others, baseline_dice, lr, seed)
-    examination = Examination(score(network, data, data.forget), score(network, data, data.heldout), {}, {})
+    scores, forget = score(network, data, data.forget + data.heldout), len(data.forget)
+    context = Context(data, scores, depth, others, baseline_dice, lr, seed)
+    examination = Examination(scores[:forget], scores[forget:], {}, {})
     for name in measures:
         try:
             examination.values[name] = MEASURES.load(name)(copy.deepcopy(network), context)

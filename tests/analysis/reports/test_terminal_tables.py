@@ -3,7 +3,7 @@ import math
 import pytest
 
 from analysis import numbers
-from analysis.reports.terminal_tables import best_line, evidence_table, front_table, verdict
+from analysis.reports.terminal_tables import best_line, evidence_table, front_table, verdict, verdict_lines
 from study.records.metrics import METRICS
 from study.records.objectives import OBJECTIVES
 from study.records.rows import NetworkRow
@@ -145,27 +145,33 @@ def row(id, forget=0.5, evidence="0a1b2c", **measured):
         (None, None, True, "unknown, exposed"),
     ],
 )
-def test_a_verdict_in_words(remembers, over, streisand, said):
+def test_a_verdict_of_an_earlier_version_in_words(remembers, over, streisand, said):
     assert verdict(row("a", remembers=remembers, over_forgets=over, streisand=streisand)) == said
 
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_table_has_a_line_per_network_with_evidence(width, printed):
-    within = {"remembers": False, "over_forgets": False, "retrained_low": 0.414, "retrained_high": 0.766}
+    told = {"verdict": "remembers", "dice_views": 0.934, "memory_left": 1.084, "memory_of_one": 0.246}
     rows = [
-        row("baseline", 0.9123, **within | {"remembers": True}, loss_auc=1.0, relearn_steps=0.0, resurfaced_dice=0.9),
+        row("baseline", 0.9123, **told, relearn_steps=0.0, resurfaced_dice=0.9),
         row("none", evidence=None),
-        row("0123456789ab", 0.6, **within, loss_auc=0.52, lira_auc=0.484, probe_auc=0.6, relearn_steps=math.inf),
-        row("retrained", 0.61, retrained_low=math.nan, retrained_high=math.nan, relearn_steps=12.0),
+        row("0123456789ab", 0.6, **told | {"verdict": "over-forgets"}, relearn_steps=math.inf),
+        row("retrained", 0.61, remembers=None, relearn_steps=12.0),
     ]
     text = printed(evidence_table(rows), width)
     lines = text.splitlines()
     assert all(len(line) <= width for line in lines)
     assert "none" not in text
-    shown = [line.replace("as retrained", "clean").split() for line in lines[-3:]]
+    shown = [line.split() for line in lines[-3:]]
     dash = numbers.MISSING
     assert shown == [
-        ["baseline", "remembers", "0.912", "0.41", "0.77", "1.00", dash, dash, "0.900", "0"],
-        ["0123456789ab", "clean", "0.600", "0.41", "0.77", "0.52", "0.48", "0.60", dash, "never"],
-        ["retrained", "unknown", "0.610", dash, dash, dash, dash, dash, dash, "12"],
+        ["baseline", "remembers", "0.912", "0.934", "1.08", "0.25", "0.900", "0"],
+        ["0123456789ab", "over-forgets", "0.600", "0.934", "1.08", "0.25", dash, "never"],
+        ["retrained", "unknown", "0.610", dash, dash, dash, dash, "12"],
     ]
+
+
+def test_why_a_network_has_its_verdict_is_told_in_a_line():
+    told = {"verdict": "cannot tell", "reasons": "Loss is blind; Dice too", "would_tell": "2 more references"}
+    lines = verdict_lines([row("a", **told), row("b", verdict="as never seen", reasons="Dice"), row("c")])
+    assert lines == ["a cannot tell: Loss is blind; Dice too. More: 2 more references", "b as never seen: Dice"]

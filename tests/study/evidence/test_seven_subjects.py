@@ -21,8 +21,8 @@ from study.records.rows import TrialRow
 from study.run import parse
 from study.terminal.live import StudyView
 
-OPTIONS = "--space noisy_label --cohort phantom:16x24x24,7 --baseline-epochs 2 --trials 2 --epochs 2 --references 2"
-NETWORKS = ["baseline", "retrained", "retrained-1", "t"]
+OPTIONS = "--space noisy_label --cohort phantom:16x24x24,7 --baseline-epochs 2 --trials 2 --epochs 2 --shadows 4"
+NETWORKS = ["baseline", "retrained", "retrained-1", "retrained-2", "retrained-3", "t"]
 BROKEN = """
 from trainables.evidence.measure import Measure
 
@@ -31,7 +31,7 @@ broken = Measure(lambda network, context: 1 / 0, "Broken", question="", remember
 
 
 class Kept:
-    """Takes the evidence; there is one trial, on the front."""
+    """Takes the evidence; there is one trial, which is both picks."""
 
     def __init__(self, row):
         self.rows, self.columns = [row], {}
@@ -75,7 +75,8 @@ def broken(tmp_path_factory):
 def gathered(folder):
     plan = make_plan(parse([*OPTIONS.split(), "--studies", str(folder)]))
     plan.settings.folder.mkdir()
-    trial = TrialRow(id="t", on_front=True, strategy="noisy_label", seed=0, knobs={"epochs": 2})
+    results = {"feasible": True, "metrics": {"dice_gap": 0.5, "retrain_gap": 0.1}}
+    trial = TrialRow(id="t", strategy="noisy_label", seed=0, knobs={"epochs": 2}, **results)
     kept, fits, output = Kept(trial), reference_fits(plan), io.StringIO()
     with StudyView(Console(file=output, width=200)) as view:
         session = Session(plan, Resources(2, 1, 0.0), view)

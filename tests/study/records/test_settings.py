@@ -15,7 +15,14 @@ from study.records.settings import StudySettings
 from trainables.med3d import DEPTHS as NETWORKS
 
 CHANGEABLE = {"trials", "name", "studies", "tracking_uri", "concurrent", "resume", "verbose"}
-CHANGEABLE |= {"evidence", "shadows", "forget_draws", "examine"}  # what is measured of trials that have ended
+CHANGEABLE |= {
+    "evidence",
+    "references",
+    "margin",
+    "shadows",
+    "forget_draws",
+    "examine",
+}  # what is measured of trials that have ended
 CHANGEABLE |= {"explain", "optuna_storage"}
 CHANGEABLE |= {"storage", "address", "cpus_per_trial", "gpus_per_trial"}  # where it runs
 FIELDS = [field.name for field in fields(StudySettings)]
@@ -25,7 +32,7 @@ BASE = StudySettings(space="noisy_label", cohort="decathlon:/data/Task04_Hippoca
 OTHER = {
     **{"constraint": ("seconds<=1", "seconds>=0"), "knobs": ("lr=1", "other=2"), "studies": Path("elsewhere")},
     **{"objective": "front", "sampler": "grid", "shape": "16,24,32", "horizons": "2,4", "depth": 18},
-    **{"address": "head:6379", "baseline_lr": 0.123, "retain_floor": 0.123},
+    **{"address": "head:6379", "baseline_lr": 0.123, "retain_floor": 0.123, "margin": 0.123},
 }
 
 

@@ -1,5 +1,6 @@
 """The scores of single subjects against numpy, voxel by voxel."""
 
+import itertools
 import warnings
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 from trainables.cohorts.cohort import IGNORED
 from trainables.evidence.scores import nanmean, score
 from trainables.med3d import upsample
+from trainables.views import VIEWS
 
 
 def by_hand(network, data, scan):
@@ -59,6 +61,48 @@ def test_what_is_undefined_for_a_scan_is_left_out(tiny_network, toy):
     one, two = 2 * 1 / (16 + 1), 2 * 2 / (16 + 2)  # slabs of one and two sixteenths, everything predicted
     np.testing.assert_allclose(found.class_dice, [[(one + two) / 2, np.nan], [np.nan, np.nan]])
     np.testing.assert_allclose(found.dice, [(one + two) / 2, np.nan])
+
+
+def test_views_show_the_most_that_a_network_knows(tiny_network, toy):
+    network = tiny_network()
+    found = score(network, toy, toy.forget[1:])
+    (scan,), dice, losses = toy.forget[1], [], []
+    for view in (lambda volumes: volumes, *VIEWS.values()):
+        images, labels = (view(torch.from_numpy(array[[scan]])).numpy() for array in (toy.images, toy.labels))
+        seen = by_hand(network, replace(toy, images=images, labels=labels), 0)
+        dice.append(np.nanmean(seen[0]))
+        losses.append(seen[1])
+    passes = []
+    for d, h, w in itertools.product(
+        (1, -1), repeat=3
+    ):  # nnU-Net's own prediction: mirror, predict, mirror back, average
+        image = torch.from_numpy(np.ascontiguousarray(toy.images[scan][::d, ::h, ::w]))[None, None]
+        with torch.no_grad():
+            passes.append(upsample(network(image), image.shape[2:])[0].softmax(0).numpy()[:, ::d, ::h, ::w])
+    mean, truth = np.mean(passes, 0), toy.labels[scan]
+    counts = truth != IGNORED
+    right = np.take_along_axis(mean, np.where(counts, truth, 0)[None].astype(int), 0)[0][counts]
+    losses.append(-np.log(right).mean())
+    predicted = mean.argmax(0)
+    sizes = [((predicted == one) & counts, truth == one) for one in (1, 2)]
+    dice.append(np.nanmean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in sizes]))
+    assert found.dice_views[0] == pytest.approx(max(dice), abs=1e-6)
+    assert found.cross_entropy_views[0] == pytest.approx(min(losses), rel=1e-5)
+    assert max(dice) > dice[0]
+    assert min(losses) < losses[0]
+
+
+def test_the_worst_tenth_of_the_loss_is_the_mean_of_the_voxels_where_it_is_largest(tiny_network, toy):
+    network = tiny_network().eval()
+    (scan,) = toy.heldout[0]
+    with torch.no_grad():
+        logits = upsample(network(torch.from_numpy(toy.images[[scan]])[:, None]), toy.images.shape[1:])[0]
+    p = logits.softmax(0).numpy()
+    counts = toy.labels[scan] != IGNORED
+    right = np.take_along_axis(p, np.where(counts, toy.labels[scan], 0)[None].astype(int), 0)[0][counts]
+    losses = np.sort(-np.log(right))[::-1]
+    expected = losses[: int(np.ceil(len(losses) / 10))].mean()
+    assert score(network, toy, toy.heldout[:1]).worst_cross_entropy[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_means_pass_over_what_is_not_there():

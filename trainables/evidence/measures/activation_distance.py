@@ -38,5 +38,9 @@ def output_distance(
 
 
 MEASURE = Measure(
-    activation_distance, "Activation distance", question="How far is it from a retrained network?", remembered="more"
+    activation_distance,
+    "Activation distance",
+    question="How far is it from a retrained network?",
+    remembered="more",
+    judged=False,  # who forgets too much is as far away as who remembers
 )

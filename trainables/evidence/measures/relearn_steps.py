@@ -39,4 +39,6 @@ def relearn_steps(network: SegmentationNetwork, context: Context) -> float:
     return math.inf
 
 
-MEASURE = Measure(relearn_steps, "Relearning steps", question="Do they come back?", remembered="less", unit="steps")
+MEASURE = Measure(
+    relearn_steps, "Relearning steps", question="Do they come back?", remembered="less", unit="steps", scale="log"
+)

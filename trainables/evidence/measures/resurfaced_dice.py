@@ -15,11 +15,11 @@ RETAIN_EPOCHS = 5
 
 
 def resurfaced_dice(network: SegmentationNetwork, context: Context) -> np.ndarray:
-    """The Dice of each forget subject after `RETAIN_EPOCHS` epochs of training on the retain subjects alone."""
+    """The Dice of each forget and held-out subject after `RETAIN_EPOCHS` epochs on the retain subjects alone."""
     recipe = Recipe(epochs=RETAIN_EPOCHS, lr=context.lr)
     loop = Unlearning(network, context.data, Strategy(), recipe, context.seed, evaluate_every=RETAIN_EPOCHS)
     *_, last = loop
-    return np.array(last.subjects["forget_dice"])
+    return np.array(last.subjects["forget_dice"] + last.subjects["heldout_dice"])
 
 
 MEASURE = Measure(resurfaced_dice, "Resurfaced Dice", question="Do they come back?", remembered="more")

@@ -1,0 +1,207 @@
+"""Residual memory: where a network stands between those that never saw a subject (0) and those that saw it (1).
+
+Every subject is its own control: what networks that never saw it give, and what those give that saw it, differ by
+memory alone, however hard the subject is. Three choices make few never-seen networks enough:
+
+- a loss is compared by its logarithm (whoever measures sees to that);
+- from each value its network's mean over the held-out subjects, whom nobody saw, is taken away: some networks are
+  simply better;
+- what is left then varies alike for all subjects, so that one spread is pooled over forget and held-out subjects:
+  (networks - 1) * (subjects - 1) degrees of freedom.
+
+The residual is a ratio of two contrasts, and its interval Fieller's, which knows that the baseline is one network and
+the never-seen ones are few. Where the baseline cannot be told from them a measure is blind, and says nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from analysis.statistics.intervals import Interval
+
+FAMILY = 0.025
+"""Chance that any interval of a group, or any of a single subject, misses the truth: 95 % hold all together."""
+
+_DRAWS, _CHUNK = 4000, 250
+
+
+class Compared(NamedTuple):
+    """A measure's values under the networks, NaN where undefined.
+
+    The last axis holds forget and then held-out subjects. It may lack the latter, or be one long: one number for all
+    forget subjects together.
+
+    Attributes:
+        network: (S,) of the network that is judged.
+        never: (R, S) of networks that never saw a forget subject.
+        seen: (B, S) of networks that saw them all.
+    """
+
+    network: np.ndarray
+    never: np.ndarray
+    seen: np.ndarray
+
+
+class Memory(NamedTuple):
+    """What is left of what was memorised, by one measure.
+
+    Attributes:
+        group: mean over the forget subjects; unbounded where the measure is blind.
+        subjects: of each forget subject; empty for a measure that gives one number for all of them.
+        references: how many never-seen networks it is judged by.
+        level: two-sided level of the group's interval, corrected for the number of measures.
+        freedom: degrees of freedom that every further never-seen network adds.
+        error: standard error of the group's residual, but for that of the never-seen networks' mean.
+    """
+
+    group: Interval
+    subjects: tuple[Interval, ...]
+    references: int
+    level: float
+    freedom: int
+    error: float
+
+    @property
+    def blind(self) -> bool:
+        """Networks that saw the subjects cannot be told from those that did not."""
+        return not np.isfinite(self.group.low)
+
+    def half_width(self, references: int) -> float:
+        """About how far the group's interval would reach with so many never-seen networks."""
+        quantile = stats.t.isf(self.level / 2, (references - 1) * self.freedom)
+        return float(quantile * self.error * np.sqrt(1 + 1 / references))
+
+
+def residual_memory(measures: Mapping[str, Compared], forget: int, seed: int = 0) -> dict[str, Memory]:
+    """The residual memory by every measure that can be judged: all intervals hold together with 95 %.
+
+    Args:
+        measures: by name; one with fewer than two never-seen networks, or without a forget subject, is left out.
+        forget: number of forget subjects.
+        seed: of the draws that correct for the number of measures and subjects.
+    """
+    kept = {name: _Kept.of(compared, forget) for name, compared in measures.items()}
+    kept = {name: values for name, values in kept.items() if len(values.never) > 1 and values.forget}
+    levels = _levels(list(kept.values()), seed) if kept else (FAMILY, FAMILY)
+    return {name: _memory(values, forget, levels) for name, values in kept.items()}
+
+
+class _Kept(NamedTuple):
+    """A measure's values of the subjects for whom every network has one, and which subjects these are."""
+
+    network: np.ndarray
+    never: np.ndarray
+    seen: np.ndarray
+    places: np.ndarray
+    forget: int
+
+    @classmethod
+    def of(cls, compared: Compared, forget: int) -> "_Kept":
+        rows = np.concatenate([compared.network[None], compared.never, compared.seen])
+        (places,) = np.nonzero(np.isfinite(rows).all(0))
+        network, never, seen = np.split(rows[:, places], [1, 1 + len(compared.never)])
+        return cls(network[0], never, seen, places, int((places < forget).sum()))
+
+    @property
+    def heldout(self) -> int:
+        return len(self.network) - self.forget
+
+    @property
+    def freedom(self) -> int:
+        return len(self.network) - 1 if self.heldout else 1
+
+    def contrasts(self, values: np.ndarray, never: np.ndarray) -> np.ndarray:
+        """(..., 1 + F): of the group and each forget subject, (..., S) values minus (..., R, S) never-seen ones."""
+        differences = values - never.mean(-2)
+        if self.heldout:
+            differences = differences - differences[..., self.forget :].mean(-1, keepdims=True)
+        forget = differences[..., : self.forget]
+        return np.concatenate([forget.mean(-1, keepdims=True), forget], -1)
+
+    def errors(self, never: np.ndarray) -> np.ndarray:
+        """(..., 1 + F): standard errors of contrasts with the mean of endlessly many never-seen networks."""
+        centred, freedom = never - never.mean(-2, keepdims=True), (never.shape[-2] - 1) * self.freedom
+        if self.heldout:
+            pooled = np.sqrt(np.square(centred - centred.mean(-1, keepdims=True)).sum((-2, -1)) / freedom)
+            group, single = (
+                pooled * np.sqrt(1 / self.forget + 1 / self.heldout),
+                pooled * np.sqrt(1 + 1 / self.heldout),
+            )
+        else:
+            group = np.sqrt(np.square(centred.mean(-1)).sum(-1) / freedom)
+            single = np.sqrt(np.square(centred).mean(-1).sum(-1) / freedom)
+        return np.stack([group] + [single] * self.forget, -1)
+
+
+def _memory(values: _Kept, forget: int, levels: tuple[float, float]) -> Memory:
+    """The residuals and their intervals, the group's and single subjects' at these two-sided levels."""
+    count, networks, errors = len(values.never), len(values.seen), values.errors(values.never)
+    signals = values.contrasts(values.seen.mean(0), values.never)
+    quantiles = stats.t.isf(np.array(levels) / 2, (count - 1) * values.freedom)
+    reach = errors * np.repeat(quantiles, [1, values.forget])
+    contrasts = zip(values.contrasts(values.network, values.never), signals, reach, strict=True)
+    group, *single = (_fieller(*contrast, networks, count) for contrast in contrasts)
+    known = dict(zip(values.places.tolist(), single, strict=False))
+    subjects = tuple(known.get(place, Interval(np.nan, np.nan, np.nan)) for place in range(forget))
+    alone = len(values.network) == 1 and forget > 1
+    error = float(errors[0] / abs(signals[0])) if signals[0] else np.inf
+    return Memory(group, () if alone else subjects, count, levels[0], values.freedom, error)
+
+
+def _fieller(contrast: float, signal: float, reach: float, seen: int, never: int) -> Interval:
+    """contrast / signal, and all ratios that a confidence interval of contrast - ratio * signal does not exclude.
+
+    Its standard error is that of a network's contrast, times 1 + ratio^2 / seen + (1 - ratio)^2 / never. Source:
+    Fieller, "Some problems in interval estimation", J. R. Statist. Soc. B 16, 1954.
+    """
+    square = signal**2 - reach**2 * (1 / seen + 1 / never)
+    if not square > 0:
+        return Interval(contrast / signal if signal else np.nan, -np.inf, np.inf)
+    middle = (contrast * signal - reach**2 / never) / square
+    half = np.sqrt(max(middle**2 - (contrast**2 - reach**2 * (1 + 1 / never)) / square, 0.0))
+    return Interval(contrast / signal, float(middle - half), float(middle + half))
+
+
+def _levels(measures: Sequence[_Kept], seed: int) -> tuple[float, float]:
+    """The two-sided levels at which all groups' intervals hold together with 1 - `FAMILY`, and all subjects'.
+
+    Never-seen networks are drawn whose values correlate between measures as those that there are: the smallest p over
+    all measures (and subjects) falls below the level in `FAMILY` of the draws.
+    """
+    rng, factor = np.random.default_rng(seed), _correlation_factor(measures)
+    networks, subjects = max(len(m.never) for m in measures), 1 + max(int(m.places.max()) for m in measures)
+    smallest = []
+    for _ in range(_DRAWS // _CHUNK):
+        drawn = rng.normal(size=(_CHUNK, 1 + networks, subjects, len(measures))) @ factor
+        p = [_null_p(m, drawn[..., place]) for place, m in enumerate(measures)]
+        smallest.append((np.min([q[:, 0] for q in p], 0), np.min([q[:, 1:].min(1) for q in p], 0)))
+    group, single = (np.quantile(np.concatenate(family), FAMILY) for family in zip(*smallest, strict=True))
+    return float(group), float(single)
+
+
+def _null_p(measure: _Kept, drawn: np.ndarray) -> np.ndarray:
+    """(N, 1 + F) two-sided p of (N, 1 + networks, subjects) draws: the first network of each against the others."""
+    network, never = drawn[:, 0, measure.places], drawn[:, 1 : 1 + len(measure.never), measure.places]
+    errors = measure.errors(never) * np.sqrt(1 + 1 / len(measure.never))
+    statistics = np.abs(measure.contrasts(network, never)) / errors
+    return 2 * stats.t.sf(statistics, (len(measure.never) - 1) * measure.freedom)
+
+
+def _correlation_factor(measures: Sequence[_Kept]) -> np.ndarray:
+    """(M, M): what makes of independent draws such that correlate as the measures' residuals do."""
+    sizes = {m.never.shape for m in measures}
+    paired = [place for place, m in enumerate(measures) if m.never.shape == max(sizes, key=lambda shape: shape[1])]
+    residuals = [_residuals(measures[place].never).ravel() for place in paired]
+    matrix = np.eye(len(measures))
+    if len(paired) > 1 and all(residual.std() > 0 for residual in residuals):
+        matrix[np.ix_(paired, paired)] = np.corrcoef(residuals)
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
+
+def _residuals(never: np.ndarray) -> np.ndarray:
+    """What is left of (R, S) values without each subject's and each network's mean."""
+    centred = never - never.mean(0)
+    return centred - centred.mean(1, keepdims=True)
