@@ -17,7 +17,7 @@ SPACE = Space(
         "retain": CategoricalDistribution(["segment", "features"]),
         "moves": CategoricalDistribution(["all", "encoder", "decoder"]),
         "noise_rate": FloatDistribution(0.6, 1.0),
-        "ceiling": FloatDistribution(1.0, 20.0, log=True),
+        "ceiling": FloatDistribution(3.0, 20.0, log=True),
         "level": FloatDistribution(0.01, 1.0, log=True),
         "image": CategoricalDistribution(["normal", "uniform", "constant"]),
         "lr": FloatDistribution(1e-4, 3e-3, log=True),

@@ -11,7 +11,7 @@ NEAR = 0.02
 
 NotNegative = Annotated[float, Field(ge=0)]
 
-_LATER = {"augment": "none"}
+_LATER = {"augment": "none", "lr_decay": ""}
 """The defaults of settings that version 0.1 did not have."""
 
 
@@ -39,6 +39,7 @@ class Recipe:
         lora_rank: rank of adapters on the convolutions, which then learn instead of the weights; 0 for none.
             BatchNorm's running statistics follow `batch_norm`.
         lora_scale: what multiplies the adapters' matrix, the usual alpha / rank.
+        lr_decay: epochs after each of which the learning rate falls to a tenth, as `5/8/9`.
         augment: how each scan of a step is seen, with all that it is taught (`views.random_view`): as it is (`none`),
             moved by up to 3 voxels (`shift`), mirrored (`flip`), or rotated, scaled and moved (`affine`).
 
@@ -60,6 +61,7 @@ class Recipe:
     schedule_epochs: Annotated[int, Field(ge=1)] = 5
     lora_rank: Annotated[int, Field(ge=0)] = 0
     lora_scale: NotNegative = 4.0
+    lr_decay: Annotated[str, Field(pattern=r"^(\d+(/\d+)*)?$")] = ""
     augment: Literal["none", "shift", "flip", "affine"] = "none"
 
     def plain(self) -> dict[str, Any]:
@@ -84,4 +86,5 @@ class Recipe:
 
     def lr_factor(self, epochs: float) -> float:
         """What multiplies the learning rate of the step that ends after so many epochs, in (0, 1]."""
-        return min(1.0, epochs / self.lr_warmup) if self.lr_warmup else 1.0
+        warm = min(1.0, epochs / self.lr_warmup) if self.lr_warmup else 1.0
+        return warm * 0.1 ** sum(epochs > int(epoch) for epoch in self.lr_decay.split("/") if epoch)

@@ -104,6 +104,7 @@ class Unlearning(Iterator[EpochReport]):
             else torch.optim.SGD(moving, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay, fused=True)
         )
         self.epoch, self._diverged, self._retain_dice = 0, False, math.inf
+        self._kept: tuple[Values, dict[str, torch.Tensor]] | None = None
 
     def _open(self) -> None:
         """Let move what may: the strategy's scope, adapters in it, single weights of it."""
@@ -125,11 +126,24 @@ class Unlearning(Iterator[EpochReport]):
         self._diverged = not all(map(math.isfinite, losses))
         due = self.finished or self.epoch % self._evaluate_every == 0
         subjects = self._evaluate() if due else {}
+        self._retain_dice = means(subjects).get("retain_dice", self._retain_dice)
+        if self._strategy.rewind and "steering_dice" in subjects:
+            subjects = self._rewound(subjects)
         seconds = time.perf_counter() - started
         loss = float(np.mean(losses)) if losses else 0.0
-        report = EpochReport(self.epoch, subjects, loss, seconds, self._diverged)
-        self._retain_dice = report.metrics.get("retain_dice", self._retain_dice)
-        return report
+        return EpochReport(self.epoch, subjects, loss, seconds, self._diverged)
+
+    def _rewound(self, subjects: Values) -> Values:
+        """The values of the epoch to rewind to; the network is that of this epoch once the trial is finished.
+
+        Of the epoch kept so far and the one that gave these values it is the one whose forget Dice is nearer to the
+        steering subjects' now. So one network is kept, and no report depends on the epochs after it.
+        """
+        level, now = means(subjects)["steering_dice"], (subjects, copy.deepcopy(self.network.state_dict()))
+        self._kept = min(self._kept or now, now, key=lambda epoch: abs(means(epoch[0])["forget_dice"] - level))
+        if self.finished:
+            self.network.load_state_dict(self._kept[1])
+        return self._kept[0]
 
     def evaluate(self) -> dict[str, float]:
         """The metrics of the network as it is."""
@@ -151,6 +165,7 @@ class Unlearning(Iterator[EpochReport]):
             "optimizer": self._optimizer.state_dict(),
             "epoch": self.epoch,
             "retain_dice": self._retain_dice,
+            "kept": self._kept,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -158,6 +173,7 @@ class Unlearning(Iterator[EpochReport]):
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.epoch, self._retain_dice = state["epoch"], state["retain_dice"]
+        self._kept = state.get("kept")  # which states of version 0.1 have not
 
     def _train(self) -> list[float]:
         """The losses of one epoch's steps, ending early with the first that is not finite."""

@@ -209,19 +209,21 @@ def check(settings: StudySettings) -> tuple[StudySettings, Space | Suite]:
         space = space_of(settings)
     except ValueError as error:  # one of the problems already
         raise StudyError(problems) from error
-    problems += _recipe_problems(space) if isinstance(space, Space) else []
+    problems += _recipe_problems(space, settings) if isinstance(space, Space) else []
     if problems:
         raise StudyError(problems)
     return settings, space
 
 
-def _recipe_problems(space: Space) -> list[str]:
+def _recipe_problems(space: Space, settings: StudySettings) -> list[str]:
     """What the strategy itself says against the corners of the space."""
     try:
-        for corner in space.corners:
-            build(space.strategy, corner)
+        strategies = [build(space.strategy, corner)[0] for corner in space.corners]
     except ValueError as error:
         return [f"--set: {line}" for line in str(error).splitlines()]
+    steered = OBJECTIVES[settings.objective].steered_by == "heldout"
+    if any(strategy.rewind for strategy in strategies) and not steered:
+        return ["--set: rewind compares with held-out subjects that steer, which only --objective unseen has"]
     return []
 
 

@@ -96,6 +96,11 @@ def test_the_learning_rate_rises_linearly(epochs, factor):
     assert Recipe().lr_factor(epochs) == 1
 
 
+@pytest.mark.parametrize(("epochs", "factor"), [(0.5, 0.25), (3, 1), (3.25, 0.1), (5, 0.1), (5.5, 0.01), (40, 1e-3)])
+def test_the_learning_rate_falls_to_a_tenth_after_each_epoch_that_is_named(epochs, factor):
+    assert Recipe(lr_decay="3/5/9", lr_warmup=2).lr_factor(epochs) == pytest.approx(factor)
+
+
 def test_what_stands_for_a_fit_does_not_change_with_settings_that_came_later():
     assert digest_of(Recipe(100, 1e-3).plain()) == "a4330f9a8533"  # as version 0.1 has it
     assert Recipe(augment="shift").plain() == {**Recipe().plain(), "augment": "shift"}

@@ -286,7 +286,7 @@ EVERY = [
     ("noisy_label", {"optimizer": "sgd", "clip": 0.5}),
     ("noisy_label", {"batch_norm": "frozen", "forget_batch": 2}),
     ("salun", {"lora_rank": 1, "optimizer": "sgd"}),
-    ("scrub", {"forget_batch": 2}),
+    ("scrub", {"forget_batch": 2, "lr_decay": "1/3"}),
     ("bad_teacher", {"temperature": 2.0}),
     ("random_encoder", {"resample": "epoch"}),
     ("fix_decoder", {"lora_rank": 2}),

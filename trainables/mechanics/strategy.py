@@ -26,6 +26,8 @@ class Strategy:
         forget_epochs: the forget term counts in the first so many epochs only; None for all.
         alternate: an epoch is a pass over the forget scans with their term alone, then one over the retain scans
             with theirs, instead of steps on both.
+        rewind: an epoch's result is that of the epoch so far whose forget Dice is nearest to the Dice that held-out
+            subjects that steer have now, if there are any; training goes on from the last one.
         prepare: changes the network before the first step.
         mask: which weights of some parameters move, by parameter; all, where it is None or names none.
     """
@@ -36,6 +38,7 @@ class Strategy:
     moves: tuple[str, ...] = EVERYTHING
     forget_epochs: int | None = None
     alternate: bool = False
+    rewind: bool = False
     prepare: Callable[[Setting], None] | None = None
     mask: Callable[[Setting], Mapping[str, Tensor]] | None = None
 

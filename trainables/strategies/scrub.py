@@ -13,7 +13,11 @@ from trainables.mechanics.teachers import follow_baseline, leave_baseline
 
 
 def scrub(
-    alpha: Weight = 0.5, gamma: Weight = 0.99, max_epochs: Count = 2, temperature: Temperature = 1.0
+    alpha: Weight = 0.5,
+    gamma: Weight = 0.99,
+    max_epochs: Count = 2,
+    temperature: Temperature = 1.0,
+    rewind: bool = False,
 ) -> Strategy:
     """Max steps: -KL(baseline || student) on forget batches; min steps: alpha * KL + gamma * loss on retain batches.
 
@@ -21,11 +25,13 @@ def scrub(
         alpha: weight of the retain batch's divergence from the baseline; published: 0.5.
         gamma: weight of its segmentation loss; published: 0.99.
         max_epochs: the first epochs, which begin with a pass of max steps; published: 2 to 3.
-        temperature: of the divergences; the authors' code uses 4.
+        temperature: of the divergences; the authors' code uses 2 and 4.
+        rewind: SCRUB+R: the result is the epoch whose forget Dice is nearest to what held-out subjects have at the
+            end; those are the ones that steer, so `--objective unseen` is needed.
     """
     follow = follow_baseline(temperature)
 
     def retain(step: Step) -> Tensor:
         return alpha * follow(step) + gamma * segment_retain(step)
 
-    return Strategy(retain, leave_baseline(temperature), forget_epochs=max_epochs, alternate=True)
+    return Strategy(retain, leave_baseline(temperature), forget_epochs=max_epochs, alternate=True, rewind=rewind)

@@ -1,12 +1,17 @@
 """SCRUB: who is seen when, and the loss of its min steps."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from monai.losses import DiceCELoss
 from torch.nn import functional as F
 
 from trainables.cohorts.cohort import IGNORED
+from trainables.recipe import Recipe
 from trainables.strategies.scrub import scrub
+from trainables.unlearning import Unlearning
 
 RETAIN, FORGET = [0, 1, 2, 4, 5, 7, 8], [3, 6, 9]
 
@@ -64,3 +69,35 @@ def test_a_min_step_is_alpha_times_divergence_plus_gamma_times_loss(step, tiny_n
     dice_ce = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, smooth_nr=1e-5, smooth_dr=1e-5)
     expected = 0.3 * 4 * kl + 0.6 * dice_ce(logits, now.retain.labels[:, None].long())
     torch.testing.assert_close(loss, expected)
+
+
+def test_rewinding_keeps_the_epoch_whose_forget_dice_is_nearest_to_the_steering_subjects_now(tiny_network, toy):
+    """Of the epoch kept so far and the last one; training goes on from the last one all the same."""
+    data = replace(toy, heldout=((10,),), steering=((11,),))
+
+    def loop(rewind, epochs=8):
+        strategy = scrub(max_epochs=3, rewind=rewind)
+        return Unlearning(tiny_network(), data, strategy, Recipe(epochs, lr=0.03, retain_batch=3), 0)
+
+    plain, kept, expected = loop(rewind=False), None, []
+    for report in plain:
+        now = report.metrics, copy.deepcopy(plain.network.state_dict())
+        if kept is None or abs(now[0]["forget_dice"] - now[0]["steering_dice"]) < abs(
+            kept[0]["forget_dice"] - now[0]["steering_dice"]
+        ):
+            kept = now
+        expected.append(kept)
+    chosen = [metrics["forget_dice"] for metrics, _ in expected]
+    assert 1 < len(set(chosen)) < 8
+    whole, continued = loop(rewind=True), loop(rewind=True)
+    assert [report.metrics for report in whole] == [metrics for metrics, _ in expected]
+    assert [report.metrics for report in loop(rewind=True, epochs=3)] == [metrics for metrics, _ in expected[:3]]
+    assert all(torch.equal(value, kept[1][name]) for name, value in whole.network.state_dict().items())
+    half = loop(rewind=True)
+    next(half), next(half), next(half)
+    continued.load_state_dict(half.state_dict())
+    assert [report.metrics for report in continued] == [metrics for metrics, _ in expected[3:]]
+
+
+def test_without_steering_subjects_nothing_is_rewound(after, changed):
+    assert not changed(after(scrub(rewind=True))[0], after(scrub())[0])
