@@ -96,10 +96,11 @@ class Jackknife:
         reaches farther away from the end that it is near to, as what is bounded is skewed.
         """
         mean, half = float(means[0]), self.spread(means).half_width((1 - LEVEL) / 2)
-        if half == 0 or low is None:
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        if half == 0 or not -np.inf < low < mean < high:
             return Interval(mean, mean - half, mean + half)
         above, sides = mean - low, np.array([-1, 1])
-        if high is None:
+        if high == np.inf:
             ends = above * np.exp(sides * half / above)
         else:
             odds = above / (high - mean)

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from analysis.numbers import counted
+from analysis.statistics.intervals import Jackknife
 
 LEVEL = 0.05
 EQUIVALENCE_MARGIN = 0.02
 """Dice within which a network counts as equivalent to the retrained one."""
+
+_TINY = 1e-12
+"""The least p that is told from 0."""
 
 _DRAWS: dict[str, Any] = {"n_resamples": 100_000, "batch": 10_000, "rng": 0}
 
@@ -53,18 +57,29 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def equivalence(differences: np.ndarray, margin: float = EQUIVALENCE_MARGIN) -> float:
-    """p of two one-sided t-tests (TOST): small if the mean of (N,) differences, without NaN, lies within the margin.
+def equivalence(own: np.ndarray, references: np.ndarray, margin: float = EQUIVALENCE_MARGIN) -> float:
+    """p of two one-sided tests (TOST): small if a network's mean lies within the margin of the retrained networks'.
 
-    NaN for fewer than two differences.
+    Their mean is an estimate, as is that over subjects: both spreads count. NaN for fewer than two of either.
+
+    Args:
+        own: (N,) values of the subjects under the network.
+        references: (R, N) the same under retrained networks.
     """
-    if len(differences) < 2:
+    if len(references) < 2:
         return np.nan
-    if np.ptp(differences) == 0:
-        return float(abs(differences[0]) >= margin)
-    above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
-    return float(max(above, below))
+    jackknife = Jackknife({"own": 1, "references": len(references)}, {"subjects": len(own)})
+    differences = jackknife.means(own[None], "own", "subjects")
+    differences = differences - jackknife.means(references, "references", "subjects")
+    spread, distance = jackknife.spread(differences), margin - abs(differences[0])
+    if not np.isfinite(distance + spread.half_width(LEVEL)):
+        return np.nan
+
+    def excess(tail: float) -> float:
+        return spread.half_width(tail) - abs(distance)
+
+    tail = optimize.brentq(excess, _TINY, 0.5) if excess(_TINY) > 0 else 0.0
+    return tail if distance > 0 else 1 - tail
 
 
 def lower(first: np.ndarray, second: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.statistics.significance import (
     equivalence,
@@ -90,21 +91,45 @@ def student_6(t):
 
 
 @pytest.mark.parametrize(("mean", "margin"), [(0.0, 0.02), (0.01, 0.02), (0.03, 0.02), (-0.05, 0.1)])
-def test_equivalence_is_two_one_sided_t_tests(mean, margin):
-    differences = np.random.default_rng(4).normal(mean, 0.01, 7)
+def test_equivalence_to_references_that_are_all_alike_is_two_one_sided_t_tests(mean, margin):
+    differences, alike = np.random.default_rng(4).normal(mean, 0.01, 7), np.full((3, 7), 0.5)
     error = differences.std(ddof=1) / math.sqrt(7)
     below, above = ((differences.mean() - bound) / error for bound in (margin, -margin))
     expected = max(student_6(below), 1 - student_6(above))
-    assert equivalence(differences, margin) == pytest.approx(expected)
-    assert equivalence(-differences, margin) == pytest.approx(expected)
+    assert equivalence(0.5 + differences, alike, margin) == pytest.approx(expected)
+    assert equivalence(0.5 - differences, alike, margin) == pytest.approx(expected)
     assert (expected < 0.05) == (abs(mean) < margin)
 
 
-def test_equivalence_without_spread_or_with_one_unit():
-    assert equivalence(np.full(3, 0.01)) == 0
-    assert equivalence(np.full(3, -0.03)) == 1
-    assert np.isnan(equivalence(np.array([0.0])))
-    assert np.isnan(equivalence(np.array([])))
+def test_equivalence_on_subjects_that_are_all_alike_is_a_t_test_of_the_references_mean():
+    references = np.array([0.70, 0.71, 0.72, 0.69])
+    found = equivalence(np.full(3, 0.7), np.repeat(references[:, None], 3, axis=1))
+    assert found == pytest.approx(stats.ttest_1samp(references, 0.72, alternative="less").pvalue)
+
+
+def test_equivalence_without_spread_or_with_too_few():
+    alike = np.full((2, 3), 0.5)
+    assert equivalence(np.full(3, 0.51), alike) == 0
+    assert equivalence(np.full(3, 0.47), alike) == 1
+    for few in ((np.zeros(1), np.zeros((3, 1))), (np.zeros(3), np.zeros((1, 3))), (np.zeros(3), np.zeros(0))):
+        assert np.isnan(equivalence(*few))
+    assert np.isnan(equivalence(np.full(3, np.nan), np.random.default_rng(0).random((3, 3))))
+
+
+@pytest.mark.parametrize("references", [2, 3, 5])
+@pytest.mark.parametrize("subjects", [2, 3, 8])
+def test_a_network_that_is_a_margin_off_seldom_reads_as_equivalent(references, subjects):
+    """Whichever varies more, retrained networks or a subject between them: 5 % of 500, and two standard errors."""
+    rng = np.random.default_rng(references)
+    for networks, noise in ((0.004, 0.0005), (0.0005, 0.004), (0.004, 0.004)):
+        passed = 0
+        for _ in range(500):
+            people = rng.normal(0.7, 0.05, subjects)
+            retrained = (
+                people + rng.normal(0, networks, (references, 1)) + rng.normal(0, noise, (references, subjects))
+            )
+            passed += equivalence(people + 0.02 + rng.normal(0, noise, subjects), retrained) < 0.05
+        assert passed / 500 < 0.07
 
 
 def enumerated_lower(first, second):
