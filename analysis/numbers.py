@@ -19,9 +19,11 @@ def metric(value: float | None, signed: bool = False, digits: int = 3) -> str:
 
 
 def interval(bounds: Iterable[float | None]) -> str:
-    """A mean and the ends of its interval."""
+    """A mean and the ends of its interval, which are unknown where there is one subject."""
     mean, low, high = map(metric, bounds)
-    return f"{mean} [{low}, {high}]"
+    if mean == MISSING:
+        return MISSING
+    return f"{mean} [unknown]" if low == MISSING == high else f"{mean} [{low}, {high}]"
 
 
 def interval_of(row: Mapping[str, Any], name: str) -> str:
@@ -37,8 +39,11 @@ def steps(value: float | None) -> str:
 
 
 def evidence(columns: Mapping[str, Any], name: str, unit: str) -> str:
-    """A value of the evidence, with its interval where it has one."""
-    return interval_of(columns, name) if f"{name}_low" in columns else measured(columns.get(name), unit)
+    """A value of the evidence, with its interval or its p where it has one."""
+    value, p, low, high = (columns.get(f"{name}{end}") for end in ("", "_p", "_low", "_high"))
+    if p is not None:
+        return f"{metric(value)} (p {metric(p)})"
+    return measured(value, unit) if low is None else interval((value, low, high))
 
 
 def measured(value: float | None, unit: str) -> str:

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.numbers import ENDS
-from analysis.statistics.intervals import Interval, with_bounds
+from analysis.statistics.membership import comparisons, permutation_p
 from study.records.evidence import EvidenceColumn
 
 LIKE_RETRAINED = "Does it treat the forgotten like a retrained network?"
@@ -107,22 +106,29 @@ class Conclusion(NamedTuple):
     columns: Mapping[str, EvidenceColumn]
 
 
-def attack(name: str, title: str, auc: Callable[[Findings], Interval | None]) -> Conclusion:
-    """An attack on membership: the column `name` holds its AUC, `<name>_low` and `<name>_high` the interval.
+def attack(name: str, title: str, scores: Callable[[Findings], Sequence[np.ndarray] | None]) -> Conclusion:
+    """An attack on membership: the column `name` holds its AUC, `<name>_p` the exact p that both groups score alike.
 
     Args:
         name: of the first column.
         title: of its values.
-        auc: the AUC; None without the findings that the attack needs.
+        scores: those of the forget and of the held-out subjects; None without the findings that the attack needs.
     """
 
     def values(findings: Findings) -> dict[str, float]:
-        interval = auc(findings)
-        return {} if interval is None else with_bounds({name: interval})
+        found = scores(findings)
+        if found is None:
+            return {}
+        forget, heldout = (group[np.isfinite(group)] for group in found)
+        return {name: defined_mean(comparisons(forget, heldout)), f"{name}_p": permutation_p(forget, heldout)}
 
+    return Conclusion(values, {name: auc_column(title), f"{name}_p": EvidenceColumn()})
+
+
+def auc_column(title: str) -> EvidenceColumn:
+    """A column of AUCs."""
     question = "Can an attack tell them from subjects it never saw? (AUC, 0.5: no)"
-    titled = EvidenceColumn("float", title, question, "as retrained, 0.5 if both groups are equally hard")
-    return Conclusion(values, {f"{name}{end}": EvidenceColumn() if end else titled for end in ENDS})
+    return EvidenceColumn("float", title, question, "as retrained, 0.5 if both groups are equally hard")
 
 
 def from_retrained(findings: Findings, score: str) -> np.ndarray:

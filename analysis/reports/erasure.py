@@ -14,6 +14,7 @@ from analysis import numbers
 from analysis.reports.page import write_page
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
+from analysis.statistics.membership import resolution
 from study.records.evidence import STATE, EvidenceColumn
 from study.records.files import replace_file
 from study.records.reading import StudyData
@@ -43,6 +44,7 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
             for other in study.reference_rows
         },
         "reasons": row.evidence.get("reasons", ""),
+        "attacks": resolution(len(study.split.forget), len(selection.report_heldout)),
         "warnings": list(selection.warnings),
         "selection": asdict(selection),
         "subjects": asdict(study.split),
@@ -82,6 +84,7 @@ def _below(report: Mapping[str, Any]) -> str:
             cells = [_cell(evidence, name, column) for evidence in networks]
             rows.append([name, *cells, column.get("never_seen", numbers.MISSING)])
         parts += [f"<h2>{escape(question)}</h2>", _table(rows)]
+    parts.append(f"<p>{escape(report['attacks'])}</p>")
     identity = ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")
     parts += ["<h2>Identity</h2>", _table([[name, json.dumps(report[name])] for name in identity])]
     parts.append(f"<h2>How to reproduce it</h2><pre>{escape(report['command'])}</pre>")

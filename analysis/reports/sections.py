@@ -17,8 +17,10 @@ from analysis.reports.tables import requests_markdown, suite_markdown
 from analysis.reports.terminal_tables import verdict, verdict_lines
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.knobs import FANOVA, LEAST_TRIALS, PED_ANOVA, STEP, importance, sensitivity, sweeps
+from analysis.statistics.membership import resolution
 from analysis.statistics.plane import covered, knee
 from analysis.statistics.recipes import entries, paired_tests, ranking, suite_table
+from analysis.statistics.significance import reach
 from study.records.command_lines import sweep_command, trial_command
 from study.records.metrics import shown
 from study.records.reading import StudyData
@@ -172,7 +174,7 @@ def suite_recipes(study: StudyData) -> list[Part]:
 def strategies(studies: Sequence[StudyData]) -> list[Part]:
     """The recipes of the studies by their Dice gap, and the tests between them."""
     values = entries(studies)
-    ranked = ranking(values)
+    ranked = ranking(values, studies[0].metrics)
     if ranked.empty:
         return ["No strategy has a feasible trial."]
     metrics = [name for name in ranked if f"{name}_low" in ranked and name != "dice_gap"]
@@ -188,8 +190,9 @@ def strategies(studies: Sequence[StudyData]) -> list[Part]:
     ]
     tests = paired_tests(values)
     if len(tests):
-        words = {name: tests[name].map(numbers.metric) for name in ("difference", "p", "p_holm")}
-        parts.append("Sign-flip tests on the same subjects and runs, corrected by Holm:")
+        words = {name: tests[name].map(numbers.metric) for name in ("difference", "p", "p_holm", "smallest_p")}
+        pairs = len(tests.drop_duplicates(["first", "second"]))
+        parts.append(f"Sign-flip tests over the runs that both have. {reach(tests['runs'].max(), pairs)}")
         parts.append(markdown_table(tests.assign(**words)))
     return parts
 
@@ -214,7 +217,8 @@ def evidence(study: StudyData) -> list[Part]:
         for row in examined
     ]
     said = "\n".join(f"- {line}" for line in (*verdict_lines(examined), *study.selection.warnings))
-    return [said, markdown_table(table), "The columns are defined in docs/evidence.md; an AUC of 0.5 is chance."]
+    attacks = resolution(len(study.split.forget), len(study.selection.report_heldout))
+    return [said, markdown_table(table), f"The columns are defined in docs/evidence.md. {attacks}"]
 
 
 def cost(study: StudyData) -> list[Part]:

@@ -2,8 +2,11 @@
 
 An attack gives every subject a score, larger for a member. The area under the curve (AUC) is the chance that a
 forget subject's score exceeds a held-out subject's: 0.5 is indistinguishable, above it the network remembers, below
-it forgetting itself gives the subjects away.
+it forgetting itself gives the subjects away. So few subjects have no interval that holds what it promises (a
+bootstrap's covers 0.66 at 2 v 2); they have an exact p.
 """
+
+import math
 
 import numpy as np
 from scipy import stats
@@ -12,11 +15,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from analysis.statistics.intervals import Interval, Resampling, interval
-
-FEW = 10
-"""Subjects a side below which an AUC says next to nothing."""
-
 
 def comparisons(members: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N, M): 1 where a member's score exceeds another's, 1/2 where they are equal; the mean is the AUC."""
@@ -24,18 +22,30 @@ def comparisons(members: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(difference), (np.sign(difference) + 1) / 2, np.nan)
 
 
-def auc(compared: np.ndarray) -> Interval:
-    """The AUC of (N, M) comparisons with its 95 % bootstrap interval over the subjects of both groups."""
-    return interval(Resampling().means(compared, "members", "others"))
+def permutation_p(members: np.ndarray, others: np.ndarray) -> float:
+    """Exact two-sided p of (N,) beside (M,) scores, without NaN: the share of choices whose AUC is as far off.
 
-
-def pooled_auc(compared: list[np.ndarray]) -> Interval:
-    """The AUC over several draws of forget subjects, each with its (N, M) comparisons under its own network.
-
-    Draws and subjects are resampled.
+    This is the test of Wilcoxon, Mann and Whitney, with ties. NaN if a side is empty.
     """
-    draws = np.stack([table.mean(1) for table in compared])  # (draws, N)
-    return interval(Resampling().means(draws, "draws", "members"))
+    if not len(members) or not len(others):
+        return math.nan
+    ranks = np.rint(2 * stats.rankdata(np.concatenate([members, others]))).astype(int)  # twice: whole with ties too
+    choices = np.zeros((len(members) + 1, ranks.sum() + 1))  # of so many subjects, by the sum of their ranks
+    choices[0, 0] = 1
+    for rank in ranks:
+        choices[1:, rank:] += choices[:-1, :-rank]
+    chances = choices[-1] / choices[-1].sum()
+    found = ranks[: len(members)].sum()
+    return float(min(1, 2 * min(chances[: found + 1].sum(), chances[found:].sum())))
+
+
+def resolution(members: int, others: int) -> str:
+    """What an AUC of so many forget and held-out subjects can tell at best, in words."""
+    least = min(1, 2 / math.comb(members + others, members))
+    return (
+        f"Attacks compare {members} forget with {others} held-out subjects: an AUC is a multiple of"
+        f" 1/{members * others} and its p at least {least:.2g}."
+    )
 
 
 def confidence_logit(confidence: np.ndarray) -> np.ndarray:
@@ -61,25 +71,18 @@ def likelihood_ratio(target: np.ndarray, inside: np.ndarray, outside: np.ndarray
     return _log_density(target, inside) - _log_density(target, outside)
 
 
-def relative_membership(
-    target: np.ndarray, shadows: np.ndarray, population: np.ndarray, gamma: float = 1.0
-) -> np.ndarray:
-    """RMIA: the share of the population to which a subject is likelier to belong to the training data.
+def relative_likelihood(target: np.ndarray, shadows: np.ndarray) -> np.ndarray:
+    """RMIA: by how much likelier a subject is under the attacked network than under the average network.
 
+    A forget subject's share of the population that it outdoes in this is its score at gamma 1; with the held-out
+    subjects as the population, which the score of none of them then is about, the mean share is the AUC.
     Source: Zarifzadeh et al. 2024, arXiv 2312.03262, equation 2; p(x) is the mean over all shadow networks.
 
     Args:
         target: (N,) likelihoods of the subjects under the attacked network, in (0, 1].
         shadows: (N, S) the same under shadow networks, half of which had the subject.
-        population: indices of the subjects to compare with, none of them members; none is compared with itself.
-        gamma: by how much likelier, at least 1.
     """
-    ratios = target / np.nanmean(shadows, axis=1)
-    shares = []
-    for subject, ratio in enumerate(ratios):
-        others = [other for other in population if other != subject]
-        shares.append(np.mean(ratio / ratios[others] >= gamma) if others else np.nan)
-    return np.array(shares)
+    return target / np.nanmean(shadows, axis=1)
 
 
 def probe(members: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -16,8 +16,6 @@ EQUIVALENCE_MARGIN = 0.02
 _TINY = 1e-12
 """The least p that is told from 0."""
 
-_DRAWS: dict[str, Any] = {"n_resamples": 100_000, "batch": 10_000, "rng": 0}
-
 
 def sign_flip(differences: np.ndarray) -> float:
     """Two-sided p of (N,) paired differences, without NaN, under random signs.
@@ -26,7 +24,8 @@ def sign_flip(differences: np.ndarray) -> float:
     """
     if len(differences) < 2:
         return 1.0  # of one unit, both signs are as extreme
-    test = stats.permutation_test((differences,), np.mean, permutation_type="samples", vectorized=True, **_DRAWS)
+    options: dict[str, Any] = {"n_resamples": 100_000, "batch": 10_000, "rng": 0}
+    test = stats.permutation_test((differences,), np.mean, permutation_type="samples", vectorized=True, **options)
     return float(test.pvalue)
 
 
@@ -41,7 +40,7 @@ def reach(runs: int, pairs: int) -> str:
     words = f"{counted(runs, 'run')}: p cannot fall below {least:.2g}"
     if pairs > 1:
         words += f", and after Holm's correction for {pairs} pairs below {min(1.0, pairs * least):.2g}"
-    return words + (f", so no test between recipes can reach {LEVEL}." if pairs * least >= LEVEL else ".")
+    return words + (f", so no test between recipes can reach {LEVEL}." if max(pairs, 1) * least >= LEVEL else ".")
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -80,27 +79,3 @@ def equivalence(own: np.ndarray, references: np.ndarray, margin: float = EQUIVAL
 
     tail = optimize.brentq(excess, _TINY, 0.5) if excess(_TINY) > 0 else 0.0
     return tail if distance > 0 else 1 - tail
-
-
-def lower(first: np.ndarray, second: np.ndarray) -> float:
-    """One-sided p that the first group's mean lies below the second's, by permutation; exact where it can be."""
-    if min(len(first), len(second)) < 2:  # SciPy takes no sample of one, which may be any of the pooled values
-        pooled = np.concatenate([first, second])
-        return float(np.mean(pooled <= first[0]) if len(first) == 1 else np.mean(pooled >= second[0]))
-    test = stats.permutation_test(
-        (first, second),
-        lambda left, right, axis: np.mean(left, axis) - np.mean(right, axis),
-        vectorized=True,
-        alternative="less",
-        **_DRAWS,
-    )
-    return float(test.pvalue)
-
-
-def prediction_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval in which one more normal value is expected (Student's t); NaN for fewer than two values."""
-    count = len(values)
-    if count < 2:
-        return np.nan, np.nan
-    half = stats.t.ppf(1 - LEVEL / 2, count - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / count)
-    return float(np.mean(values) - half), float(np.mean(values) + half)

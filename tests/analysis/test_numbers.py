@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from analysis.numbers import MISSING, counted, knob, metric, steps
+from analysis.numbers import MISSING, counted, evidence, interval, knob, metric, steps
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,32 @@ def test_steps_are_whole_or_never(value, text):
 def test_a_metric_may_have_fewer_digits():
     assert metric(0.456, digits=2) == "0.46"
     assert metric(0.456, signed=True, digits=1) == "+0.5"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ((0.5, 0.25, 0.75), "0.500 [0.250, 0.750]"),
+        ((0.5, math.nan, math.nan), "0.500 [unknown]"),
+        ((0.5, None, None), "0.500 [unknown]"),
+        ((2.0, 0.1, math.inf), f"2.000 [0.100, {MISSING}]"),
+        ((math.nan, math.nan, math.nan), MISSING),
+    ],
+)
+def test_an_interval_is_unknown_or_has_both_ends(bounds, text):
+    assert interval(bounds) == text
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"a": 0.75, "a_p": 1 / 3}, "0.750 (p 0.333)"),
+        ({"a": 0.75, "a_p": 1 / 3, "a_low": 0.5, "a_high": 1.0}, "0.750 (p 0.333)"),  # kept by a study of 0.1
+        ({"a": 0.75, "a_low": 0.5, "a_high": 1.0}, "0.750 [0.500, 1.000]"),
+        ({"a": 0.75}, "0.750"),
+        ({}, MISSING),
+    ],
+)
+def test_evidence_is_shown_with_its_p_or_its_interval(columns, text):
+    assert evidence(columns, "a", "") == text
+    assert evidence({"a": math.inf}, "a", "steps") == "never"

@@ -3,17 +3,16 @@
 import numpy as np
 
 from analysis.evidence.conclusion import Findings, attack
-from analysis.statistics.intervals import Interval
-from analysis.statistics.membership import auc, comparisons, confidence_logit, likelihood_ratio
+from analysis.statistics.membership import confidence_logit, likelihood_ratio
 
 
-def _auc(findings: Findings) -> Interval | None:
+def _scores(findings: Findings) -> list[np.ndarray] | None:
     (forget, heldout, _), shadows = findings.network, findings.shadows
     if shadows is None:
         return None
     confidence = np.concatenate([forget["confidence"], heldout["confidence"]])
     ratios = likelihood_ratio(*map(confidence_logit, (confidence, shadows.inside, shadows.outside)))
-    return auc(comparisons(*np.split(ratios, [len(forget["confidence"])])))
+    return np.split(ratios, [len(forget["confidence"])])
 
 
-CONCLUSION = attack("lira_auc", "LiRA attack AUC", _auc)
+CONCLUSION = attack("lira_auc", "LiRA attack AUC", _scores)

@@ -1,12 +1,9 @@
 """The threshold attack on the loss: whose cross-entropy is small is taken for a member."""
 
 from analysis.evidence.conclusion import attack
-from analysis.statistics.membership import auc, comparisons
 
 CONCLUSION = attack(
     "loss_auc",
     "Loss attack AUC",
-    lambda findings: auc(
-        comparisons(-findings.network.forget["cross_entropy"], -findings.network.heldout["cross_entropy"])
-    ),
+    lambda findings: (-findings.network.forget["cross_entropy"], -findings.network.heldout["cross_entropy"]),
 )

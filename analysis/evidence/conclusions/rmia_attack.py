@@ -1,20 +1,17 @@
-"""RMIA with gamma 1: how many held-out subjects a subject outdoes in likelihood, relative to shadow networks."""
+"""RMIA with gamma 1: what share of the held-out subjects a forget subject outdoes in relative likelihood."""
 
 import numpy as np
 
 from analysis.evidence.conclusion import Findings, attack
-from analysis.statistics.intervals import Interval
-from analysis.statistics.membership import auc, comparisons, relative_membership
+from analysis.statistics.membership import relative_likelihood
 
 
-def _auc(findings: Findings) -> Interval | None:
+def _scores(findings: Findings) -> list[np.ndarray] | None:
     (forget, heldout, _), shadows = findings.network, findings.shadows
     if shadows is None:
         return None
     loss = np.concatenate([forget["cross_entropy"], heldout["cross_entropy"]])
-    members = len(forget["cross_entropy"])
-    shares = relative_membership(np.exp(-loss), shadows.likelihood, np.arange(members, len(loss)))
-    return auc(comparisons(shares[:members], shares[members:]))
+    return np.split(relative_likelihood(np.exp(-loss), shadows.likelihood), [len(forget["cross_entropy"])])
 
 
-CONCLUSION = attack("rmia_auc", "RMIA attack AUC", _auc)
+CONCLUSION = attack("rmia_auc", "RMIA attack AUC", _scores)

@@ -1,18 +1,20 @@
 """Attacks against scikit-learn's AUC, closed forms, loops by hand, and simulated worlds whose answer is known."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
 from analysis.statistics.membership import (
-    auc,
     comparisons,
     confidence_logit,
     likelihood_ratio,
-    pooled_auc,
+    permutation_p,
     probe,
-    relative_membership,
+    relative_likelihood,
+    resolution,
 )
 
 
@@ -26,37 +28,40 @@ def sklearn_auc(members, others):
 def test_the_auc_is_scikit_learns(sizes, decimals):
     rng = np.random.default_rng(0)
     members, others = (rng.normal(mean, 1.5, size).round(decimals) for mean, size in zip((1, 0), sizes, strict=True))
-    found = auc(comparisons(members, others))
-    assert found.mean == pytest.approx(sklearn_auc(members, others))
-    assert found.low <= found.mean <= found.high
+    assert comparisons(members, others).mean() == pytest.approx(sklearn_auc(members, others))
 
 
-@pytest.mark.slow
-def test_the_interval_of_an_auc_narrows_to_the_known_one():
-    """Hanley and McNeil's standard error of an AUC of 0.5 is sqrt((n + m + 1) / 12nm)."""
+def test_a_score_that_is_not_there_is_compared_with_none():
+    found = comparisons(np.array([1.0, np.nan, 3.0]), np.array([2.0, np.nan]))
+    np.testing.assert_array_equal(found, [[0, np.nan], [np.nan, np.nan], [1, np.nan]])
+
+
+@pytest.mark.parametrize("decimals", [12, 0])  # without and with ties
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 4), (1, 3), (1, 1), (6, 5)])
+def test_the_p_of_an_auc_is_exact(sizes, decimals):
+    """Every choice of members among all: the share with at most, and at least, this AUC."""
     rng = np.random.default_rng(1)
-    found = auc(comparisons(rng.normal(size=60), rng.normal(size=60)))
-    assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(121 / (12 * 60 * 60)), rel=0.1)
-    assert auc(comparisons(np.array([2.0, 3.0]), np.array([0.0, 1.0]))) == (1, 1, 1)
+    members, others = (rng.normal(mean, 1.5, size).round(decimals) for mean, size in zip((1, 0), sizes, strict=True))
+    pooled, found, drawn = np.concatenate([members, others]), comparisons(members, others).mean(), []
+    for chosen in combinations(range(len(pooled)), sizes[0]):
+        drawn.append(comparisons(pooled[list(chosen)], np.delete(pooled, chosen)).mean())
+    shares = np.mean(np.array(drawn) <= found + 1e-9), np.mean(np.array(drawn) >= found - 1e-9)
+    assert permutation_p(members, others) == pytest.approx(min(1, 2 * min(shares)))
 
 
-def test_scores_that_are_not_there_are_left_out():
-    members, others = np.array([1.0, np.nan, 3.0]), np.array([2.0, np.nan])
-    assert auc(comparisons(members, others)).mean == 0.5
-    assert np.isnan(auc(comparisons(members, np.array([np.nan])))).all()
+def test_the_p_of_many_subjects_is_mann_whitneys_and_that_of_nobody_undefined():
+    members, others = np.random.default_rng(2).normal(size=(2, 40)) + np.array([[0.5], [0]])
+    expected = stats.mannwhitneyu(members, others, method="exact").pvalue
+    assert permutation_p(members, others) == pytest.approx(expected)
+    assert np.isnan(permutation_p(members, members[:0]))
 
 
-def test_pooled_draws_are_compared_within_their_own_network():
-    rng = np.random.default_rng(2)
-    members, others = rng.normal(0.7, 1, (6, 5)), rng.normal(0, 1, (6, 8))
-    shift = 10 * np.arange(6)[:, None]  # a network's losses may lie anywhere
-    tables = [comparisons(a, b) for a, b in zip(members + shift, others + shift, strict=True)]
-    found = pooled_auc(tables)
-    expected = np.mean([sklearn_auc(a, b) for a, b in zip(members, others, strict=True)])
-    assert found.mean == pytest.approx(expected)
-    assert found.low < expected < found.high
-    single = auc(tables[0])
-    assert found.high - found.low < single.high - single.low  # what the further draws are for
+def test_what_an_auc_can_tell_is_said_in_words():
+    assert resolution(2, 2) == (
+        "Attacks compare 2 forget with 2 held-out subjects: an AUC is a multiple of 1/4 and its p at least 0.33."
+    )
+    assert "1/1 and its p at least 1." in resolution(1, 1)
+    assert permutation_p(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == pytest.approx(1 / 3)
 
 
 def test_logits_of_confidences():
@@ -104,37 +109,23 @@ def test_lira_needs_shadows_of_both_worlds():
 
 
 def test_rmia_as_by_a_loop():
+    """The mean share of the population that a subject outdoes in p(x | network) / p(x) is the AUC of that ratio."""
     rng = np.random.default_rng(4)
     target, shadows = rng.random(7), rng.random((7, 5))
-    for gamma in (1.0, 1.5):
-        expected = []
-        for x in range(7):
-            won = [
-                target[x] / shadows[x].mean() >= gamma * target[z] / shadows[z].mean() for z in (4, 5, 6) if z != x
-            ]
-            expected.append(sum(won) / len(won))
-        found = relative_membership(target, shadows, np.array([4, 5, 6]), gamma)
-        np.testing.assert_allclose(found, expected)
-
-
-def test_rmia_counts_an_equal_ratio_as_outdone_at_gamma_1_only():
-    target, shadows = np.full(3, 0.5), np.full((3, 2), 0.25)
-    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2])), [1, 1, 1])
-    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2]), 1.01), [0, 0, 0])
-
-
-def test_rmia_never_compares_a_subject_with_itself():
-    target, shadows = np.array([0.9, 0.1, 0.5]), np.full((3, 2), 0.5)
-    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1, 2])), [1, 0, 1])
-    np.testing.assert_array_equal(relative_membership(target, shadows, np.array([1])), [1, np.nan, 1])
+    shares = []
+    for x in (0, 1, 2, 3):
+        won = [target[x] / shadows[x].mean() >= target[z] / shadows[z].mean() for z in (4, 5, 6)]
+        shares.append(sum(won) / len(won))
+    ratios = relative_likelihood(target, shadows)
+    assert comparisons(ratios[:4], ratios[4:]).mean() == pytest.approx(np.mean(shares))
 
 
 @pytest.mark.parametrize(("remembered", "low", "high"), [(True, 0.98, 1), (False, 0.41, 0.59)])
 def test_rmia_finds_members_only_where_there_are_some(remembered, low, high):
     member, target, inside, outside = world(remembered)
     likelihood = special.expit(np.where(np.isnan(inside), outside, inside) - 9)  # far from 1, where ratios are even
-    shares = relative_membership(special.expit(target - 9), likelihood, np.flatnonzero(~member))
-    assert low <= sklearn_auc(shares[member], shares[~member]) <= high
+    ratios = relative_likelihood(special.expit(target - 9), likelihood)
+    assert low <= sklearn_auc(ratios[member], ratios[~member]) <= high
 
 
 def test_the_probe_separates_what_is_separable():

@@ -1,7 +1,7 @@
 """Tests and intervals against full enumeration, other libraries, a loop by hand, and simulation."""
 
 import math
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +10,6 @@ from scipy import stats
 from analysis.statistics.significance import (
     equivalence,
     holm,
-    lower,
-    prediction_interval,
     reach,
     sign_flip,
     smallest_p,
@@ -130,39 +128,3 @@ def test_a_network_that_is_a_margin_off_seldom_reads_as_equivalent(references, s
             )
             passed += equivalence(people + 0.02 + rng.normal(0, noise, subjects), retrained) < 0.05
         assert passed / 500 < 0.07
-
-
-def enumerated_lower(first, second):
-    pooled = np.concatenate([first, second])
-    sums = [pooled[list(chosen)].sum() for chosen in combinations(range(len(pooled)), len(first))]
-    return np.mean([value <= first.sum() + 1e-12 for value in sums])
-
-
-@pytest.mark.parametrize("sizes", [(3, 4), (5, 5), (2, 2), (1, 3), (3, 1), (1, 1)])
-@pytest.mark.parametrize("shift", [-1.5, 0.0, 2.0])
-def test_lower_is_an_exact_permutation_test(sizes, shift):
-    rng = np.random.default_rng(5)
-    first, second = rng.normal(shift, 1, sizes[0]), rng.normal(0, 1, sizes[1])
-    assert lower(first, second) == pytest.approx(enumerated_lower(first, second))
-
-
-def test_three_that_lie_below_four_are_one_of_35_choices():
-    assert lower(np.array([0.1, 0.2, 0.3]), np.array([0.7, 0.8, 0.6, 0.9])) == pytest.approx(1 / 35)
-    assert lower(np.array([0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.3, 0.4])) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 3, 8])
-def test_a_prediction_interval_holds_the_next_value_in_95_of_100(count):
-    rng = np.random.default_rng(6)
-    drawn = rng.normal(0.7, 0.05, (8000, count + 1))
-    bounds = np.array([prediction_interval(values[:-1]) for values in drawn])
-    held = (bounds[:, 0] <= drawn[:, -1]) & (drawn[:, -1] <= bounds[:, 1])
-    assert held.mean() == pytest.approx(0.95, abs=0.012)
-    np.testing.assert_allclose(bounds.mean(1), drawn[:, :-1].mean(1))
-
-
-def test_one_value_predicts_nothing():
-    assert np.isnan(prediction_interval(np.array([0.5]))).all()
-    assert np.isnan(prediction_interval(np.array([]))).all()
-    assert prediction_interval(np.array([0.5, 0.5])) == (0.5, 0.5)
