@@ -19,6 +19,7 @@ class Sets(NamedTuple):
     retain: Subset
     forget: Subset
     heldout: Subset = ()
+    steering: Subset = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class TrialData:
 
     def with_sets(self, sets: Sets) -> "TrialData":
         """The same arrays, grouped otherwise."""
-        return replace(self, **sets._asdict(), steering=())
+        return replace(self, **sets._asdict())
 
 
 def trial_data(cohort: Cohort, split: Split) -> TrialData:

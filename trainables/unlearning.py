@@ -81,7 +81,7 @@ class Unlearning(Iterator[EpochReport]):
                 forget scan only the retain term is taught, without a retain scan there is nothing to train.
             taught: the subjects that the retain term is taught; by default the retain set.
             evaluate_every: epochs between evaluations; the last epoch is always evaluated, the reports of the
-                others have no metrics.
+                others have no metrics. Rewinding looks at every epoch.
             shared: folder in which the processes of a node share the baseline's features.
             floor_dice: retain Dice that a forget schedule must not fall below.
             one_by_one: send the scans of a step through the network one at a time and add up their gradients, which
@@ -91,7 +91,8 @@ class Unlearning(Iterator[EpochReport]):
         self.device = default_device()
         self.network = network.to(self.device)
         self._data, self._strategy, self._recipe = data, strategy, recipe
-        self._evaluate_every, self._floor_dice, self._one_by_one = evaluate_every, floor_dice, one_by_one
+        self._evaluate_every = 1 if strategy.rewind else evaluate_every
+        self._floor_dice, self._one_by_one = floor_dice, one_by_one
         images, labels = (shared_tensor(array, self.device) for array in (data.images, data.labels))
         retain, forget = scans(data.retain if taught is None else taught), scans(data.forget)
         baseline = Baseline(copy.deepcopy(network), images, retain, shared)

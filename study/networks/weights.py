@@ -42,7 +42,8 @@ def trial_weights(session: Session, row: TrialRow) -> ray.ObjectRef:
     kept = kept_weights(plan.settings.folder, row.id)
     if kept is not None:
         return ray.put(kept)
-    sets, recipe = Sets(plan.data.retain, plan.data.forget, plan.data.heldout), recipe_of(session, row)
+    data, recipe = plan.data, recipe_of(session, row)
+    sets = Sets(data.retain, data.forget, data.heldout, data.steering)
     return session.resources.task(weights_after, plan.shared, baseline.shared, plan.settings.depth, sets, recipe)
 
 

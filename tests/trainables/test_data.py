@@ -38,6 +38,7 @@ def test_steering_subjects_are_a_set_where_there_are_some(cohort):
     other = data.with_sets(Sets(((3,), (4,)), ((1, 5),)))
     assert other.subsets == {"retain": ((3,), (4,)), "forget": ((1, 5),), "heldout": ()}
     assert other.images is data.images
+    assert data.with_sets(Sets(*(sets[name] for name in sets), ((4,),))).subsets == data.subsets
 
 
 @pytest.mark.parametrize("seed", range(5))
