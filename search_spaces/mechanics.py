@@ -18,7 +18,7 @@ SPACE = Space(
         "moves": CategoricalDistribution(["all", "encoder", "decoder"]),
         "noise_rate": FloatDistribution(0.6, 1.0),
         "ceiling": FloatDistribution(3.0, 20.0, log=True),
-        "level": FloatDistribution(0.01, 1.0, log=True),
+        "level": FloatDistribution(0.003, 0.5, log=True),
         "image": CategoricalDistribution(["normal", "uniform", "constant"]),
         "lr": FloatDistribution(1e-4, 3e-3, log=True),
         "forget_weight": FloatDistribution(0.05, 2.0, log=True),

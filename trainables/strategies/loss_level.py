@@ -5,6 +5,6 @@ from trainables.mechanics.knobs import ForgetWeight, Level
 from trainables.mechanics.strategy import Strategy
 
 
-def loss_level(level: Level = 0.1, forget_weight: ForgetWeight = 1.0) -> Strategy:
+def loss_level(level: Level = 0.05, forget_weight: ForgetWeight = 1.0) -> Strategy:
     """Distance of the forget scans' cross-entropies from their level, cross-entropy + Dice on the retain batch."""
     return Strategy(forget=teachers.loss_level(level), forget_weight=forget_weight)

@@ -26,7 +26,7 @@ def mechanics(
     image: NoiseImage = "normal",
     resample: Resample = "never",
     noise: Noise = "uniform",
-    level: Level = 0.1,
+    level: Level = 0.05,
 ) -> Strategy:
     """The strategy that these choices make.
 
