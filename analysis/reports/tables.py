@@ -115,11 +115,11 @@ def _readable_requests(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _note(study: StudyData) -> str:
     sizes = study.subjects.drop_duplicates("subject")["set"].value_counts()
-    seeds, forget = study.suite.seeds, sizes.get("forget", 0)
+    seeds = study.suite.seeds
     baseline, retrained = study.reference(BASELINE), study.reference(RETRAINED)
     text = (
-        f"Mean [95 % interval] over {seeds} seeds and {sizes.get('retain', 0)} retain, {forget} forget,"
-        f" {sizes.get('heldout', 0)} held-out subjects, {len(study.cohort.classes)} classes."
+        f"Mean [95 % interval] over {numbers.counted(seeds, 'seed')} and {sizes.get('retain', 0)} retain,"
+        f" {sizes.get('forget', 0)} forget, {sizes.get('heldout', 0)} held-out subjects, {len(study.cohort.classes)} classes."
         f" Baseline: retain Dice {numbers.metric(baseline['retain_dice'])}, forget"
         f" {numbers.metric(baseline['forget_dice'])}; retrained: retain {numbers.metric(retrained['retain_dice'])},"
         f" forget {numbers.metric(retrained['forget_dice'])}."

@@ -37,6 +37,8 @@ def smallest_p(units: int) -> float:
 def reach(runs: int, pairs: int) -> str:
     """What tests between pairs of recipes can come to at best, in words."""
     least = smallest_p(runs)
+    if least == 1:
+        return "Of one run nothing can be tested."
     words = f"{counted(runs, 'run')}: p cannot fall below {least:.2g}"
     if pairs > 1:
         words += f", and after Holm's correction for {pairs} pairs below {min(1.0, pairs * least):.2g}"

@@ -77,6 +77,7 @@ def test_the_smallest_p_is_that_of_differences_of_one_sign(units):
 
 def test_what_tests_can_reach_is_said_in_words():
     assert reach(3, 1) == "3 runs: p cannot fall below 0.25, so no test between recipes can reach 0.05."
+    assert reach(1, 3) == "Of one run nothing can be tested."
     assert reach(6, 1) == "6 runs: p cannot fall below 0.031."
     assert "for 10 pairs below 0.31, so no test" in reach(6, 10)
     assert "for 10 pairs below 0.02." in reach(10, 10)
