@@ -119,7 +119,8 @@ def _note(study: StudyData) -> str:
     baseline, retrained = study.reference(BASELINE), study.reference(RETRAINED)
     text = (
         f"Mean [95 % interval] over {numbers.counted(seeds, 'seed')} and {sizes.get('retain', 0)} retain,"
-        f" {sizes.get('forget', 0)} forget, {sizes.get('heldout', 0)} held-out subjects, {len(study.cohort.classes)} classes."
+        f" {sizes.get('forget', 0)} forget, {sizes.get('heldout', 0)} held-out subjects,"
+        f" {len(study.cohort.classes)} classes."
         f" Baseline: retain Dice {numbers.metric(baseline['retain_dice'])}, forget"
         f" {numbers.metric(baseline['forget_dice'])}; retrained: retain {numbers.metric(retrained['retain_dice'])},"
         f" forget {numbers.metric(retrained['forget_dice'])}."
