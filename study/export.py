@@ -4,8 +4,9 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -14,13 +15,14 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from analysis.evidence.verdict import REMEMBERS
 from analysis.figures.charts import subjects_figure
 from analysis.reports.erasure import erasure_report, write_report
 from study.records.command_lines import command, trial_command
 from study.records.constraints import violations
 from study.records.failure import StudyError
 from study.records.files import replace_file, studies_folder, write_json
-from study.records.front import named_or_best
+from study.records.front import named_or_picked
 from study.records.reading import StudyData, named_study
 from study.records.rows import TrialRow
 from study.records.study_record import StudyRecord
@@ -35,7 +37,7 @@ class ExportSettings:
     """Write an unlearned network as MedicalNet weights, with preprocessing settings, model card and erasure report.
 
     For example:
-      python -m study.export --study noisy_label-phantom-9f6626 --to unlearned
+      python -m study.export --study noisy_label-phantom-9f6626 --pick closest --to unlearned
     """
 
     study: str
@@ -43,11 +45,17 @@ class ExportSettings:
     to: Path
     """Folder to write; it must not exist."""
     trial: str = ""
-    """Id of the trial; by default the best feasible one."""
+    """Id of the trial; by default the pick."""
+    pick: Literal["best", "closest"] = "best"
+    """The feasible trial with the largest objective, or the one closest to a network that never saw the subjects."""
     studies: Path = field(default_factory=studies_folder)
     """Folder that holds all studies."""
     allow_infeasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Export a trial whose retain Dice lies below the floor."""
+    despite: Literal["", "remembers"] = ""
+    """Export a trial that still remembers who was to be erased, for a --reason that its reports then tell."""
+    reason: str = ""
+    """Why."""
 
 
 def export(settings: ExportSettings) -> None:
@@ -68,16 +76,27 @@ def export(settings: ExportSettings) -> None:
         torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, made / "model.pth")
         write_json(made / "preprocessing.json", _preprocessing(study))
         report = erasure_report(study, row)
+        report["despite"] = settings.reason if row.evidence.get("verdict") == settings.despite else ""
         report["hashes"] = {name: file_sha256(made / name) for name in ("model.safetensors", "model.pth")}
         report["hashes"]["cohort"] = study.cohort.digest
         report["command"] = trial_command(study, row)
         write_report(report, subjects_figure(study, row.id, row.epochs_done), made)
         replace_file(made / "README.md", lambda path: path.write_text(_card(report, study), encoding="utf-8"))
-    Console().print(f"trial {row.id} of {settings.study} is in {escape(str(settings.to))}", highlight=False)
+    say = partial(Console().print, highlight=False, soft_wrap=True)
+    say(f"trial {row.id} of {settings.study} is in {escape(str(settings.to))}")
+    for warning in report["warnings"]:
+        say(f"[yellow]{escape(warning)}[/yellow]")
 
 
 def _trial(study: StudyData, settings: ExportSettings) -> TrialRow:
-    row = named_or_best(study.rows, study.objective, settings.trial)
+    if bool(settings.despite) != bool(settings.reason):
+        raise StudyError("--despite and --reason go together: say why")
+    row = named_or_picked(study.rows, study.objective, settings.trial, settings.pick)
+    if row.evidence.get("verdict") == REMEMBERS != settings.despite:
+        raise StudyError(
+            f"trial {row.id} remembers who was to be erased: {row.evidence['reasons']}; --pick closest or another"
+            f" --trial may not, --despite {REMEMBERS} --reason TEXT exports it all the same"
+        )
     if not (row.feasible or settings.allow_infeasible):
         missed = [name for name, by in violations(study.constraints, row.results, row.diverged).items() if by > 0]
         raise StudyError(
@@ -118,11 +137,13 @@ def _card(report: Mapping[str, Any], record: StudyRecord) -> str:
         metric = metrics[name]
         return f"{metric['mean']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
-    warnings = "\n".join(f"- {warning}" for warning in report["warnings"] or ["No warning was raised."])
+    warnings = [*report["warnings"], *([f"Exported all the same: {report['despite']}"] if report["despite"] else [])]
+    listed = "\n".join(f"- {warning}" for warning in warnings or ["No warning was raised."])
     return f"""# Med3D-{record.settings.depth}, unlearned
 
 A 3D segmentation network ({", ".join(cohort.classes)}) from which {len(record.split.forget)} of its training
-subjects were erased by {report["strategy"]} (trial {report["trial"]} of study {report["study"]}).
+subjects were to be erased by {report["strategy"]} (trial {report["trial"]} of study {report["study"]}).
+What the evidence found: **{report["verdict"]}**. {report["reasons"]}
 
 | metric | mean [95 % interval over subjects] |
 |---|---|
@@ -131,10 +152,10 @@ subjects were erased by {report["strategy"]} (trial {report["trial"]} of study {
 | held-out Dice | {interval("heldout_dice")} |
 | retention | {interval("retention")} |
 
-Verdict of the evidence: {report["verdict"]}. All of it, with the subjects' pseudonyms: [report.html](report.html).
+All of the evidence, with the subjects' pseudonyms: [report.html](report.html).
 
 ## How far to trust it
-{warnings}
+{listed}
 - Research software, no medical device; no legal opinion on what a deletion request demands.
 
 ## Files

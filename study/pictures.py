@@ -22,7 +22,7 @@ from study.planning.plan import Plan
 from study.records.command_lines import command
 from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.front import named_or_best
+from study.records.front import named_or_picked
 from study.records.reading import named_study
 from study.records.study_record import SplitRecord
 from trainables.cache_entries import appearing
@@ -70,7 +70,7 @@ def draw(settings: PicturesSettings) -> None:
     """
     console, study = Console(), named_study(settings.studies, settings.study)
     folder = settings.studies / settings.study
-    row = named_or_best(study.rows, study.objective, settings.trial)
+    row = named_or_picked(study.rows, study.objective, settings.trial)
     subjects = _subjects(study.split, settings)
     target = settings.to or folder / "pictures" / row.id
     if settings.to and settings.to.exists():

@@ -28,6 +28,10 @@ def _retention(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
     return epoch["retain_dice"] / baseline["retain_dice"] if baseline["retain_dice"] else math.nan
 
 
+def _heldout_retention(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
+    return epoch["heldout_dice"] / baseline["heldout_dice"] if baseline["heldout_dice"] else math.nan
+
+
 def _retrain_gap(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
     return abs(epoch["forget_dice"] - retrained["forget_dice"])
 
@@ -39,8 +43,10 @@ def _unseen_gap(epoch: Metrics, baseline: Metrics, retrained: Metrics) -> float:
 
 GAPS = {
     "dice_gap": Gap(lambda epoch, *_: epoch["retain_dice"] - epoch["forget_dice"], "Dice gap", 1, -1, 1),
+    "robust_gap": Gap(lambda epoch, *_: epoch["retain_dice"] - epoch["forget_dice_views"], "Robust gap", 1, -1, 1),
     "mae_gap": Gap(lambda epoch, *_: epoch["forget_mae"] - epoch["retain_mae"], "MAE gap", 1, -1, 1),
     "retention": Gap(_retention, "Retention", 1, 0),
+    "heldout_retention": Gap(_heldout_retention, "Held-out retention", 1, 0),
     "retrain_gap": Gap(_retrain_gap, "Retrain gap", -1, 0, 1),
     "unseen_gap": Gap(_unseen_gap, "Unseen gap", -1, 0, 1),
 }

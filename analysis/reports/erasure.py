@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from analysis import numbers
 from analysis.reports.page import write_page
+from analysis.reports.shortfalls import shortfalls
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.membership import resolution
@@ -45,7 +46,7 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
         },
         "reasons": row.evidence.get("reasons", ""),
         "attacks": resolution(len(study.split.forget), len(selection.report_heldout)),
-        "warnings": list(selection.warnings),
+        "warnings": [*shortfalls(row, study.settings.retain_floor), *selection.warnings],
         "selection": asdict(selection),
         "subjects": asdict(study.split),
         "cohort": asdict(study.cohort),

@@ -8,16 +8,18 @@ from rich.table import Table
 
 from analysis import numbers
 from study.records.front import best_feasible
-from study.records.metrics import MetricTable, added
+from study.records.metrics import MetricTable, shown
 from study.records.objectives import Objective
 from study.records.rows import NetworkRow, TrialRow
 
 _HEADERS = {
     "retain_dice": "retain",
     "forget_dice": "forget",
+    "forget_dice_views": "under\nviews",
     "dice_gap": "gap",
     "heldout_dice": "held\nout",
     "retention": "reten\ntion",
+    "heldout_retention": "held-o.\nretent.",
     "retrain_gap": "retr.\ngap",
 }
 _MOST_COLUMNS = 4
@@ -49,7 +51,7 @@ def front_table(rows: Sequence[TrialRow], knobs: Sequence[str], metrics: MetricT
     """
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.metric(objective.forgetting))
     knobs = [name for name in knobs if name != _SAME_AS_DONE and any(name in row.knobs for row in front)]
-    headers = _HEADERS | {column: metrics[column].title.replace(" ", "\n") for column in added(metrics)}
+    headers = {column: _HEADERS.get(column, metrics[column].title.replace(" ", "\n")) for column in shown(metrics)}
     best = best_feasible(rows, objective)
     table = plain_table(f"Pareto front: {len(front)} of {len(rows)} trials", padding=0)
     several = len({row.strategy for row in rows}) > 1

@@ -116,10 +116,11 @@ def fit_networks(
 
 def _completed(session: Session, references: dict[str, Reference]) -> dict[str, Reference]:
     """The same, with the values of metrics that were installed after a reference was fitted."""
+    measured = ["forget_dice_views", *(f"retain_{metric}" for metric in scan_metrics())]
     stale = {
         name: reference
         for name, reference in references.items()
-        if any(f"retain_{metric}" not in reference.metrics for metric in scan_metrics())
+        if any(column not in reference.metrics for column in measured)
     }
     if not stale:
         return references  # without a Ray

@@ -19,8 +19,9 @@ def installed_metrics() -> dict[str, Metric]:
         of_scans(name, metric.title, metric.unit, metric.better, metric.low, metric.high)
         for name, metric in scan_metrics().items()
     ]
+    views = Metric("forget_dice_views", "Forget Dice under views", "", -1, 0, 1, "forget")
     derived = [Metric(name, gap.title, gap.unit, gap.better, gap.low, gap.high) for name, gap in GAPS.items()]
-    return metric_table(*scans, derived)
+    return metric_table(*scans, [views], derived)
 
 
 def constraint_problems(texts: Iterable[str]) -> list[str]:

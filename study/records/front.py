@@ -77,8 +77,8 @@ def kept(rows: Sequence[TrialRow], objective: Objective) -> set[str]:
     return {row.id for row in rows if row.on_front} | {row.id for row in picks(rows, objective).values()}
 
 
-def named_or_best(rows: Sequence[TrialRow], objective: Objective, trial: str = "") -> TrialRow:
-    """The finished trial of that id; without one the best feasible trial.
+def named_or_picked(rows: Sequence[TrialRow], objective: Objective, trial: str = "", pick: str = "best") -> TrialRow:
+    """The finished trial of that id; without one the pick, `best` or `closest`.
 
     Raises:
         StudyError: there is none.
@@ -88,10 +88,10 @@ def named_or_best(rows: Sequence[TrialRow], objective: Objective, trial: str = "
         if trial not in finished:
             raise StudyError(f"--trial: no finished trial {trial!r}; there are {', '.join(finished) or 'none'}")
         return finished[trial]
-    best = best_feasible(rows, objective)
-    if best is None:
+    picked = picks(rows, objective).get(pick)
+    if picked is None:
         raise StudyError("no trial is feasible; give the study more, or name one with --trial")
-    return best
+    return picked
 
 
 def _feasible(row: TrialRow, constraints: Sequence[Constraint]) -> bool:

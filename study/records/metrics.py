@@ -85,7 +85,11 @@ METRICS = metric_table(
 )
 """Those that every study has, and the only ones of a study.json that names none."""
 
-_MAIN = ("retain_dice", "forget_dice", "heldout_dice", "dice_gap", "retention", "retrain_gap")
+_MAIN = (
+    *("retain_dice", "forget_dice", "forget_dice_views", "dice_gap"),
+    *("heldout_dice", "retention", "heldout_retention", "retrain_gap"),
+)
+_ASIDE = ("robust_gap",)
 
 
 def added(metrics: MetricTable) -> list[str]:
@@ -94,8 +98,9 @@ def added(metrics: MetricTable) -> list[str]:
 
 
 def shown(metrics: MetricTable) -> list[str]:
-    """The columns of a short table: the main ones, then those that not every study has."""
-    return [*_MAIN, *added(metrics)]
+    """The columns of a short table: the main ones, then those of metrics that somebody added."""
+    main = [column for column in _MAIN if column in metrics]
+    return [*main, *(column for column in added(metrics) if column not in (*main, *_ASIDE))]
 
 
 def label(metrics: MetricTable, column: str) -> str:

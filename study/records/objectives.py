@@ -54,11 +54,15 @@ class Objective(NamedTuple):
 
 _GAP = Goal("dice_gap", 1)
 _RETAIN, _FORGET = Goal("retain_dice", 1), Goal("forget_dice", -1)
+_VIEWS = Goal("forget_dice_views", -1)
 _RETRAIN, _UNSEEN = Goal("retrain_gap", -1), Goal("unseen_gap", -1)
 _DICE = "Forget Dice"
 
 OBJECTIVES = {
     "gap": Objective(_GAP, (_RETAIN, _FORGET), _DICE, "maximise the Dice gap"),
+    "robust_gap": Objective(
+        Goal("robust_gap", 1), (_RETAIN, _VIEWS), "Forget Dice under views", "maximise the Dice gap under views"
+    ),
     "retrain": Objective(
         _RETRAIN,
         (_RETAIN, _RETRAIN),

@@ -6,7 +6,7 @@ import pytest
 
 from study.records.constraints import Constraint
 from study.records.failure import StudyError
-from study.records.front import best_feasible, mark, named_or_best, pareto_front
+from study.records.front import best_feasible, kept, mark, named_or_picked, pareto_front, picks
 from study.records.objectives import OBJECTIVES
 
 GAP = OBJECTIVES["gap"]
@@ -178,10 +178,20 @@ def test_a_trial_whose_distance_is_undefined_is_neither_best_nor_on_the_front(tr
 
 
 def test_the_chosen_trial_is_the_named_one_else_the_best_feasible(rows):
-    assert named_or_best(rows, GAP).id == "best"
-    assert named_or_best(rows, GAP, "beaten").id == "beaten"
-    assert named_or_best(rows, GAP, "collapsed").id == "collapsed"  # feasible or not
-    assert named_or_best([row for row in rows if row.id != "best"], GAP).id == "good"
+    assert named_or_picked(rows, GAP).id == "best"
+    assert named_or_picked(rows, GAP, "beaten").id == "beaten"
+    assert named_or_picked(rows, GAP, "collapsed").id == "collapsed"  # feasible or not
+    assert named_or_picked([row for row in rows if row.id != "best"], GAP).id == "good"
+
+
+def test_the_closest_trial_is_the_feasible_one_nearest_to_the_steering_reference(trial):
+    gaps = {"far": 0.3, "near": 0.02, "undefined": float("nan")}
+    rows = [trial(name, 0.8, 0.1 * place, retrain_gap=gap) for place, (name, gap) in enumerate(gaps.items(), 1)]
+    rows = mark([*rows, trial("infeasible", 0.1, 0.5, retrain_gap=0.0)], FLOOR, GAP)
+    assert {name: row.id for name, row in picks(rows, GAP).items()} == {"best": "far", "closest": "near"}
+    assert named_or_picked(rows, GAP, pick="closest").id == "near"
+    assert kept(rows, GAP) == {"far", "near"}  # the one on the front, and the one that is not
+    assert picks(rows[-1:], GAP) == {}
 
 
 @pytest.mark.parametrize("name", ["running", "failed", "nobody"])
@@ -189,13 +199,13 @@ def test_a_trial_that_has_not_finished_cannot_be_chosen(rows, name):
     with pytest.raises(
         StudyError, match=rf"--trial.*'{name}'; there are good, collapsed, best, beaten, burst, careful"
     ):
-        named_or_best(rows, GAP, name)
+        named_or_picked(rows, GAP, name)
     with pytest.raises(StudyError, match="there are none"):
-        named_or_best([], GAP, name)
+        named_or_picked([], GAP, name)
 
 
 def test_without_a_feasible_trial_one_must_be_named(rows):
     infeasible = [row for row in rows if not row.feasible]
     with pytest.raises(StudyError, match=r"no trial is feasible.*--trial"):
-        named_or_best(infeasible, GAP)
-    assert named_or_best(infeasible, GAP, "burst").id == "burst"
+        named_or_picked(infeasible, GAP)
+    assert named_or_picked(infeasible, GAP, "burst").id == "burst"

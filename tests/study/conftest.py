@@ -279,13 +279,13 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
 
 @pytest.fixture(scope="session")
 def _examined(_done: Done) -> Done:
-    """That study, continued: now it has evidence."""
+    """That study, continued: now it has evidence, and one more reference that judges."""
     mine = replace(_done, studies=_done.studies.with_name("examined") / "studies")
     said = mine.studies.parent / "output.txt"
     with FileLock(f"{mine.studies.parent}.lock"):
         if not said.exists():
             _done.copied(mine.studies.parent)
-            code, output = mine.again("--evidence")
+            code, output = mine.again("--evidence", "--references", "4")
             assert code == 0, output
             said.write_text(output)
     return replace(mine, output=said.read_text())

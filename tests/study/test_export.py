@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from study.export import main as export
 from study.records.files import write_json
 from study.records.study_record import read_record
-from study.records.tables import trials_table
+from study.records.tables import study_tables, trials_table
 from study.run import parse
 from trainables.evaluation import evaluate
 from trainables.med3d import load_state, load_weights, med3d
@@ -103,11 +103,8 @@ def test_the_report_is_strict_json_with_the_records_numbers(done, exported):
 def test_the_report_has_the_evidence_and_its_verdict(examined, tmp_path):
     assert export(["--study", "s", "--studies", str(examined.studies), "--to", str(tmp_path / "out")]) == 0
     report, row = strict(tmp_path / "out/report.json"), examined.trials.loc[examined.front]
-    assert report["evidence"]["retrained_high"] == row.retrained_high
-    names = {"remembers": row.remembers, "over-forgets": row.over_forgets}
-    verdict = next((name for name, holds in names.items() if holds), "as retrained")
-    assert report["verdict"].startswith(verdict)
-    assert report["references"]["baseline"]["evidence"]["remembers"] is True
+    assert (report["verdict"], report["reasons"]) == (row.verdict, row.reasons)
+    assert report["references"]["baseline"]["evidence"]["verdict"] == "remembers"
     assert report["references"]["baseline"]["evidence"]["pooled_auc"] is None
 
 
@@ -158,6 +155,25 @@ def test_what_cannot_be_exported_is_refused_and_nothing_appears(done, tmp_path, 
     assert "no study 'gone'" in refused(capsys, done, "--study", "gone", "--to", out)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert not list((tmp_path / "there").iterdir())
+
+
+def test_who_is_remembered_is_shipped_only_for_a_reason_that_the_reports_tell(done, tmp_path, capsys):
+    mine = done.copied(tmp_path)
+    table = study_tables(mine.folder, read_record(mine.folder))["trials"]
+    told = {"evidence": "1", "verdict": "remembers", "reasons": "Loss of s-1 <half>"}
+    table.upsert({**row, **told, "heldout_retention": 0.5} for row in table.rows)
+    line = refused(capsys, mine, "--to", tmp_path / "out")
+    assert "remembers who was to be erased: Loss of s-1 <half>" in line
+    assert "--despite remembers --reason TEXT" in line
+    assert "say why" in refused(capsys, mine, "--despite", "remembers", "--to", tmp_path / "out")
+    options = ["--study", "s", "--studies", str(mine.studies), "--to", str(tmp_path / "out")]
+    assert export([*options, "--despite", "remembers", "--reason", "For an audit"]) == 0
+    assert "still remembers" in capsys.readouterr().out
+    card, report = (tmp_path / "out/README.md").read_text(), strict(tmp_path / "out/report.json")
+    for words in ("For an audit", "still remembers", "Held-out Dice fell to 0.500", "**remembers**"):
+        assert words in card
+    assert "were erased" not in card
+    assert (report["despite"], report["verdict"]) == ("For an audit", "remembers")
 
 
 def test_an_infeasible_trial_is_told_what_it_misses(done, tmp_path, capsys):

@@ -1,0 +1,30 @@
+"""What stands against shipping a trial."""
+
+from analysis import numbers
+from analysis.evidence.verdict import CANNOT_TELL, OVER_FORGETS, REMEMBERS
+from study.records.rows import TrialRow
+
+_SENTENCES = {
+    REMEMBERS: "It still remembers who was to be erased",
+    OVER_FORGETS: "It treats the erased worse than strangers, which marks them",
+    CANNOT_TELL: "Whether it remembers cannot be told",
+}
+
+
+def shortfalls(row: TrialRow, retain_floor: float) -> list[str]:
+    """One sentence each, none where nothing does.
+
+    Args:
+        row: the trial.
+        retain_floor: share of the baseline's Dice that held-out subjects should keep as well.
+    """
+    verdict, kept = row.evidence.get("verdict"), row.metric("heldout_retention")
+    sentences = []
+    if kept < retain_floor:
+        share = numbers.metric(kept)
+        sentences.append(f"Held-out Dice fell to {share} of the baseline's, below the floor of {retain_floor:g}.")
+    if verdict in _SENTENCES:
+        sentences.append(f"{_SENTENCES[verdict]}: {row.evidence['reasons']}.")
+    if not row.examined:
+        sentences.append("No evidence was gathered: nothing is known of what it remembers.")
+    return sentences
