@@ -16,6 +16,7 @@ from analysis.reports.shortfalls import shortfalls
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.membership import resolution
+from analysis.statistics.price import price
 from study.records.evidence import STATE, EvidenceColumn
 from study.records.files import replace_file
 from study.records.reading import StudyData
@@ -46,6 +47,7 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
         },
         "reasons": row.evidence.get("reasons", ""),
         "attacks": resolution(len(study.split.forget), len(selection.report_heldout)),
+        "price": str(price(study, row) or ""),
         "warnings": [*shortfalls(row, study.settings.retain_floor), *selection.warnings],
         "selection": asdict(selection),
         "subjects": asdict(study.split),
@@ -70,7 +72,9 @@ def _above(report: Mapping[str, Any]) -> str:
         f" {escape(report['strategy'])}. Verdict: <b>{escape(report['verdict'])}</b>"
         + (f": {escape(report['reasons'])}" if report["reasons"] else "")
         + ("" if report["feasible"] else " <span class=warn>(infeasible: below the retain floor)</span>")
-        + f". Retention {kept}, forget Dice {forgotten}.</p>"
+        + f". Retention {kept}, forget Dice {forgotten}."
+        + (f" Price: {escape(report['price'])}." if report["price"] else "")
+        + "</p>"
     )
     return "\n".join([answer, *(f"<p class=warn>{escape(warning)}</p>" for warning in report["warnings"])])
 

@@ -13,7 +13,7 @@ from analysis.figures.curves import curves_figure
 from analysis.figures.front import front_figure, history_figure
 from analysis.figures.requests import requests_figure, requests_frame
 from analysis.reports.page import markdown_table, plain
-from analysis.reports.shortfalls import shortfalls
+from analysis.reports.shortfalls import remarks
 from analysis.reports.tables import requests_markdown, suite_markdown
 from analysis.reports.terminal_tables import verdict, verdict_lines
 from analysis.statistics.intervals import metric_intervals, values_after
@@ -57,7 +57,7 @@ def _answer(study: StudyData, name: str, row: TrialRow) -> str:
         f"*{name}*: **{row.strategy}** with {recipe} (trial `{row.id}`): retention {retention}, retain Dice"
         f" {retain}, forget Dice {forget}, Dice gap {gap} (means with 95 % intervals over subjects)."
         f" Evidence: {said}. Its weights are in `front/{row.id}/`."
-        + "".join(f"\n- {sentence}" for sentence in shortfalls(row, study.settings.retain_floor))
+        + "".join(f"\n- {sentence}" for sentence in remarks(study, row))
     )
 
 

@@ -1,7 +1,9 @@
-"""What stands against shipping a trial."""
+"""What a trial that may be shipped costs, and what stands against it."""
 
 from analysis import numbers
 from analysis.evidence.verdict import CANNOT_TELL, OVER_FORGETS, REMEMBERS
+from analysis.statistics.price import price
+from study.records.reading import StudyData
 from study.records.rows import TrialRow
 
 _SENTENCES = {
@@ -28,3 +30,10 @@ def shortfalls(row: TrialRow, retain_floor: float) -> list[str]:
     if not row.examined:
         sentences.append("No evidence was gathered: nothing is known of what it remembers.")
     return sentences
+
+
+def remarks(study: StudyData, row: TrialRow) -> list[str]:
+    """The price beside retraining, then what stands against the trial; nothing of the latter before its evidence."""
+    cost = price(study, row)
+    against = shortfalls(row, study.settings.retain_floor) if row.examined else []
+    return [*([f"Price: {cost}."] if cost else []), *against]

@@ -21,7 +21,8 @@ from analysis.figures.front_data import axes
 from analysis.ui.payload import study_payload
 from study.records.failure import StudyError
 from study.records.files import studies_folder
-from study.records.reading import StudyData, load_study
+from study.records.reading import StudyData, load_study, with_history_of
+from study.records.references import RETRAINED
 from study.records.trials import given
 
 _STATIC = files("analysis.ui") / "static"
@@ -138,7 +139,7 @@ def front_page(name: str) -> Response:
 @lru_cache(8)
 def _study(folder: Path, state: str) -> StudyData:
     try:
-        return load_study(folder, ("trials", "references"))
+        return with_history_of(load_study(folder, ("trials", "references")), folder, RETRAINED)
     except StudyError as error:
         raise HTTPException(500, str(error)) from error
 

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from analysis.figures.front_data import axes
+from analysis.reports.shortfalls import remarks
+from analysis.reports.terminal_tables import verdict
 from analysis.statistics.plane import hypervolume
 from study.records.metrics import shown
 from study.records.reading import StudyData
+from study.records.rows import TrialRow
 
 
 def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
@@ -30,6 +33,7 @@ def study_payload(study: StudyData, folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "pictures": [page.parent.name for page in folder.glob("pictures/*/index.html")],
         "best": best.id if best else None,
+        "picks": {name: _pick(study, row) for name, row in study.picks.items()},
         "hypervolume": volumes.tolist(),
     }
 
@@ -46,6 +50,12 @@ def running_hypervolume(rows: list[dict[str, Any]]) -> np.ndarray:
             volume = hypervolume(retain, forget)
         volumes[place] = volume
     return volumes
+
+
+def _pick(study: StudyData, row: TrialRow) -> dict[str, Any]:
+    """What the page's head says of a pick: its verdict, and what it costs and lacks."""
+    said = [f"Evidence: {verdict(row)}. {row.evidence.get('reasons', '')}"] if row.examined else []
+    return {"id": row.id, "said": [*said, *remarks(study, row)]}
 
 
 def _plain(value: Any) -> Any:

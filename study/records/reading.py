@@ -1,7 +1,7 @@
 """A study's records, read back from its folder."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
         for name, table in study_tables(folder, record).items()
     }
     return StudyData(**vars(record), evidence=frames.pop("references"), **frames)
+
+
+def with_history_of(study: StudyData, folder: Path, name: str) -> StudyData:
+    """A study that was read without its history, with that of one trial or reference."""
+    return replace(study, history=_frame(study_tables(folder, study)["history"].read(id=name)))
 
 
 def named_folder(studies: Path, name: str) -> Path:

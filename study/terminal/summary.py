@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from analysis.numbers import counted, duration
-from analysis.reports.shortfalls import shortfalls
+from analysis.reports.shortfalls import remarks
 from analysis.reports.tables import terminal_requests, terminal_suite
 from analysis.reports.terminal_tables import best_line, evidence_table, front_table, verdict, verdict_lines
 from search_spaces.space import Space, Suite
@@ -127,8 +127,8 @@ def print_result(plan: Plan, uri: str, problem: str | None, complete: bool, cons
         console.print(terminal_requests(written))
     for pick, row in written.picks.items():
         say(f"[bold]{pick:13}[/bold]   {best_line(row)}" + (f"  [bold]{verdict(row)}[/bold]" if row.examined else ""))
-        for sentence in shortfalls(row, settings.retain_floor) if row.examined else ():
-            say(f"{' ' * 16}[yellow]{escape(sentence)}[/yellow]")
+        for sentence in remarks(written, row):
+            say(f"{' ' * 16}{escape(sentence)}")
     if not best:
         say("[bold]no feasible trial[/bold]: give the search more trials")
     name = escape(f"{settings.name}{_studies(settings)}")

@@ -47,6 +47,12 @@ function drawHead() {
   by("weights").textContent = `${study.folder}/front/${study.best}/weights.safetensors`;
   const studies = `--studies ${study.folder.slice(0, study.folder.lastIndexOf("/"))}`;
   by("export").textContent = `python -m study.export --study ${name} ${studies} --to unlearned`;
+  const { best, closest } = study.picks, lines = (texts) => texts.map((text) => Object.assign(document.createElement("li"), { textContent: text }));
+  by("said").replaceChildren(...lines(best.said));
+  by("closest").textContent = closest.id;
+  by("closest").href = link(name, closest.id);
+  by("closer").textContent = `python -m study.export --study ${name} ${studies} --pick closest --to unlearned`;
+  by("saidcloser").replaceChildren(...lines(closest.id === best.id ? [] : closest.said));
   by("pictures").hidden = !study.pictures.includes(study.best);
   by("draw").hidden = !by("pictures").hidden;
   by("pictures").href = address(name, `/pictures/${study.best}/index.html`);
