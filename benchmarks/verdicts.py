@@ -64,6 +64,8 @@ class Options:
     """Drawn for each kind of network."""
     judges: int = 3
     """Never-seen networks of a study."""
+    margin: float = 0.25
+    """Residual memory that counts as none."""
     draws: int = 100
     """Studies drawn for each place of the table of power; 0 for none."""
     references: tuple[int, ...] = field(default=(3, 5, 10))
@@ -170,7 +172,7 @@ def main(options: Options) -> None:
     options.to.mkdir(parents=True, exist_ok=True)
     counts = {"retain_count": options.retain, "forget_count": options.forget, "heldout_count": options.heldout}
     plan = make_plan(StudySettings(space="noisy_label", cohort=options.cohort, shape=options.shape, **counts))
-    terms = Terms(JUDGED, plan.split.forget, 0.25, options.judges + 1)
+    terms = Terms(JUDGED, plan.split.forget, options.margin, options.judges + 1)
     measures = dict(measured(options, plan.data))
     counted(options, measures, terms)
     if options.draws:

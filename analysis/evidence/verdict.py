@@ -71,7 +71,7 @@ def judge(memories: Mapping[str, Memory], findings: Findings, terms: Terms) -> d
     else:
         verdict = NEVER_SEEN
         widest = sorted(memories, key=lambda name: -memories[name].half_width(memories[name].references))
-        said = [_said(_Reason(name, None, memories[name].group), findings, terms) for name in widest[:_SHOWN]]
+        said = [_said(_Reason(name, None, memories[name].clear), findings, terms) for name in widest[:_SHOWN]]
     return {"verdict": verdict, "reasons": "; ".join(said), **_bounds(memories, terms)}
 
 
@@ -132,8 +132,8 @@ def _missing(memories: Mapping[str, Memory], terms: Terms) -> list[str]:
             return f"{title} has fewer than two never-seen networks to compare with"
         if memory.blind:
             return f"{title} is blind: networks that saw them cannot be told from those that did not"
-        if max(-memory.group.low, memory.group.high) > terms.margin:
-            return f"{title}: residual memory {_shown(memory.group)} leaves +-{terms.margin:g}"
+        if max(-memory.clear.low, memory.clear.high) > terms.margin:
+            return f"{title}: residual memory {_shown(memory.clear)} leaves +-{terms.margin:g}"
         return ""
 
     required = [problem(name) for name in REQUIRED]
@@ -176,7 +176,7 @@ def _bounds(memories: Mapping[str, Memory], terms: Terms) -> dict[str, Any]:
     if not told:
         return {"memory_left": np.nan, "memory_of_one": np.nan, "would_tell": _would_tell(required, terms)}
     halves = np.array([[(one.high - one.low) / 2 for one in memory.subjects] for memory in told])
-    left = max(0.0, *(memory.group.high for memory in told))
+    left = max(0.0, *(memory.clear.high for memory in told))
     return {
         "memory_left": left,
         "memory_of_one": float(np.nanmin(halves, 0).max()),

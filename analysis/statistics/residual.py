@@ -24,6 +24,13 @@ from analysis.statistics.intervals import Interval
 FAMILY = 0.025
 """Chance that any interval of a group, or any of a single subject, misses the truth: 95 % hold all together."""
 
+ONE_SIDED = 0.05
+"""Chance that a `clear` interval misses the truth on one side.
+
+To claim that all of several measures lie within a margin needs no correction for their number, as a single one that
+does not refutes it (two one-sided tests of each).
+"""
+
 _DRAWS, _CHUNK = 4000, 250
 
 
@@ -48,15 +55,17 @@ class Memory(NamedTuple):
     """What is left of what was memorised, by one measure.
 
     Attributes:
-        group: mean over the forget subjects; unbounded where the measure is blind.
+        group: mean over the forget subjects; unbounded where the measure is blind. For accusations: corrected.
+        clear: the same with 90 %. For bounds: 95 % to each side, by this measure alone.
         subjects: of each forget subject; empty for a measure that gives one number for all of them.
         references: how many never-seen networks it is judged by.
-        level: two-sided level of the group's interval, corrected for the number of measures.
+        level: two-sided level of `group`, corrected for the number of measures.
         freedom: degrees of freedom that every further never-seen network adds.
         error: standard error of the group's residual, but for that of the never-seen networks' mean.
     """
 
     group: Interval
+    clear: Interval
     subjects: tuple[Interval, ...]
     references: int
     level: float
@@ -69,8 +78,8 @@ class Memory(NamedTuple):
         return not np.isfinite(self.group.low)
 
     def half_width(self, references: int) -> float:
-        """About how far the group's interval would reach with so many never-seen networks."""
-        quantile = stats.t.isf(self.level / 2, (references - 1) * self.freedom)
+        """About how far the clear interval would reach with so many never-seen networks."""
+        quantile = stats.t.isf(ONE_SIDED, (references - 1) * self.freedom)
         return float(quantile * self.error * np.sqrt(1 + 1 / references))
 
 
@@ -139,15 +148,18 @@ def _memory(values: _Kept, forget: int, levels: tuple[float, float]) -> Memory:
     """The residuals and their intervals, the group's and single subjects' at these two-sided levels."""
     count, networks, errors = len(values.never), len(values.seen), values.errors(values.never)
     signals = values.contrasts(values.seen.mean(0), values.never)
-    quantiles = stats.t.isf(np.array(levels) / 2, (count - 1) * values.freedom)
-    reach = errors * np.repeat(quantiles, [1, values.forget])
-    contrasts = zip(values.contrasts(values.network, values.never), signals, reach, strict=True)
-    group, *single = (_fieller(*contrast, networks, count) for contrast in contrasts)
+    clear, *quantiles = stats.t.isf([ONE_SIDED, *np.array(levels) / 2], (count - 1) * values.freedom)
+    reach, contrasts = (
+        errors * np.repeat(quantiles, [1, values.forget]),
+        values.contrasts(values.network, values.never),
+    )
+    group, *single = (_fieller(*of_one, networks, count) for of_one in zip(contrasts, signals, reach, strict=True))
+    bounded = _fieller(contrasts[0], signals[0], errors[0] * clear, networks, count)
     known = dict(zip(values.places.tolist(), single, strict=False))
     subjects = tuple(known.get(place, Interval(np.nan, np.nan, np.nan)) for place in range(forget))
     alone = len(values.network) == 1 and forget > 1
     error = float(errors[0] / abs(signals[0])) if signals[0] else np.inf
-    return Memory(group, () if alone else subjects, count, levels[0], values.freedom, error)
+    return Memory(group, bounded, () if alone else subjects, count, levels[0], values.freedom, error)
 
 
 def _fieller(contrast: float, signal: float, reach: float, seen: int, never: int) -> Interval:

@@ -92,10 +92,10 @@ def test_a_bound_stands_beside_every_verdict():
 
 
 def test_what_cannot_be_told_says_what_would_tell():
-    narrow = TERMS._replace(margin=0.08)
+    narrow = TERMS._replace(margin=0.05)
     found = judged(network(0), terms=narrow)
     assert found["verdict"] == CANNOT_TELL
-    assert "leaves +-0.08" in found["reasons"]
+    assert "leaves +-0.05" in found["reasons"]
     more = int(found["would_tell"].split(" ")[0])
     assert found["would_tell"] == f"{more} more references: --references {4 + more}"
     assert "no number of references" in judged(network(0), terms=TERMS._replace(margin=0.01))["would_tell"]

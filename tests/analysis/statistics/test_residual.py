@@ -57,7 +57,12 @@ def test_the_interval_by_hand():
         difference = contrast(network) - end * contrast(seen)
         assert abs(difference) == pytest.approx(reach * np.sqrt(1 + end**2 + (1 - end) ** 2 / 3))
     assert memory.level == pytest.approx(FAMILY, rel=0.3)
-    assert memory.half_width(3) == pytest.approx(reach * np.sqrt(4 / 3) / contrast(seen))
+    one_sided = stats.t(6).isf(0.05) * spread
+    assert memory.half_width(3) == pytest.approx(one_sided * np.sqrt(4 / 3) / contrast(seen))
+    difference = contrast(network) - memory.clear.high * contrast(seen)
+    assert abs(difference) == pytest.approx(
+        one_sided * np.sqrt(1 + memory.clear.high**2 + (1 - memory.clear.high) ** 2 / 3)
+    )
     assert memory.half_width(9) < memory.half_width(3)
 
 

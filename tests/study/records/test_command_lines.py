@@ -22,7 +22,7 @@ from study.run import parse
 
 KNOBS = {
     "noisy_label": {"noise_rate": 0.8125, "lr": 1.2e-05, "forget_weight": 2.0, "epochs": 13},
-    "scrub": {"alpha": 0.001, "gamma": 1.0, "max_epochs": 2, "lr": 5e-4, "epochs": 10},
+    "scrub": {"alpha": 0.001, "gamma": 1.0, "max_epochs": 2, "lr_decay": "3/5/9", "lr": 5e-4, "epochs": 10},
     "mechanics": {
         **{"forget": "ascent", "retain": "segment", "moves": "all", "noise_rate": math.nan, "ceiling": 10.0},
         **{"image": None, "lr": 3e-4, "forget_weight": 0.1, "epochs": 20},
