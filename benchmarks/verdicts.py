@@ -27,7 +27,7 @@ Measures = Mapping[str, np.ndarray]
 
 VERDICTS = (REMEMBERS, OVER_FORGETS, NEVER_SEEN, CANNOT_TELL)
 JUDGED = {
-    name: Judged(measure.title, measure.unit, measure.scale)
+    name: Judged(measure.title, measure.unit, measure.scale, measure.remembered)
     for name, measure in ((name, MEASURES.load(name)) for name in MEASURES.names())
     if measure.judged
 }

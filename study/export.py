@@ -144,7 +144,7 @@ def _card(report: Mapping[str, Any], record: StudyRecord) -> str:
 A 3D segmentation network ({", ".join(cohort.classes)}) from which {len(record.split.forget)} of its training
 subjects were to be erased by {report["strategy"]} (trial {report["trial"]} of study {report["study"]}).
 What the evidence found: **{report["verdict"]}**. {report["reasons"]}
-Price: {report["price"] or "unknown"}.
+{report["price"]}
 
 | metric | mean [95 % interval over subjects] |
 |---|---|

@@ -69,12 +69,14 @@ class Judged(NamedTuple):
         title: in words.
         unit: `steps` for whole numbers that may be infinite.
         scale: `log` where networks are compared by the logarithm of its values.
+        remembered: `more` or `less` of a network that remembers.
         judged: it is part of the verdict.
     """
 
     title: str
     unit: str = ""
     scale: str = "plain"
+    remembered: str = "more"
     judged: bool = True
 
 

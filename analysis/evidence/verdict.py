@@ -87,32 +87,30 @@ def mean_of(values: np.ndarray) -> float:
 
 
 def _on_scale(values: Sequence[np.ndarray], judged: Judged) -> list[np.ndarray]:
-    """The values on the scale on which networks are compared; where there was no end, twice the largest."""
+    """The values on the scale on which networks are compared, larger for memory; without an end twice the largest."""
     table = np.array([np.atleast_1d(value) for value in values], float)
     if judged.unit == "steps":
         finite = table[np.isfinite(table)]
         table = np.where(np.isposinf(table), 2 * max(finite.max(initial=0), 1), table) + 1
     if judged.scale == "log":
         table = np.log(np.maximum(table, np.finfo(float).tiny))
-    return list(table)
+    return list(-table if judged.remembered == "less" else table)
 
 
 def _beyond(memories: Mapping[str, Memory], margin: float, side: int) -> list[_Reason]:
     """What lies beyond never seen on one side: groups that reach beyond the margin, then single subjects."""
     groups, singles = [], []
     for name, memory in memories.items():
-        if not memory.blind and _outside(memory.group, side) and side * _end(memory.group, side) > margin:
+        if memory.blind and side > 0:
+            continue  # where the baseline shows no memory nobody else can
+        if memory.sides[0] == side and side * _end(memory.group, side) > margin:
             groups.append(_Reason(name, None, memory.group))
         singles += [
             _Reason(name, place, residual)
             for place, residual in enumerate(memory.subjects)
-            if _outside(residual, side)
+            if memory.sides[1 + place] == side
         ]
     return [*_strongest(groups, side), *_strongest(singles, side)]
-
-
-def _outside(residual: Interval, side: int) -> bool:
-    return side * _end(residual, -side) > 0
 
 
 def _end(residual: Interval, side: int) -> float:
@@ -162,6 +160,8 @@ def _said(reason: _Reason, findings: Findings, terms: Terms) -> str:
 
 
 def _shown(residual: Interval) -> str:
+    if not np.isfinite(residual.low):
+        return "unbounded, as the baseline shows none"
     return f"{residual.mean:+.2f} [{residual.low:+.2f}, {residual.high:+.2f}]"
 
 

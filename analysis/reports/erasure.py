@@ -73,7 +73,7 @@ def _above(report: Mapping[str, Any]) -> str:
         + (f": {escape(report['reasons'])}" if report["reasons"] else "")
         + ("" if report["feasible"] else " <span class=warn>(infeasible: below the retain floor)</span>")
         + f". Retention {kept}, forget Dice {forgotten}."
-        + (f" Price: {escape(report['price'])}." if report["price"] else "")
+        + (f" {escape(report['price'])}" if report["price"] else "")
         + "</p>"
     )
     return "\n".join([answer, *(f"<p class=warn>{escape(warning)}</p>" for warning in report["warnings"])])

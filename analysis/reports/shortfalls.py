@@ -36,4 +36,4 @@ def remarks(study: StudyData, row: TrialRow) -> list[str]:
     """The price beside retraining, then what stands against the trial; nothing of the latter before its evidence."""
     cost = price(study, row)
     against = shortfalls(row, study.settings.retain_floor) if row.examined else []
-    return [*([f"Price: {cost}."] if cost else []), *against]
+    return [*([str(cost)] if cost else []), *against]

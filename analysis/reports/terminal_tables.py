@@ -22,6 +22,9 @@ _HEADERS = {
     "heldout_retention": "held-o.\nretent.",
     "retrain_gap": "retr.\ngap",
 }
+_BY_RETENTION, _RETENTION = "heldout_dice", "heldout_retention"
+"""The latter says the same of a narrow table's trials."""
+
 _MOST_COLUMNS = 4
 """Knobs that get a column each; more of them share one."""
 
@@ -51,7 +54,11 @@ def front_table(rows: Sequence[TrialRow], knobs: Sequence[str], metrics: MetricT
     """
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.metric(objective.forgetting))
     knobs = [name for name in knobs if name != _SAME_AS_DONE and any(name in row.knobs for row in front)]
-    headers = {column: _HEADERS.get(column, metrics[column].title.replace(" ", "\n")) for column in shown(metrics)}
+    headers = {
+        column: _HEADERS.get(column, metrics[column].title.replace(" ", "\n"))
+        for column in shown(metrics)
+        if column != _BY_RETENTION or _RETENTION not in metrics
+    }
     best = best_feasible(rows, objective)
     table = plain_table(f"Pareto front: {len(front)} of {len(rows)} trials", padding=0)
     several = len({row.strategy for row in rows}) > 1

@@ -31,11 +31,11 @@ class Price(NamedTuple):
 
     def __str__(self) -> str:
         if self.epochs is None:
-            return f"retraining was not as good in its {self.retraining:.0f} s; this took {self.seconds:.0f} s"
+            return f"Retraining was not as good in its {self.retraining:.0f} s; this took {self.seconds:.0f} s."
         epochs = counted(self.epochs, "epoch")
         if self.share >= 1:
-            return f"retrain: as good in {epochs} ({self.retraining:.0f} s against {self.seconds:.0f} s), and exact"
-        return f"{self.share:.2f} of the price of retraining to the same Dice ({epochs}, {self.retraining:.0f} s)"
+            return f"Retrain: as good in {epochs} ({self.retraining:.0f} s against {self.seconds:.0f} s), and exact."
+        return f"Costs {self.share:.2f} of retraining to the same Dice ({epochs}, {self.retraining:.0f} s)."
 
 
 def price(study: StudyData, row: TrialRow) -> Price | None:

@@ -40,6 +40,8 @@ class Compared(NamedTuple):
     The last axis holds forget and then held-out subjects. It may lack the latter, or be one long: one number for all
     forget subjects together.
 
+    Larger values speak for memory, on every measure.
+
     Attributes:
         network: (S,) of the network that is judged.
         never: (R, S) of networks that never saw a forget subject.
@@ -58,6 +60,8 @@ class Memory(NamedTuple):
         group: mean over the forget subjects; unbounded where the measure is blind. For accusations: corrected.
         clear: the same with 90 %. For bounds: 95 % to each side, by this measure alone.
         subjects: of each forget subject; empty for a measure that gives one number for all of them.
+        sides: of the group, then of each of `subjects`: 1 above what never-seen networks give, -1 below, 0 among
+            them. Known of a blind measure too.
         references: how many never-seen networks it is judged by.
         level: two-sided level of `group`, corrected for the number of measures.
         freedom: degrees of freedom that every further never-seen network adds.
@@ -67,6 +71,7 @@ class Memory(NamedTuple):
     group: Interval
     clear: Interval
     subjects: tuple[Interval, ...]
+    sides: tuple[int, ...]
     references: int
     level: float
     freedom: int
@@ -155,11 +160,15 @@ def _memory(values: _Kept, forget: int, levels: tuple[float, float]) -> Memory:
     )
     group, *single = (_fieller(*of_one, networks, count) for of_one in zip(contrasts, signals, reach, strict=True))
     bounded = _fieller(contrasts[0], signals[0], errors[0] * clear, networks, count)
-    known = dict(zip(values.places.tolist(), single, strict=False))
-    subjects = tuple(known.get(place, Interval(np.nan, np.nan, np.nan)) for place in range(forget))
-    alone = len(values.network) == 1 and forget > 1
+    sides = np.sign(contrasts) * (np.abs(contrasts) > reach * np.sqrt(1 + 1 / count))
+    known = dict(zip(values.places.tolist(), zip(single, sides[1:].astype(int).tolist(), strict=True), strict=False))
+    unknown = (Interval(np.nan, np.nan, np.nan), 0)
+    one = [known.get(place, unknown) for place in range(forget)]
+    if len(values.network) == 1 and forget > 1:
+        one = []
     error = float(errors[0] / abs(signals[0])) if signals[0] else np.inf
-    return Memory(group, bounded, () if alone else subjects, count, levels[0], values.freedom, error)
+    subjects, beside = tuple(interval for interval, _ in one), tuple(side for _, side in one)
+    return Memory(group, bounded, subjects, (int(sides[0]), *beside), count, levels[0], values.freedom, error)
 
 
 def _fieller(contrast: float, signal: float, reach: float, seen: int, never: int) -> Interval:

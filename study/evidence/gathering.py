@@ -91,7 +91,9 @@ def unknown(plan: Plan, rows: Sequence[TrialRow]) -> list[str]:
 
 def _terms(plan: Plan) -> Terms:
     measures = {name: MEASURES.load(name) for name in MEASURES.names()}
-    judged = {name: Judged(one.title, one.unit, one.scale, one.judged) for name, one in measures.items()}
+    judged = {
+        name: Judged(one.title, one.unit, one.scale, one.remembered, one.judged) for name, one in measures.items()
+    }
     return Terms(judged, plan.split.forget, plan.settings.margin, plan.settings.references)
 
 

@@ -10,10 +10,10 @@ SUBJECTS, HELDOUT = ("s-a", "s-b", "s-c"), 6
 TERMS = Terms(
     {
         "dice": Judged("Dice"),
-        "loss": Judged("Loss", scale="log"),
+        "loss": Judged("Loss", scale="log", remembered="less"),
         "dice_views": Judged("Dice under views"),
-        "loss_views": Judged("Loss under views", scale="log"),
-        "relearn_steps": Judged("Relearning steps", unit="steps", scale="log"),
+        "loss_views": Judged("Loss under views", scale="log", remembered="less"),
+        "relearn_steps": Judged("Relearning steps", unit="steps", scale="log", remembered="less"),
         "resurfaced_dice": Judged("Resurfaced Dice"),
         "distance": Judged("Distance", judged=False),
     },
@@ -109,3 +109,13 @@ def test_without_references_a_measure_or_a_subject_nothing_is_claimed():
     del lacking.measures["loss_views"]
     assert judged(lacking)["verdict"] == CANNOT_TELL
     assert judged(network(0), terms=TERMS._replace(subjects=())) == {}
+
+
+def test_a_blind_measure_shows_who_forgets_too_much_and_never_who_remembers():
+    """The baseline is like a never-seen network: nothing was memorised, and the erased are marked all the same."""
+    retrained = {str(seed): network(seed) for seed in (1, 2, 3)}
+    for left, verdict in ((-1, OVER_FORGETS), (1, CANNOT_TELL)):
+        findings = Findings(network(0, (left, left, left)), retrained, {"baseline": network(9)})
+        found = judge(memories_of(findings, TERMS), findings, TERMS)
+        assert found["verdict"] == verdict
+        assert "as the baseline shows none" in found["reasons"] or "is blind" in found["reasons"]

@@ -28,10 +28,10 @@ def priced(retain, heldout, seconds, course=COURSE, strangers=("h",)):
 @pytest.mark.parametrize(
     ("retain", "heldout", "expected", "said"),
     [
-        (0.7, 0.5, (5.0, 5), "0.40 of the price of retraining to the same Dice (5 epochs, 5 s)"),
-        (0.705, 0.72, (5.0, 5), "0.40 of the price"),  # within a hundredth
-        (0.7, 0.75, (10.0, 10), "0.20 of the price"),  # strangers count too
-        (0.9, 0.7, (10.0, None), "retraining was not as good in its 10 s; this took 2 s"),
+        (0.7, 0.5, (5.0, 5), "Costs 0.40 of retraining to the same Dice (5 epochs, 5 s)."),
+        (0.705, 0.72, (5.0, 5), "Costs 0.40"),  # within a hundredth
+        (0.7, 0.75, (10.0, 10), "Costs 0.20"),  # strangers count too
+        (0.9, 0.7, (10.0, None), "Retraining was not as good in its 10 s; this took 2 s."),
     ],
 )
 def test_retraining_is_looked_at_until_it_is_as_good(retain, heldout, expected, said):
@@ -41,7 +41,7 @@ def test_retraining_is_looked_at_until_it_is_as_good(retain, heldout, expected, 
 
 
 def test_where_retraining_is_cheaper_it_is_recommended():
-    assert str(priced(0.7, 0.5, 6.0)) == "retrain: as good in 5 epochs (5 s against 6 s), and exact"
+    assert str(priced(0.7, 0.5, 6.0)) == "Retrain: as good in 5 epochs (5 s against 6 s), and exact."
 
 
 def test_without_held_out_subjects_or_a_course_there_is_nothing_to_compare():
