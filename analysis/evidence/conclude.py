@@ -1,5 +1,6 @@
 """From the measurements of a network to the evidence columns of the records (docs/evidence.md defines them)."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -11,6 +12,7 @@ from analysis.evidence import conclusions as conclusions_package
 from analysis.evidence.conclusion import Conclusion, Findings, Terms
 from analysis.evidence.verdict import forget_mean, judge, mean_of, memories_of
 from analysis.statistics.intervals import with_bounds
+from analysis.statistics.residual import Memory
 
 
 @cache
@@ -21,10 +23,17 @@ def conclusions() -> dict[str, Conclusion]:
 
 
 class Evidence(NamedTuple):
-    """The evidence columns that have a value, and conclusion -> why it could not be drawn."""
+    """What was concluded.
+
+    Attributes:
+        columns: of the evidence that have a value.
+        problems: conclusion -> why it could not be drawn.
+        memories: the residual memory by measure.
+    """
 
     columns: dict[str, Any]
     problems: dict[str, str]
+    memories: Mapping[str, Memory]
 
 
 def conclude(findings: Findings, terms: Terms) -> Evidence:
@@ -33,7 +42,7 @@ def conclude(findings: Findings, terms: Terms) -> Evidence:
     columns = _measured(findings, len(terms.subjects)) | with_bounds(
         {f"{name}_residual": memory.group for name, memory in memories.items()}
     )
-    evidence = Evidence(columns | judge(memories, findings, terms), {})
+    evidence = Evidence(columns | judge(memories, findings, terms), {}, memories)
     for name, conclusion in conclusions().items():
         try:
             evidence.columns.update(conclusion.function(findings))

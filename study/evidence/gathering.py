@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from analysis.evidence.conclude import conclude
 from analysis.evidence.conclusion import Examined, Findings, Judged, Terms
+from analysis.statistics.residual import Memory
 from study.cluster.nodes import problem_of
 from study.evidence.columns import all_columns
 from study.evidence.shadows import shadow_fits
@@ -67,7 +68,7 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
             lacking = {**problems, **lacking, **evidence.problems}
             for part, reason in lacking.items():
                 view.line(f"{name}  [yellow]no {escape(part)}: {escape(reason)}[/yellow]")
-            _write_details(plan, name, findings, lacking)
+            _write_details(plan, name, findings, evidence.memories, lacking)
             recorder.gathered(name, {**evidence.columns, STATE: state + _INCOMPLETE * bool(lacking)})
         advance(number)
     view.line(f"evidence on {len(due)} networks in {time.monotonic() - started:.0f} s")
@@ -106,7 +107,9 @@ def _state(session: Session) -> str:
     return digest_of([*depends_on, *(reference.digest for reference in session.references.values()), *further])
 
 
-def _write_details(plan: Plan, name: str, findings: Findings, problems: Mapping[str, str]) -> None:
+def _write_details(
+    plan: Plan, name: str, findings: Findings, memories: Mapping[str, Memory], problems: Mapping[str, str]
+) -> None:
     """Write evidence/<name>.json: every forget and held-out subject and class, beside the retrained references.
 
     `problems` holds why something is missing.
@@ -124,6 +127,10 @@ def _write_details(plan: Plan, name: str, findings: Findings, problems: Mapping[
         {
             "forget": forget(findings.network),
             "heldout": _by_subject(findings.network.heldout, split.heldout, classes, {}),
+            "residual_memory": {
+                subject: {measure: memory.subjects[place] for measure, memory in memories.items() if memory.subjects}
+                for place, subject in enumerate(split.forget)
+            },
             "retrained": {other: forget(examined) for other, examined in findings.retrained.items()},
             "problems": problems,
         },

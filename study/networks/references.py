@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from trainables.cache_entries import cached, caching
 from trainables.cohorts.cache import cache_dir
 from trainables.data import Subset, TrialData
 from trainables.device import default_device, shared_tensor
-from trainables.evaluation import Values, evaluate
+from trainables.evaluation import Values, evaluate, nanmean
 from trainables.fitting import fit, initial_network, network_of, weights_of
 from trainables.med3d import WeightsError
 from trainables.recipe import Recipe
@@ -34,6 +35,10 @@ from trainables.unlearning import EpochReport
 
 _VERSION = 3
 """Counts changes of the fit that make cached references stale."""
+
+
+FITS = 0.3
+"""Dice on a cohort from which on a file of --weights knows it: whoever never saw its kind stays far below."""
 
 
 class FitError(HaltedError):
@@ -102,6 +107,8 @@ def fit_networks(
         FitError: a fit whose loss is not finite, or whose task has failed.
     """
     plan, share = session.plan, session.resources
+    if plan.settings.weights and lacking(digests):
+        _check_clean(plan)
     depth, recipe, streams = plan.settings.depth, _recipe(plan), {}
     for name in lacking(digests):
         taught, seed = fits[name]
@@ -112,6 +119,23 @@ def fit_networks(
     for name, reports, weights in _gather(streams, session):
         _store(digests[name], reports, weights)
     return _completed(session, {name: _load(digest, fits[name].seed) for name, digest in digests.items()})
+
+
+def _check_clean(plan: Plan) -> None:
+    """Check that what the references start from does not know the cohort: a retrained network must not have seen it.
+
+    Raises:
+        StudyError: it segments the forget and held-out subjects already.
+    """
+    data, weights = plan.data, plan.settings.weights
+    values = _measure(replace(data, retain=()), _initial(plan, plan.settings.seed), plan.settings.depth)
+    dice = nanmean([*values["forget_dice"], *values["heldout_dice"]])
+    if dice >= FITS:
+        raise StudyError(
+            f"--weights: {weights} segments this cohort already (Dice {dice:.2f} on forget and held-out subjects): it"
+            " may have seen who is to be forgotten, and no reference that starts from it is a retrained one; give"
+            " weights that were trained on other people, or none"
+        )
 
 
 def _completed(session: Session, references: dict[str, Reference]) -> dict[str, Reference]:

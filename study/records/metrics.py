@@ -89,7 +89,7 @@ _MAIN = (
     *("retain_dice", "forget_dice", "forget_dice_views", "dice_gap"),
     *("heldout_dice", "retention", "heldout_retention", "retrain_gap"),
 )
-_ASIDE = ("robust_gap",)
+_ASIDE = ("robust_gap", "residual_memory", "residual_distance", "residual_gap")
 
 
 def added(metrics: MetricTable) -> list[str]:

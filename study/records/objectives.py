@@ -63,6 +63,13 @@ OBJECTIVES = {
     "robust_gap": Objective(
         Goal("robust_gap", 1), (_RETAIN, _VIEWS), "Forget Dice under views", "maximise the Dice gap under views"
     ),
+    "residual": Objective(
+        Goal("residual_gap", 1),
+        (_RETAIN, Goal("residual_distance", -1)),
+        "|residual memory|",
+        "maximise retain Dice - |residual memory|",
+        steered_by="retrained",
+    ),
     "retrain": Objective(
         _RETRAIN,
         (_RETAIN, _RETRAIN),

@@ -51,8 +51,9 @@ class SearchOptions:
     explain: bool = False
     """Print the search space and stop."""
     objective: ObjectiveName = "gap"
-    """Largest Dice gap, as scans are or under shifts of them (robust_gap), or forget Dice closest to a retrained
-    model's, or to unseen subjects'; or the whole front of retain against forget Dice, with or without seconds."""
+    """Largest Dice gap, as scans are (gap) or under shifts of them (robust_gap); least residual memory beside retain
+    Dice (residual); forget Dice closest to a retrained model's (retrain) or to unseen subjects' (unseen); the front
+    of retain against forget Dice (front), seconds included (front_seconds)."""
     constraint: Annotated[
         tuple[ConstraintText, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="METRIC>=BOUND")
     ] = ()

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 FULL = "error: the disk is full; the same command continues once there is space"
 
@@ -58,7 +58,6 @@ def test_a_full_disk_ends_the_driver_and_the_same_command_goes_on(
     complete_in_mlflow(study.store, study)
 
 
-@pytest.mark.soak
 def test_damaged_cache_entries_are_made_again(repeatable, undisturbed, tmp_path, same_as_undisturbed):
     """Weights cut in half, a history cut short, a bit of an image."""
     cache = shutil.copytree(undisturbed.cache, tmp_path / "cache")

@@ -47,7 +47,7 @@ def test_a_killed_driver_a_cut_checkpoint_and_a_killed_worker_change_no_number(
     complete_in_mlflow(study.store, study)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_second_driver_is_refused_and_without_rays_head_the_first_ends_and_its_command_completes(
     repeatable, gone, same_as_undisturbed, complete_in_mlflow
 ):

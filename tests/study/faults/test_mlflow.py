@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 OPTIONS = ("--concurrent", 1, "--trials", 2, "--set", "epochs=40")
 TRYING = "MLflow cannot be written, trying again: "

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 STOPPING = "stopping: trials finish their epoch and are saved; once more stops at once"
 

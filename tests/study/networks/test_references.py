@@ -7,10 +7,22 @@ import pytest
 import torch
 
 from study.cluster.nodes import Resources
-from study.networks.references import _fit_reports, _load, _measure, _store, fit_digests, fit_networks, reference_fits
+from study.networks.references import (
+    _check_clean,
+    _fit_reports,
+    _load,
+    _measure,
+    _store,
+    fit_digests,
+    fit_networks,
+    reference_fits,
+    stored_weights,
+)
 from study.networks.session import Session
 from study.planning.plan import make_plan
+from study.records.failure import StudyError
 from study.records.references import BASELINE, RETRAINED
+from study.records.study_record import recorded_settings
 from trainables.evaluation import nanmean
 from trainables.fitting import initial_network, weights_of
 from trainables.recipe import Recipe
@@ -28,7 +40,7 @@ REPORTS = [EpochReport(1, {}, 2.0, 0.5, False), EpochReport(2, SUBJECTS, 1.5, 0.
 
 @pytest.fixture
 def plan(settings):
-    return make_plan(settings)
+    return make_plan(dataclasses.replace(settings, references=3))
 
 
 def with_settings(plan, **changes):
@@ -191,3 +203,16 @@ def test_a_fit_starts_from_the_given_weights_writes_to_nothing_shared_and_repeat
     again = list(_fit_reports(plan.data, initial, taught, 10, recipe, 0, 1, 5))
     assert (again[0].loss, again[0].metrics) == (reports[0].loss, reports[0].metrics)
     assert torch.get_num_threads() == 1
+
+
+def test_a_start_that_knows_the_cohort_is_refused(done, tmp_path):
+    seen = stored_weights(done.record["references"][BASELINE]["digest"])
+    torch.save({name: torch.tensor(value) for name, value in seen.items()}, tmp_path / "seen.pth")
+    plan = make_plan(
+        dataclasses.replace(recorded_settings(done.folder), weights=str(tmp_path / "seen.pth"), name="w")
+    )
+    with pytest.raises(StudyError, match=r"--weights: .*seen.pth segments this cohort already \(Dice 0\.[3-9]"):
+        _check_clean(plan)
+    fresh = initial_network(10, plan.data.classes, seed=3).state_dict()
+    torch.save(fresh, tmp_path / "fresh.pth")
+    _check_clean(with_settings(plan, weights=str(tmp_path / "fresh.pth")))
