@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
 def conclude(findings: Findings, terms: Terms) -> Evidence:
     """Draw every conclusion, and the verdict; one that fails costs no other its columns."""
     memories = memories_of(findings, terms)
-    columns = _measured(findings, len(terms.subjects)) | with_bounds(
+    columns = {**findings.network.quality, **_measured(findings, len(terms.subjects))} | with_bounds(
         {f"{name}_residual": memory.group for name, memory in memories.items()}
     )
     evidence = Evidence(columns | judge(memories, findings, terms), {}, memories)

@@ -23,11 +23,13 @@ class Examined(NamedTuple):
         heldout: scores of the held-out subjects that the report may see.
         measures: measure -> one number, shape (), or one for each forget subject, (F,), or for each forget and
             held-out subject, (F + H,); infinite where there was no end. What could not be measured is missing.
+        quality: column -> value, of surfaces.
     """
 
     forget: Scores
     heldout: Scores
     measures: Mapping[str, np.ndarray]
+    quality: Mapping[str, float] = {}
 
 
 class Shadows(NamedTuple):

@@ -7,8 +7,15 @@ from analysis.evidence.verdict import COLUMNS as VERDICT_COLUMNS
 from analysis.numbers import ENDS
 from study.records.evidence import STATE, EvidenceColumn
 from study.records.failure import StudyError
+from study.records.metrics import SETS
 from trainables.evidence.measure import Measure
 from trainables.evidence.measurements import MEASURES
+
+_SURFACES = {
+    f"{subset}_{metric}": EvidenceColumn("float", f"{words} {title}", "Is it still good?", "as retrained")
+    for subset, words in SETS.items()
+    for metric, title in {"hd95": "HD95 (mm)", "surface_dice": "surface Dice", "empty": "empty classes"}.items()
+}
 
 
 def all_columns() -> dict[str, EvidenceColumn]:
@@ -21,7 +28,7 @@ def all_columns() -> dict[str, EvidenceColumn]:
         measures = {name: MEASURES.load(name) for name in MEASURES.names()}
     except ValueError as error:
         raise StudyError(str(error)) from error
-    columns: dict[str, EvidenceColumn] = {STATE: EvidenceColumn("str"), **VERDICT_COLUMNS}
+    columns: dict[str, EvidenceColumn] = {STATE: EvidenceColumn("str"), **VERDICT_COLUMNS, **_SURFACES}
     groups = [conclusion.columns for conclusion in conclusions().values()]
     groups += [dict(_columns_of(name, measure)) for name, measure in measures.items()]
     for group in groups:

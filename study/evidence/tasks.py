@@ -90,7 +90,16 @@ class EvidenceTasks:
             weights = trial_weights(self._session, trial)
         seed, lr = seed_for(settings.seed, "relearning"), settings.baseline_lr
         return self._session.resources.task(
-            examine, self._data, weights, self._retrained, self._depth, baseline, lr, seed, MEASURES.names()
+            examine,
+            self._data,
+            weights,
+            self._retrained,
+            self._depth,
+            baseline,
+            lr,
+            seed,
+            MEASURES.names(),
+            self._plan.cohort.spacing_mm,
         )
 
     def _score_shadows(self) -> list[ray.ObjectRef]:
@@ -123,7 +132,7 @@ class EvidenceTasks:
 
 
 def _examined(examination: Examination) -> Examined:
-    return Examined(vars(examination.forget), vars(examination.heldout), examination.values)
+    return Examined(vars(examination.forget), vars(examination.heldout), examination.values, examination.quality)
 
 
 def _loss_attack(scores: Scores, members: int) -> np.ndarray:

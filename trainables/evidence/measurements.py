@@ -11,6 +11,7 @@ from trainables.data import Sets, Subset, TrialData
 from trainables.device import default_device, shared_tensor
 from trainables.evaluation import evaluate, means
 from trainables.evidence.measure import Context, Measure
+from trainables.evidence.quality import quality
 from trainables.evidence.scores import Scores, score
 from trainables.fitting import Weights, network_of
 from trainables.mechanics.scopes import plain_state
@@ -30,12 +31,14 @@ class Examination:
     Attributes:
         forget: scores of the forget subjects.
         heldout: scores of the held-out subjects.
+        quality: `<set>_<metric>` of surfaces.
         values: measure -> one number, or one for each forget subject, or for each forget and held-out subject.
         problems: measure -> why it could not be taken.
     """
 
     forget: Scores
     heldout: Scores
+    quality: dict[str, float]
     values: dict[str, np.ndarray]
     problems: dict[str, str]
 
@@ -59,6 +62,7 @@ def examine(
     lr: float,
     seed: int,
     measures: Sequence[str],
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Examination:
     """Take the scores of a network's forget and held-out subjects, and measures of it.
 
@@ -73,7 +77,8 @@ def examine(
     }
     scores, forget = score(network, data, data.forget + data.heldout), len(data.forget)
     context = Context(data, scores, depth, others, baseline_dice, lr, seed)
-    examination = Examination(scores[:forget], scores[forget:], {}, {})
+    surfaces = quality(network, data, spacing_mm)
+    examination = Examination(scores[:forget], scores[forget:], surfaces, {}, {})
     for name in measures:
         try:
             examination.values[name] = MEASURES.load(name)(copy.deepcopy(network), context)

@@ -7,7 +7,7 @@ from analysis.statistics.membership import confidence_logit, likelihood_ratio
 
 
 def _scores(findings: Findings) -> list[np.ndarray] | None:
-    (forget, heldout, _), shadows = findings.network, findings.shadows
+    (forget, heldout, *_), shadows = findings.network, findings.shadows
     if shadows is None:
         return None
     confidence = np.concatenate([forget["confidence"], heldout["confidence"]])

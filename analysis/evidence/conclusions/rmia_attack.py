@@ -7,7 +7,7 @@ from analysis.statistics.membership import relative_likelihood
 
 
 def _scores(findings: Findings) -> list[np.ndarray] | None:
-    (forget, heldout, _), shadows = findings.network, findings.shadows
+    (forget, heldout, *_), shadows = findings.network, findings.shadows
     if shadows is None:
         return None
     loss = np.concatenate([forget["cross_entropy"], heldout["cross_entropy"]])
