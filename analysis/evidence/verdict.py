@@ -145,7 +145,8 @@ def _said(reason: _Reason, findings: Findings, terms: Terms) -> str:
 
     def value(measures: Mapping[str, np.ndarray]) -> float:
         values = measures[name]
-        return forget_mean(values, len(terms.subjects)) if reason.place is None else float(values[reason.place])
+        alone = reason.place is None or values.ndim == 0
+        return forget_mean(values, len(terms.subjects)) if alone else float(values[reason.place])
 
     def text(number: float) -> str:
         return steps(number) if unit == "steps" else metric(number)

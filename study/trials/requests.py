@@ -106,7 +106,7 @@ def _record(table: Table, step: int, trial: str, methods: Mapping[str, Mapping[s
     rows = []
     for method, metrics in methods.items():
         for name, value in metrics.items():
-            subset, _, metric = name.rpartition("_")
+            subset, _, metric = name.partition("_")
             rows.append(
                 {"step": step, "method": method, "trial": trial, "set": subset, "metric": metric, "value": value}
             )

@@ -34,7 +34,7 @@ WEIGHTS = {
     "bn.num_batches_tracked": np.array(12),
 }
 SUBJECTS = {"retain_dice": [0.1 + 0.2, 0.5], "forget_dice": [0.5], "heldout_dice": [math.nan]}
-SUBJECTS |= {"retain_mae": [0.1, 0.2], "forget_mae": [0.3], "heldout_mae": [0.4]}
+SUBJECTS |= {"retain_mae": [0.1, 0.2], "forget_mae": [0.3], "heldout_mae": [0.4], "forget_dice_views": [0.6]}
 REPORTS = [EpochReport(1, {}, 2.0, 0.5, False), EpochReport(2, SUBJECTS, 1.5, 0.25, False)]
 
 

@@ -46,7 +46,7 @@ def test_every_step_measures_every_method_on_every_set_of_that_step(done):
         for step, subsets in SETS.items()
         for method in METHODS
         for subset in subsets
-        for metric in ("dice", "mae")
+        for metric in ("dice", "mae", *["dice_views"] * (subset == "forget"))
     }
     assert set(table.trial) == {done.front}
     assert table.value.between(0, 1).all()
