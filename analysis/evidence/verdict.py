@@ -108,7 +108,7 @@ def _beyond(memories: Mapping[str, Memory], margin: float, side: int) -> list[_R
         singles += [
             _Reason(name, place, residual)
             for place, residual in enumerate(memory.subjects)
-            if memory.sides[1 + place] == side
+            if memory.sides[1 + place] == side and (side < 0 or np.isfinite(residual.low))
         ]
     return [*_strongest(groups, side), *_strongest(singles, side)]
 
