@@ -14,7 +14,7 @@ _SENTENCES = {
 
 
 def shortfalls(row: TrialRow, retain_floor: float) -> list[str]:
-    """One sentence each, none where nothing does.
+    """One sentence each, none where nothing does; the verdict's reasons stand beside the verdict.
 
     Args:
         row: the trial.
@@ -26,7 +26,7 @@ def shortfalls(row: TrialRow, retain_floor: float) -> list[str]:
         share = numbers.metric(kept)
         sentences.append(f"Held-out Dice fell to {share} of the baseline's, below the floor of {retain_floor:g}.")
     if verdict in _SENTENCES:
-        sentences.append(f"{_SENTENCES[verdict]}: {row.evidence['reasons']}.")
+        sentences.append(f"{_SENTENCES[verdict]}.")
     if not row.examined:
         sentences.append("No evidence was gathered: nothing is known of what it remembers.")
     return sentences
