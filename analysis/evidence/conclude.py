@@ -1,6 +1,5 @@
 """From the measurements of a network to the evidence columns of the records (docs/evidence.md defines them)."""
 
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -33,22 +32,27 @@ class Evidence(NamedTuple):
 
     columns: dict[str, Any]
     problems: dict[str, str]
-    memories: Mapping[str, Memory]
+    memories: dict[str, Memory]
 
 
 def conclude(findings: Findings, terms: Terms) -> Evidence:
     """Draw every conclusion, and the verdict; one that fails costs no other its columns."""
-    memories = memories_of(findings, terms)
-    columns = {**findings.network.quality, **_measured(findings, len(terms.subjects))} | with_bounds(
-        {f"{name}_residual": memory.group for name, memory in memories.items()}
-    )
-    evidence = Evidence(columns | judge(memories, findings, terms), {}, memories)
-    for name, conclusion in conclusions().items():
+    columns: dict[str, Any] = {**findings.network.quality, **_measured(findings, len(terms.subjects))}
+    evidence = Evidence(columns, {}, {})
+    drawn = {name: conclusion.function for name, conclusion in conclusions().items()}
+    for name, function in {"verdict": lambda findings: _judged(findings, terms, evidence.memories), **drawn}.items():
         try:
-            evidence.columns.update(conclusion.function(findings))
+            columns.update(function(findings))
         except Exception as error:  # whatever it meets in these data, the others are none the worse for it
             evidence.problems[name] = f"{type(error).__name__}: {error}"
     return evidence
+
+
+def _judged(findings: Findings, terms: Terms, memories: dict[str, Memory]) -> dict[str, Any]:
+    """The columns of the residual memory and of the verdict; `memories` is filled."""
+    memories.update(memories_of(findings, terms))
+    residuals = with_bounds({f"{name}_residual": memory.group for name, memory in memories.items()})
+    return {**residuals, **judge(memories, findings, terms)}
 
 
 def _measured(findings: Findings, forget: int) -> dict[str, Any]:

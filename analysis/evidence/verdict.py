@@ -42,12 +42,14 @@ class _Reason(NamedTuple):
 
 
 def memories_of(findings: Findings, terms: Terms) -> dict[str, Memory]:
-    """The residual memory by every judged measure that all networks have."""
+    """The residual memory by every judged measure that all networks have, of the same subjects."""
     compared = {}
     for name, judged in terms.measures.items():
         networks = [findings.network, *findings.retrained.values(), *findings.seen.values()]
-        if judged.judged and findings.seen and all(name in network.measures for network in networks):
-            own, *others = _on_scale([network.measures[name] for network in networks], judged)
+        values = [network.measures.get(name) for network in networks]
+        shapes = {None if one is None else one.shape for one in values}
+        if judged.judged and findings.seen and len(shapes) == 1 and None not in shapes:
+            own, *others = _on_scale([one for one in values if one is not None], judged)
             count = len(findings.retrained)
             compared[name] = Compared(own, np.array(others[:count]), np.array(others[count:]))
     return residual_memory(compared, len(terms.subjects))
@@ -177,10 +179,11 @@ def _bounds(memories: Mapping[str, Memory], terms: Terms) -> dict[str, Any]:
     if not told:
         return {"memory_left": np.nan, "memory_of_one": np.nan, "would_tell": _would_tell(required, terms)}
     halves = np.array([[(one.high - one.low) / 2 for one in memory.subjects] for memory in told])
+    halves = np.nan_to_num(halves, nan=np.inf)  # of whom a measure has no value it tells nothing
     left = max(0.0, *(memory.clear.high for memory in told))
     return {
         "memory_left": left,
-        "memory_of_one": float(np.nanmin(halves, 0).max()),
+        "memory_of_one": float(halves.min(0).max()),
         "would_tell": _would_tell(required, terms),
     }
 

@@ -40,6 +40,16 @@ def tiny_network() -> Callable[..., SegmentationNetwork]:
     return build
 
 
+@pytest.fixture
+def rounding() -> SegmentationNetwork:
+    """A network that predicts, all but surely, the class nearest to a voxel's intensity: 0, 1 or 2."""
+    decoder = nn.Conv3d(1, 3, kernel_size=1)
+    with torch.no_grad():
+        decoder.weight.copy_(200 * torch.arange(3.0).view(3, 1, 1, 1, 1))
+        decoder.bias.copy_(-100 * torch.arange(3.0) ** 2)
+    return SegmentationNetwork(nn.Identity(), decoder)
+
+
 @pytest.fixture(scope="session")
 def drawn_med3d() -> SegmentationNetwork:
     with torch.random.fork_rng(devices=[]), torch.no_grad():

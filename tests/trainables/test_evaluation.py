@@ -18,16 +18,6 @@ from trainables.scan_metric import scan_metrics
 from trainables.views import QUICK
 
 
-@pytest.fixture
-def rounding():
-    """A network that predicts, all but surely, the class nearest to a voxel's intensity: 0, 1 or 2."""
-    decoder = nn.Conv3d(1, 3, kernel_size=1)
-    with torch.no_grad():
-        decoder.weight.copy_(200 * torch.arange(3.0).view(3, 1, 1, 1, 1))
-        decoder.bias.copy_(-100 * torch.arange(3.0) ** 2)
-    return SegmentationNetwork(nn.Identity(), decoder)
-
-
 def scan(foreground, found=0, wrong=0):
     """Image and labels of 1000 voxels: class 1 has `foreground`, of which `found` are predicted, and `wrong` more."""
     labels, image = np.zeros(1000, dtype=np.uint8), np.zeros(1000, dtype=np.float32)

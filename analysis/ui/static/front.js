@@ -49,14 +49,20 @@ function drawHead() {
   by("export").textContent = `python -m study.export --study ${name} ${studies} --to unlearned`;
   const { best, closest } = study.picks, lines = (texts) => texts.map((text) => Object.assign(document.createElement("li"), { textContent: text }));
   by("said").replaceChildren(...lines(best.said));
-  by("closest").textContent = closest.id;
-  by("closest").href = link(name, closest.id);
-  by("closer").textContent = `python -m study.export --study ${name} ${studies} --pick closest --to unlearned`;
-  by("saidcloser").replaceChildren(...lines(closest.id === best.id ? [] : closest.said));
+  by("nearest").hidden = !closest;
+  by("saidcloser").hidden = !closest;
+  if (closest) drawClosest(closest, best, lines, studies);
   by("pictures").hidden = !study.pictures.includes(study.best);
   by("draw").hidden = !by("pictures").hidden;
   by("pictures").href = address(name, `/pictures/${study.best}/index.html`);
   by("drawing").textContent = `python -m study.pictures ${name} ${studies}`;
+}
+
+function drawClosest(closest, best, lines, studies) {
+  by("closest").textContent = closest.id;
+  by("closest").href = link(name, closest.id);
+  by("closer").textContent = `python -m study.export --study ${name} ${studies} --pick closest --to unlearned`;
+  by("saidcloser").replaceChildren(...lines(closest.id === best.id ? [] : closest.said));
 }
 
 async function beside() {

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.evidence import conclude as concluding
 from analysis.evidence.conclusion import Examined, Findings, Judged, Terms
 from analysis.evidence.verdict import CANNOT_TELL, NEVER_SEEN, OVER_FORGETS, REMEMBERS, judge, memories_of
 
@@ -119,3 +120,15 @@ def test_a_blind_measure_shows_who_forgets_too_much_and_never_who_remembers():
         found = judge(memories_of(findings, TERMS), findings, TERMS)
         assert found["verdict"] == verdict
         assert "as the baseline shows none" in found["reasons"] or "is blind" in found["reasons"]
+
+
+def test_a_measure_whose_networks_have_other_subjects_is_left_out_and_a_verdict_that_fails_costs_nothing(monkeypatch):
+    mine, retrained = network(0), {str(seed): network(seed) for seed in (1, 2, 3)}
+    mine.measures["dice"] = mine.measures["dice"][:3]  # without the held-out subjects
+    findings = Findings(mine, retrained, {"baseline": network(9, (1, 1, 1), steps=0.0)})
+    assert memories_of(findings, TERMS).keys() == TERMS.measures.keys() - {"dice", "distance"}
+    monkeypatch.setattr(concluding, "judge", lambda *_: 1 / 0)
+    monkeypatch.setattr(concluding, "conclusions", dict)
+    evidence = concluding.conclude(findings, TERMS)
+    assert evidence.problems == {"verdict": "ZeroDivisionError: division by zero"}
+    assert evidence.columns["loss"] > 0

@@ -2,22 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from trainables.data import TrialData
 from trainables.evidence.quality import quality
-from trainables.med3d import SegmentationNetwork
-
-
-@pytest.fixture
-def rounding():
-    """A network that predicts the class nearest to a voxel's intensity: 0, 1 or 2."""
-    decoder = nn.Conv3d(1, 3, kernel_size=1)
-    with torch.no_grad():
-        decoder.weight.copy_(200 * torch.arange(3.0).view(3, 1, 1, 1, 1))
-        decoder.bias.copy_(-100 * torch.arange(3.0) ** 2)
-    return SegmentationNetwork(nn.Identity(), decoder)
 
 
 def cube(start, value=1):
