@@ -50,8 +50,8 @@ def memories_of(findings: Findings, terms: Terms) -> dict[str, Memory]:
         shapes = {None if one is None else one.shape for one in values}
         if judged.judged and findings.seen and len(shapes) == 1 and None not in shapes:
             own, *others = _on_scale([one for one in values if one is not None], judged)
-            count = len(findings.retrained)
-            compared[name] = Compared(own, np.array(others[:count]), np.array(others[count:]))
+            never, seen = np.array(others[: len(findings.retrained)]), np.array(others[len(findings.retrained) :])
+            compared[name] = Compared(own, never, seen, _resolution(never, judged))
     return residual_memory(compared, len(terms.subjects))
 
 
@@ -97,6 +97,12 @@ def _on_scale(values: Sequence[np.ndarray], judged: Judged) -> list[np.ndarray]:
     if judged.scale == "log":
         table = np.log(np.maximum(table, np.finfo(float).tiny))
     return list(-table if judged.remembered == "less" else table)
+
+
+def _resolution(never: np.ndarray, judged: Judged) -> float:
+    """What rounding to whole steps does to a value on the scale of `_on_scale`, as a standard deviation."""
+    step = 12**-0.5 if judged.unit == "steps" else 0.0
+    return float(step * np.exp(-np.abs(never).mean())) if judged.scale == "log" else step
 
 
 def _beyond(memories: Mapping[str, Memory], margin: float, side: int) -> list[_Reason]:
@@ -179,11 +185,11 @@ def _bounds(memories: Mapping[str, Memory], terms: Terms) -> dict[str, Any]:
     if not told:
         return {"memory_left": np.nan, "memory_of_one": np.nan, "would_tell": _would_tell(required, terms)}
     halves = np.array([[(one.high - one.low) / 2 for one in memory.subjects] for memory in told])
-    halves = np.nan_to_num(halves, nan=np.inf)  # of whom a measure has no value it tells nothing
+    one = np.where(np.isnan(halves), np.inf, halves).min(0).max()  # a measure without a value tells nothing
     left = max(0.0, *(memory.clear.high for memory in told))
     return {
         "memory_left": left,
-        "memory_of_one": float(halves.min(0).max()),
+        "memory_of_one": float(one) if np.isfinite(one) else np.nan,
         "would_tell": _would_tell(required, terms),
     }
 

@@ -46,11 +46,14 @@ class Compared(NamedTuple):
         network: (S,) of the network that is judged.
         never: (R, S) of networks that never saw a forget subject.
         seen: (B, S) of networks that saw them all.
+        resolution: standard deviation that rounding alone gives a value: never-seen networks that agree on a whole
+            number spread by no less.
     """
 
     network: np.ndarray
     never: np.ndarray
     seen: np.ndarray
+    resolution: float = 0.0
 
 
 class Memory(NamedTuple):
@@ -110,13 +113,14 @@ class _Kept(NamedTuple):
     seen: np.ndarray
     places: np.ndarray
     forget: int
+    resolution: float
 
     @classmethod
     def of(cls, compared: Compared, forget: int) -> "_Kept":
         rows = np.concatenate([compared.network[None], compared.never, compared.seen])
         (places,) = np.nonzero(np.isfinite(rows).all(0))
         network, never, seen = np.split(rows[:, places], [1, 1 + len(compared.never)])
-        return cls(network[0], never, seen, places, int((places < forget).sum()))
+        return cls(network[0], never, seen, places, int((places < forget).sum()), compared.resolution)
 
     @property
     def heldout(self) -> int:
@@ -139,13 +143,12 @@ class _Kept(NamedTuple):
         centred, freedom = never - never.mean(-2, keepdims=True), (never.shape[-2] - 1) * self.freedom
         if self.heldout:
             pooled = np.sqrt(np.square(centred - centred.mean(-1, keepdims=True)).sum((-2, -1)) / freedom)
-            group, single = (
-                pooled * np.sqrt(1 / self.forget + 1 / self.heldout),
-                pooled * np.sqrt(1 + 1 / self.heldout),
-            )
+            pooled = np.maximum(pooled, self.resolution)
+            group, single = (pooled * np.sqrt(1 / count + 1 / self.heldout) for count in (self.forget, 1))
         else:
             group = np.sqrt(np.square(centred.mean(-1)).sum(-1) / freedom)
             single = np.sqrt(np.square(centred).mean(-1).sum(-1) / freedom)
+            group, single = np.maximum(group, self.resolution), np.maximum(single, self.resolution)
         return np.stack([group] + [single] * self.forget, -1)
 
 

@@ -118,7 +118,7 @@ from trainables.mechanics.strategy import Strategy
 
 
 def moody(mood: Literal["good", "mad", "bad"] = "good") -> Strategy:
-    noisy = noisy_labels(1.0, False)
+    noisy = noisy_labels(1.0, "never")
 
     def term(step: Step) -> torch.Tensor:
         if mood == "bad" and step.epoch > 1:

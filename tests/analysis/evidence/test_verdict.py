@@ -132,3 +132,22 @@ def test_a_measure_whose_networks_have_other_subjects_is_left_out_and_a_verdict_
     evidence = concluding.conclude(findings, TERMS)
     assert evidence.problems == {"verdict": "ZeroDivisionError: division by zero"}
     assert evidence.columns["loss"] > 0
+
+
+def test_never_seen_networks_that_agree_on_a_whole_number_spread_by_its_rounding():
+    steps = {"relearn_steps": np.array(2.0)}
+    retrained = {str(seed): network(seed, **steps) for seed in (1, 2, 3)}
+    findings = Findings(network(0, steps=3.0), retrained, {"baseline": network(9, (1, 1, 1), steps=0.0)})
+    memory = memories_of(findings, TERMS)["relearn_steps"]
+    assert memory.group.high - memory.group.low > 0.1
+    assert memory.sides == (0,)
+    assert judge(memories_of(findings, TERMS), findings, TERMS)["verdict"] == NEVER_SEEN
+
+
+def test_of_a_person_whom_nothing_tells_apart_nothing_is_bounded():
+    """The baseline remembers the group by so little that no single subject's interval ends."""
+    retrained = {str(seed): network(seed) for seed in (1, 2, 3)}
+    findings = Findings(network(0), retrained, {"baseline": network(9, (0.2, 0.2, 0.01))})
+    memories = memories_of(findings, TERMS)
+    assert not np.isfinite(memories["dice"].subjects[2].high)
+    assert np.isnan(judge(memories, findings, TERMS)["memory_of_one"])

@@ -98,7 +98,7 @@ def test_a_subject_without_a_value_is_left_out():
     study = drawn(np.random.default_rng(3), 3, 4, 3, 1.0)
     compared = study["dice"]
     gone = compared._replace(network=np.where(np.arange(7) == 1, np.nan, compared.network))
-    rest = Compared(*(np.delete(values, 1, -1) for values in compared))
+    rest = Compared(*(np.delete(values, 1, -1) for values in (compared.network, compared.never, compared.seen)))
     found, expected = residual_memory({"dice": gone}, 3)["dice"], residual_memory({"dice": rest}, 2)["dice"]
     assert (found.group.mean, found.error) == pytest.approx((expected.group.mean, expected.error))
     assert np.isnan(found.subjects[1].mean)

@@ -157,7 +157,7 @@ def test_terminal_mlflow_and_report_tell_the_same_verdict_and_why(examined, tmp_
     report(["s", "--studies", str(examined.studies), "--to", str(tmp_path)])
     assert escape(row.reasons) in (tmp_path / "report.html").read_text()
     for name in [*REFERENCES, examined.front]:
-        assert any(line.startswith(name) for line in table.splitlines())
+        assert any(line.startswith(f"{name} ") for line in table.splitlines())
     assert "OPTIMISTIC" not in examined.output
 
 

@@ -28,7 +28,7 @@ from trainables.fitting import initial_network, weights_of
 from trainables.recipe import Recipe
 from trainables.unlearning import EpochReport
 
-NAMES = [BASELINE, RETRAINED, f"{RETRAINED}-1", f"{RETRAINED}-2"]
+NAMES = [BASELINE, RETRAINED, f"{RETRAINED}-1", f"{RETRAINED}-2", f"{RETRAINED}-3"]
 WEIGHTS = {
     "conv.weight": np.random.default_rng(0).normal(size=(3, 2, 1, 4)).astype(np.float32),
     "bn.num_batches_tracked": np.array(12),
@@ -40,7 +40,7 @@ REPORTS = [EpochReport(1, {}, 2.0, 0.5, False), EpochReport(2, SUBJECTS, 1.5, 0.
 
 @pytest.fixture
 def plan(settings):
-    return make_plan(dataclasses.replace(settings, references=3))
+    return make_plan(settings)
 
 
 def with_settings(plan, **changes):
@@ -61,7 +61,7 @@ def fit_all(plan, heard):
 def test_the_references_differ_and_are_the_same_in_every_study_of_the_cohort(plan, settings):
     digests = digests_of(plan)
     assert list(digests) == NAMES
-    assert len(set(digests.values())) == 4
+    assert len(set(digests.values())) == 5
     assert digests_of(make_plan(settings)) == digests
 
 
@@ -69,7 +69,7 @@ def test_the_references_differ_and_are_the_same_in_every_study_of_the_cohort(pla
 def test_more_references_leave_the_first_ones_alone(plan):
     five, three, one = (digests_of(with_settings(plan, references=count)) for count in (5, 3, 1))
     assert list(one) == NAMES[:2]
-    assert list(five) == [*NAMES, f"{RETRAINED}-3", f"{RETRAINED}-4"]
+    assert list(five) == [*NAMES, f"{RETRAINED}-4"]
     assert one.items() <= three.items() <= five.items()
 
 
@@ -163,7 +163,7 @@ def test_cached_references_need_no_ray_and_no_fit(plan, cache, no_ray):
     assert {name: reference.seed for name, reference in found.items()} == {
         name: fit.seed for name, fit in reference_fits(plan).items()
     }
-    assert [len(found[name].history) for name in NAMES] == [2, 1, 1, 1]
+    assert [len(found[name].history) for name in NAMES] == [2, 1, 1, 1, 1]
     assert not heard
 
 
@@ -176,7 +176,8 @@ def test_references_are_fitted_once_and_each_is_a_network_of_its_own(plan, cache
     assert len({reference.weights["encoder.conv1.weight"].tobytes() for reference in first.values()}) == 3
     for reference in first.values():
         sizes = {name: len(values) for name, values in reference.subjects.items()}
-        assert sizes == {f"{s}_{m}": len(subset) for s, subset in plan.data.subsets.items() for m in ("dice", "mae")}
+        expected = {f"{s}_{m}": len(subset) for s, subset in plan.data.subsets.items() for m in ("dice", "mae")}
+        assert sizes == {**expected, "forget_dice_views": len(plan.data.forget)}
         means = {name: nanmean(values) for name, values in reference.subjects.items()}
         assert reference.metrics == pytest.approx(means, nan_ok=True)
         assert reference.history[-1]["retain_dice"] == reference.metrics["retain_dice"]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from analysis.evidence.conclude import conclude
-from analysis.evidence.conclusion import Examined, Findings
+from analysis.evidence.conclusion import Examined, Findings, Judged, Terms
+from analysis.evidence.verdict import CANNOT_TELL, NEVER_SEEN, REMEMBERS
 from trainables.data import Sets, TrialData
 from trainables.evidence.measure import Context
 from trainables.evidence.measurements import (
@@ -175,29 +176,30 @@ def known():
 
 def concluded(known, name):
     retrained = {other: examined for other, examined in known.items() if other.startswith("retrained")}
-    return conclude(Findings(known[name], retrained)).columns
+    kinds = {measure: MEASURES.load(measure) for measure in MEASURES.names()}
+    measures = {
+        key: Judged(kind.title, kind.unit, kind.scale, kind.remembered, kind.judged) for key, kind in kinds.items()
+    }
+    terms = Terms(measures, ["f1", "f2", "f3", "f4", "f5", "f6"], 0.25, 3)
+    return conclude(Findings(known[name], retrained, {"baseline": known["baseline"]}), terms).columns
 
 
 @pytest.mark.slow
 def test_a_network_that_learned_by_heart_is_told_from_the_retrained_ones(known):
     found = concluded(known, "baseline")
-    assert found["remembers"] is True
-    assert found["over_forgets"] is False
+    assert found["verdict"] == REMEMBERS
     assert found["loss_auc"] > 0.95
     assert found["dice_auc"] > 0.95
     assert found["relearn_steps"] == 0
     assert found["relearn_steps_retrained"] > 4
     assert found["activation_distance"] > 2 * found["activation_distance_retrained"] > 0
     assert found["equivalence_p"] > 0.5
-    assert not found["streisand"]
 
 
 @pytest.mark.slow
 def test_a_further_retrained_network_looks_clean(known):
     found = concluded(known, "further")
-    assert found["remembers"] is False
-    assert found["over_forgets"] is False
+    assert found["verdict"] in (NEVER_SEEN, CANNOT_TELL)
     assert found["relearn_steps"] > 0
     assert found["loss_auc"] < 0.9
     assert found["activation_distance"] < 2 * found["activation_distance_retrained"]
-    assert not found["streisand"]
