@@ -72,6 +72,7 @@ class Unlearning(Iterator[EpochReport]):
         shared: Path | None = None,
         floor_dice: float = 0.0,
         one_by_one: bool = False,
+        paced_by: TrialData | None = None,
     ):
         """Set up epoch 1.
 
@@ -87,6 +88,8 @@ class Unlearning(Iterator[EpochReport]):
             one_by_one: send the scans of a step through the network one at a time and add up their gradients, which
                 needs the least memory. BatchNorm then sees one scan at a time, and every scan weighs the same,
                 whatever part of it is ignored.
+            paced_by: data whose sets say how many scans an epoch draws, and so how many steps it has; by default as
+                many as there are. More than there are come in rounds.
         """
         self.device = default_device()
         self.network = network.to(self.device)
@@ -95,6 +98,8 @@ class Unlearning(Iterator[EpochReport]):
         self._floor_dice, self._one_by_one = floor_dice, one_by_one
         images, labels = (shared_tensor(array, self.device) for array in (data.images, data.labels))
         retain, forget = scans(data.retain if taught is None else taught), scans(data.forget)
+        drawn = (retain, forget) if paced_by is None else (scans(paced_by.retain), scans(paced_by.forget))
+        self._retain_turns, self._forget_turns = map(len, drawn)
         baseline = Baseline(copy.deepcopy(network), images, retain, shared)
         self._setting = Setting(network, baseline, images, labels, retain, forget, data.classes, seed)
         self._open()
@@ -240,22 +245,26 @@ class Unlearning(Iterator[EpochReport]):
         """The retain and the forget scans of each step of this epoch; without weight no forget scan is touched."""
         if self._strategy.retain is None:
             return []
-        setting, recipe = self._setting, self._recipe
-        retain = _chunks(self._shuffled(setting.retain, f"retain/{self.epoch}"), recipe.retain_batch)
+        setting, size = self._setting, self._recipe.forget_batch
+        count, of_forget = self._retain_turns, self._forget_turns
+        retain = _chunks(self._turns(setting.retain, "retain", self.epoch * count, count), self._recipe.retain_batch)
+        if not forget_weight:
+            return [(batch, []) for batch in retain]
         if self._strategy.alternate:
-            order = self._shuffled(setting.forget, f"forget/{self.epoch}") if forget_weight else []
-            forget = _chunks(order, recipe.forget_batch)
+            forget = _chunks(self._turns(setting.forget, "forget", self.epoch * of_forget, of_forget), size)
             return [*(([], batch) for batch in forget), *((batch, []) for batch in retain)]
-        size = recipe.forget_batch if forget_weight else 0
-        first = (self.epoch - 1) * len(retain) * recipe.forget_batch
-        turns = [range(first + number * size, first + (number + 1) * size) for number in range(len(retain))]
-        forget = [[self._forget_scan(turn) for turn in turns_of_step] for turns_of_step in turns]
+        count = len(retain) * size
+        forget = _chunks(self._turns(setting.forget, "forget", (self.epoch - 1) * count, count), size)
         return list(zip(retain, forget, strict=True))
 
-    def _forget_scan(self, turn: int) -> int:
-        """The forget scan of a turn: every round goes through all of them in an order of its own."""
-        number, place = divmod(turn, len(self._setting.forget))
-        return self._shuffled(self._setting.forget, f"forget/{number}")[place]
+    def _turns(self, items: Sequence[int], purpose: str, first: int, count: int) -> list[int]:
+        """The scans of so many turns: every round goes through all of them in an order of its own."""
+        if not items:
+            return []
+        start, skipped = divmod(first, len(items))
+        rounds = range(start, start + math.ceil((skipped + count) / len(items)))
+        order = [scan for number in rounds for scan in self._shuffled(items, f"{purpose}/{number}")]
+        return order[skipped : skipped + count]
 
     def _shuffled(self, items: Sequence[int], purpose: str) -> list[int]:
         return np.random.default_rng(seed_for(self._setting.seed, purpose)).permutation(items).tolist()

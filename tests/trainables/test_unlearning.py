@@ -13,7 +13,7 @@ from monai.losses import DiceCELoss
 from torch.nn import functional as F
 
 from trainables.cohorts.cohort import IGNORED
-from trainables.data import scans
+from trainables.data import Sets, scans
 from trainables.evaluation import evaluate
 from trainables.mechanics.labels import noisy_labels, segment_retain
 from trainables.mechanics.scopes import plain_state
@@ -130,6 +130,16 @@ def test_forget_scans_take_turns_across_epochs(start, forget_batch):
     assert len(turns) == 12 * forget_batch
     assert all(sorted(one) == [3, 6, 9] for one in rounds)
     assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_an_epoch_paced_by_more_subjects_draws_the_few_in_turn(start, toy):
+    watched = Watched()
+    few = toy.with_sets(Sets(toy.retain[1:3], toy.forget[1:]))
+    list(start(few, watched.strategy, paced_by=toy))
+    assert [len(batch) for batch in watched.retain] == [3, 3, 1] * 4
+    turns = list(chain(*watched.retain))
+    assert all({*turns[place : place + 2]} == {2, 4} for place in range(1, 27, 2))  # rounds go on across epochs
+    assert watched.forget == [[9]] * 12
 
 
 def test_augmentation_moves_image_and_labels_of_both_batches_alike_and_anew_in_every_step(start, toy):

@@ -95,9 +95,11 @@ def scores_of(data: TrialData, weights: Weights, depth: int, subset: Subset) -> 
 def scores_after(
     data: TrialData, weights: Weights, depth: int, sets: Sets, recipe: RecipeOf, subset: Subset
 ) -> Scores:
-    """The scores of some subjects after a network has unlearned others by a recipe."""
-    data = data.with_sets(sets)
-    return score(_unlearn(data, weights, depth, recipe), data, subset)
+    """The scores of some subjects after a network has unlearned others by a recipe.
+
+    In as many steps as the trial took, whose sets are those of `data`: with fewer subjects a recipe would do less.
+    """
+    return score(_unlearn(data.with_sets(sets), weights, depth, recipe, paced_by=data), data, subset)
 
 
 def metrics_of(data: TrialData, weights: Weights, depth: int, subsets: Mapping[str, Subset]) -> dict[str, float]:
@@ -115,13 +117,14 @@ def weights_after(
     return {name: value.cpu().contiguous().numpy() for name, value in plain_state(network).items()}
 
 
-def _unlearn(data: TrialData, weights: Weights, depth: int, recipe: RecipeOf) -> SegmentationNetwork:
+def _unlearn(
+    data: TrialData, weights: Weights, depth: int, recipe: RecipeOf, paced_by: TrialData | None = None
+) -> SegmentationNetwork:
     strategy, settings = build(recipe.strategy, dict(recipe.knobs))
     network = network_of(weights, depth, data.classes)
     every = 1 if settings.forget_schedule == "until_floor" else settings.epochs
-    loop = Unlearning(
-        network, data, strategy, settings, recipe.seed, evaluate_every=every, floor_dice=recipe.floor_dice
-    )
+    options: dict[str, Any] = {"floor_dice": recipe.floor_dice, "paced_by": paced_by}
+    loop = Unlearning(network, data, strategy, settings, recipe.seed, evaluate_every=every, **options)
     for _ in loop:
         pass
     return network

@@ -5,11 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from analysis.evidence.conclude import conclude
 from analysis.evidence.conclusion import Examined, Findings, Judged, Terms
 from analysis.evidence.verdict import CANNOT_TELL, NEVER_SEEN, REMEMBERS
 from trainables.data import Sets, TrialData
+from trainables.evidence import measurements
 from trainables.evidence.measure import Context
 from trainables.evidence.measurements import (
     MEASURES,
@@ -114,6 +116,21 @@ def test_a_recipe_unlearns_the_given_sets_as_the_loop_does(med3d_10, weights, to
         pass
     assert same(found, weights_of(network))
     assert not same(found, weights)
+
+
+@pytest.mark.parametrize("strategy", ["noisy_label", "scrub"])  # both batches in a step, or one after the other
+def test_whoever_else_unlearns_by_a_trials_recipe_takes_as_many_steps(tiny_network, toy, strategy, monkeypatch):
+    monkeypatch.setattr(measurements, "network_of", lambda *_: tiny_network())
+    taken = []
+    hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
+    knobs = {"epochs": 3, "retain_batch": 2, "forget_batch": 2, "lr": 1e-3}
+    half = Sets(toy.retain[:2], toy.forget[1:] + toy.heldout[:1])
+    for sets in (Sets(toy.retain, toy.forget), half):
+        scores_after(toy, {}, 10, sets, RecipeOf(strategy, knobs, 0, 0.0), toy.heldout)
+        taken.append(0)
+    hook.remove()
+    assert taken == [*taken[: len(taken) // 2]] * 2
+    assert sum(taken) == 2 * {"noisy_label": 3 * 4, "scrub": 3 * 4 + 2 * 2}[strategy]  # 7 retain and 3 forget scans
 
 
 @pytest.mark.slow
