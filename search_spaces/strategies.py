@@ -1,18 +1,18 @@
-"""The paper's five beside what they must beat: fine-tuning, retraining, what lies between, and noise under views.
+"""The paper's five beside what they must beat: fine-tuning, retraining, what lies between; with and without views.
 
-The recipes of `paper`, and `noisy_label` once more as it forgets under views too: shifts, and noise drawn anew in
-every step.
+The recipes of `paper`, and noise drawn anew in every step; then all of them once more, with every scan of a step
+rotated, scaled and moved, so that what is forgotten is not one array.
 """
 
 from search_spaces.paper import SPACE as PAPER
 from search_spaces.space import Entry, Suite
 
-SPACE = Suite(
-    entries=(
-        *PAPER.entries,
-        Entry("noisy_label", {**PAPER.entries[0].knobs, "resample": "step", "augment": "shift"}),
-        Entry("finetune", {"lr": 1e-3}),
-        Entry("shrink_perturb", {"lr": 1e-3, "a": 0.5}),
-        Entry("retrain", {"lr": 1e-3}),
-    ),
+_RECIPES = (
+    *PAPER.entries,
+    Entry("noisy_label", {**PAPER.entries[0].knobs, "resample": "step"}),
+    Entry("finetune", {"lr": 1e-3}),
+    Entry("shrink_perturb", {"lr": 1e-3, "a": 0.5}),
+    Entry("retrain", {"lr": 1e-3}),
 )
+
+SPACE = Suite((*_RECIPES, *(Entry(recipe.strategy, {**recipe.knobs, "augment": "affine"}) for recipe in _RECIPES)))

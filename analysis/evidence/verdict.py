@@ -101,7 +101,9 @@ def _on_scale(values: Sequence[np.ndarray], judged: Judged) -> list[np.ndarray]:
 
 def _resolution(never: np.ndarray, judged: Judged) -> float:
     """What rounding to whole steps does to a value on the scale of `_on_scale`, as a standard deviation."""
-    step = 12**-0.5 if judged.unit == "steps" else 0.0
+    if judged.unit != "steps" or not never.size:
+        return 0.0
+    step = 12**-0.5
     return float(step * np.exp(-np.abs(never).mean())) if judged.scale == "log" else step
 
 

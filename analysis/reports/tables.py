@@ -17,7 +17,7 @@ from analysis.figures.requests import requests_figure, requests_frame
 from analysis.reports.page import markdown_table, write_page
 from analysis.reports.terminal_tables import add_numbers, plain_table
 from analysis.statistics.intervals import COLUMNS
-from analysis.statistics.recipes import PUBLISHED, suite_table, suite_tests
+from analysis.statistics.recipes import BESIDE, PUBLISHED, suite_table, suite_tests
 from analysis.statistics.significance import reach
 from study.records.files import in_file_names, replace_file
 from study.records.metrics import added
@@ -66,14 +66,14 @@ def terminal_suite(study: StudyData) -> Table:
     """A suite's table as the terminal shows it: means, and the interval of the gap."""
     table = plain_table(caption=_note(study), caption_justify="left")
     table.add_column("recipe", overflow="fold")
-    add_numbers(table, ["ep.", "retain", "forget", "gap [95 %]", "reten\ntion", "held\nout", "retr.\ngap"])
-    for row in suite_table(study).to_dict("records"):
-        retain, forget, *others = (
-            numbers.metric(row[name])
-            for name in ("retain_dice", "forget_dice", "retention", "heldout_dice", "retrain_gap")
-        )
+    columns = {"retain_dice": "retain", "forget_dice": "forget", "forget_dice_views": "under\nviews"}
+    columns |= {"retention": "reten\ntion", "heldout_dice": "held\nout", "price": "price"}
+    found = suite_table(study)
+    columns = {name: title for name, title in columns.items() if name in found}
+    add_numbers(table, ["ep.", "gap [95 %]", *columns.values()])
+    for row in found.to_dict("records"):
         gap = numbers.interval_of(row, "dice_gap")
-        table.add_row(row["recipe"], str(row["horizon"]), retain, forget, gap, *others)
+        table.add_row(row["recipe"], str(row["horizon"]), gap, *(numbers.metric(row[name]) for name in columns))
     return table
 
 
@@ -98,6 +98,8 @@ def _readable_suite(study: StudyData, table: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"recipe": row["recipe"], "epochs": str(row["horizon"])}
         | {metric.title: numbers.interval_of(row, metric.column) for metric in metrics}
+        | {study.metrics[name].title: numbers.metric(row[name]) for name in BESIDE if name in table}
+        | {"price": numbers.metric(row["price"], digits=2)}
         | {"published retain / forget / gap": published(row)}
         for row in table.to_dict("records")
     ]

@@ -39,7 +39,12 @@ class Price(NamedTuple):
 
 
 def price(study: StudyData, row: TrialRow) -> Price | None:
-    """The price of a trial; None where the history holds no retrained reference.
+    """The price of a trial."""
+    return price_of(study, row.seconds, row.metric("retain_dice"), row.metric("heldout_dice"))
+
+
+def price_of(study: StudyData, seconds: float, retain_dice: float, heldout_dice: float) -> Price | None:
+    """The price of such Dice for so many seconds; None where the history holds no retrained reference.
 
     Seconds are those of the machines that the fit and the trial ran on.
     """
@@ -47,10 +52,10 @@ def price(study: StudyData, row: TrialRow) -> Price | None:
     if fit.empty:
         return None
     spent = fit["seconds"].cumsum()
-    good = fit["retain_dice"] >= row.metric("retain_dice") - AS_GOOD
+    good = fit["retain_dice"] >= retain_dice - AS_GOOD
     if study.split.heldout:
-        good &= fit["heldout_dice"] >= row.metric("heldout_dice") - AS_GOOD
+        good &= fit["heldout_dice"] >= heldout_dice - AS_GOOD
     if not good.any():
-        return Price(row.seconds, float(spent.iloc[-1]), None)
+        return Price(seconds, float(spent.iloc[-1]), None)
     first = good.idxmax()
-    return Price(row.seconds, float(spent[first]), int(fit["epoch"][first]))
+    return Price(seconds, float(spent[first]), int(fit["epoch"][first]))

@@ -10,7 +10,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.intervals import Jackknife, crossed, metric_intervals, values_after, with_bounds
+from analysis.statistics.intervals import Interval, Jackknife, crossed, metric_intervals, values_after, with_bounds
+from analysis.statistics.price import price_of
 from analysis.statistics.significance import holm, sign_flip, smallest_p
 from study.records.front import best_feasible
 from study.records.metrics import METRICS, SETS, MetricTable, names_of_scans, shown
@@ -18,6 +19,9 @@ from study.records.reading import StudyData
 from study.records.rows import TrialRow
 from study.records.study_record import Entry
 from study.records.trials import RUNNING
+
+BESIDE = ("forget_dice_views", "heldout_retention", "residual_memory")
+"""Metrics of a suite's table that are means of the trials' own, without an interval."""
 
 PUBLISHED = ("retain_dice", "forget_dice", "dice_gap")
 """What is known of a published result."""
@@ -146,8 +150,9 @@ def suite_table(study: StudyData) -> pd.DataFrame:
     """One row per recipe and horizon, in the suite's order.
 
     Columns: `recipe` (its label), `strategy`, `horizon` (epochs), the metrics of `metric_intervals` with their `_low`
-    and `_high`, `seeds` (trials behind the row), `diverged` (those that ended before the horizon; their last epoch
-    counts), `published_*` where known.
+    and `_high`, `BESIDE` (those that the study has), `price` (seconds as a share of those that retraining takes to
+    the same Dice; NaN where it never was as good), `seeds` (trials behind the row), `diverged` (those that ended
+    before the horizon; their last epoch counts), `published_*` where known.
     """
     rows = []
     trials = trials_by_recipe(study)
@@ -157,16 +162,27 @@ def suite_table(study: StudyData) -> pd.DataFrame:
             values = values_after(study, list(ended["id"]), horizon)
             if values.empty:
                 continue
-            point = entry.published.get(horizon)
+            bounds, point = metric_intervals(study, values), entry.published.get(horizon)
             published = {**asdict(point), "dice_gap": point.retain_dice - point.forget_dice} if point else {}
             rows.append(
                 {"recipe": label, "strategy": entry.strategy, "horizon": horizon}
-                | with_bounds(metric_intervals(study, values))
+                | with_bounds(bounds)
+                | _beside(study, list(ended["id"]), horizon, bounds)
                 | {"seeds": values["id"].nunique()}
                 | {"diverged": int(ended["epochs_done"].between(1, horizon - 1).sum())}
                 | {f"published_{name}": published.get(name, np.nan) for name in PUBLISHED}
             )
     return pd.DataFrame(rows)
+
+
+def _beside(study: StudyData, ids: list[str], horizon: int, bounds: Mapping[str, Interval]) -> dict[str, float]:
+    """The means of `BESIDE` after the horizon, and the price."""
+    history = study.history[study.history["id"].isin(ids) & (study.history["epoch"] <= horizon)]
+    last = history[history["epoch"] == history.groupby("id")["epoch"].transform("max")]
+    seconds = float(history.groupby("id")["seconds"].sum().mean())
+    cost = price_of(study, seconds, bounds["retain_dice"].mean, bounds["heldout_dice"].mean)
+    means = {name: float(last[name].mean()) for name in BESIDE if name in study.metrics}
+    return {**means, "price": np.nan if cost is None or cost.epochs is None else cost.share}
 
 
 def suite_tests(study: StudyData) -> pd.DataFrame:

@@ -274,4 +274,5 @@ def _weights_digest(weights: dict[str, np.ndarray]) -> str:
 
 
 def _recipe(plan: Plan) -> Recipe:
-    return Recipe(plan.settings.baseline_epochs, plan.settings.baseline_lr)
+    settings = plan.settings
+    return Recipe(settings.baseline_epochs, settings.baseline_lr, augment=settings.baseline_augment)

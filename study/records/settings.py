@@ -123,6 +123,9 @@ class ReferenceOptions:
     """Epochs of the reference fits."""
     baseline_lr: Positive = 1e-3
     """Learning rate (AdamW) of the reference fits."""
+    baseline_augment: Literal["none", "shift", "flip", "affine"] = "affine"
+    """How the reference fits see each scan of a step: as it is, moved by up to 3 voxels, mirrored, or rotated, scaled
+    and moved. Without any the baseline is overfitted, and what is unlearned is the overfit."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,7 @@ class StudySettings(ClusterOptions, RecordOptions, EvidenceOptions, ReferenceOpt
         Raises:
             StudyError: for options that this version does not have, or values that they cannot have.
         """
+        stored = {**_BEFORE, **stored}
         unknown = sorted(set(stored) - option_names(cls))
         if unknown:
             options = ", ".join(f"--{option_of(name)}" for name in unknown)
@@ -274,6 +278,9 @@ def option_names(kind: type) -> set[str]:
     """The fields of a group of options, or of all."""
     return {option.name for option in fields(kind)}
 
+
+_BEFORE = {"baseline_augment": "none"}
+"""What studies did before an option came whose default does otherwise."""
 
 _CHANGEABLE = {"explain", "trials"}.union(*map(option_names, (EvidenceOptions, RecordOptions, ClusterOptions)))
 """Options that a study may change on its way."""

@@ -260,7 +260,18 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
     options = (
         *("--space", "noisy_label", "--cohort", f"medicalnet:{work / 'patients/list.txt'}", "--name", "s"),
         *("--requests", "anna-mueller/berta-schmidt", "--heldout", "carl-weber,dora-fischer"),
-        *("--baseline-epochs", "20", "--references", "3", "--shadows", "2", "--forget-draws", "2"),
+        *(
+            "--baseline-epochs",
+            "20",
+            "--baseline-augment",
+            "none",
+            "--references",
+            "3",
+            "--shadows",
+            "2",
+            "--forget-draws",
+            "2",
+        ),
         "--no-evidence",
         *("--trials", "2", "--epochs", "3", "--retain-floor", "0.81", "--concurrent", "1", "--cpus-per-trial", "1"),
         # The slow one hardly moves (retention 0.99), the fast one is thrown off (0.3 to 0.4): on every processor
@@ -280,12 +291,13 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
 @pytest.fixture(scope="session")
 def _examined(_done: Done) -> Done:
     """That study, continued: now it has evidence, and one more reference that judges."""
-    mine = replace(_done, studies=_done.studies.with_name("examined") / "studies")
+    options = (*_done.options, "--references", "4")
+    mine = replace(_done, options=options, studies=_done.studies.with_name("examined") / "studies")
     said = mine.studies.parent / "output.txt"
     with FileLock(f"{mine.studies.parent}.lock"):
         if not said.exists():
             _done.copied(mine.studies.parent)
-            code, output = mine.again("--evidence", "--references", "4")
+            code, output = mine.again("--evidence")
             assert code == 0, output
             said.write_text(output)
     return replace(mine, output=said.read_text())

@@ -79,7 +79,7 @@ def test_the_files_have_the_documented_columns(suite_study, tmp_path, values):
     table, tests = pd.read_csv(tmp_path / "paper_table.csv"), pd.read_csv(tmp_path / "paper_tests.csv")
     bounded = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
     published = ["published_retain_dice", "published_forget_dice", "published_dice_gap"]
-    assert list(table) == ["recipe", "strategy", "horizon", *bounded, "seeds", "diverged", *published]
+    assert list(table) == ["recipe", "strategy", "horizon", *bounded, "price", "seeds", "diverged", *published]
     assert list(tests) == ["horizon", "metric", "first", "second", "runs", "difference", "p", "p_holm", "smallest_p"]
     assert table.loc[1, published].tolist() == pytest.approx([0.7576, 0.0613, 0.6963])
     assert table.loc[[0, 2, 3], published].isna().all(axis=None)
@@ -87,7 +87,7 @@ def test_the_files_have_the_documented_columns(suite_study, tmp_path, values):
         *("paper_table.csv", "paper_table.html", "paper_table.md", "paper_tests.csv")
     ]
     lines = (tmp_path / "paper_table.md").read_text().splitlines()
-    assert [line.count("|") for line in lines[:6]] == [13] * 6
+    assert [line.count("|") for line in lines[:6]] == [14] * 6
     gap = by_hand(values, BEHIND["noisy_label", 4])["dice_gap"]
     assert "| noisy_label | 4 |" in lines[3]
     assert f"{gap:.3f} [" in lines[3]
@@ -206,9 +206,9 @@ def test_the_terminal_has_a_line_per_row(suite_study, values, width, printed):
     assert len(lines) == 4
     for line, (key, epochs) in zip(lines, BEHIND.items(), strict=True):
         means = by_hand(values, epochs)
-        shown = [f"{means[name]:.3f}" for name in ("retain_dice", "forget_dice", "dice_gap")]
-        assert line[:5] == [key[0], str(key[1]), *shown]
-        assert line[-3:] == [f"{means[name]:.3f}" for name in ("retention", "heldout_dice", "retrain_gap")]
+        assert line[:3] == [key[0], str(key[1]), f"{means['dice_gap']:.3f}"]
+        names = ("retain_dice", "forget_dice", "retention", "heldout_dice")
+        assert line[-5:-1] == [f"{means[name]:.3f}" for name in names]
     assert all(len(line) <= width for line in text.splitlines())
 
 
