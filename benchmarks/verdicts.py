@@ -31,6 +31,9 @@ JUDGED = {
     for name, measure in ((name, MEASURES.load(name)) for name in MEASURES.names())
     if measure.judged
 }
+ONE = "one remembered"
+"""The network of noisy labels, but for the first forget subject, whose values are those of a network that saw them."""
+
 RECIPES = {
     "finetune, 3 epochs": RecipeOf("finetune", {"epochs": 3}, 0, 0.0),
     "finetune, 5 epochs": RecipeOf("finetune", {"epochs": 5}, 0, 0.0),
@@ -99,6 +102,15 @@ def measured(options: Options, data: TrialData) -> Iterator[tuple[str, dict[str,
         yield name, dict(np.load(file))
 
 
+def one_remembered(measures: Mapping[str, Measures]) -> dict[str, np.ndarray]:
+    """The measures of `ONE`."""
+    erased, seen = measures["noisy_label, 20 epochs"], measures["seen-0"]
+    return {
+        name: np.where(np.arange(values.size) == 0, seen[name], values) if values.ndim else values
+        for name, values in erased.items()
+    }
+
+
 def verdict(own: Measures, never: Sequence[Measures], seen: Measures, terms: Terms) -> tuple[str, str]:
     """The verdict on a network, and its reasons."""
     retrained = {str(place): Examined({}, {}, values) for place, values in enumerate(never)}
@@ -107,18 +119,19 @@ def verdict(own: Measures, never: Sequence[Measures], seen: Measures, terms: Ter
     return told["verdict"], told["reasons"]
 
 
-def counted(options: Options, measures: Mapping[str, Measures], terms: Terms) -> None:
-    """Print how often each kind of network gets each verdict."""
+def counted(options: Options, measures: Mapping[str, Measures], terms: Terms) -> dict[str, Counter[str]]:
+    """How often each kind of network gets each verdict, printed too."""
     never = [name for name in measures if name.startswith("never")]
     seen = [name for name in measures if name.startswith("seen")]
     rng = np.random.default_rng(0)
     print(f"| network, judged by {options.judges} | " + " | ".join(VERDICTS) + " | reasons, e. g. |")
     print("|---|" + "---|" * (len(VERDICTS) + 1))
-    for kind in ("seen", "never", *RECIPES):
+    found = {}
+    for kind in ("seen", "never", *RECIPES, ONE):
         networks = [name for name in measures if name.startswith(kind)]
         drawn = [
             (name, judges, baseline)
-            for name, baseline in itertools.product(networks, seen[:1] if kind in RECIPES else seen)
+            for name, baseline in itertools.product(networks, seen if kind in ("seen", "never") else seen[:1])
             for judges in itertools.combinations([other for other in never if other != name], options.judges)
             if kind != "seen" or name == baseline
         ]
@@ -127,8 +140,11 @@ def counted(options: Options, measures: Mapping[str, Measures], terms: Terms) ->
             verdict(measures[name], [measures[judge] for judge in judges], measures[baseline], terms)
             for name, judges, baseline in (drawn[place] for place in chosen)
         ]
-        counts, example = Counter(word for word, _ in told), told[0][1]
-        print(f"| {kind} | " + " | ".join(str(counts[word]) for word in VERDICTS) + f" | {example} |", flush=True)
+        found[kind], example = Counter(word for word, _ in told), told[0][1]
+        print(
+            f"| {kind} | " + " | ".join(str(found[kind][word]) for word in VERDICTS) + f" | {example} |", flush=True
+        )
+    return found
 
 
 def power(options: Options, measures: Mapping[str, Measures], terms: Terms) -> None:
@@ -167,16 +183,18 @@ def power(options: Options, measures: Mapping[str, Measures], terms: Terms) -> N
         print(f"| {count} | {left:g} | " + " | ".join(shares) + " |", flush=True)
 
 
-def main(options: Options) -> None:
-    """Print both tables."""
+def main(options: Options) -> dict[str, Counter[str]]:
+    """Print both tables; the first one's counts."""
     options.to.mkdir(parents=True, exist_ok=True)
     counts = {"retain_count": options.retain, "forget_count": options.forget, "heldout_count": options.heldout}
     plan = make_plan(StudySettings(space="noisy_label", cohort=options.cohort, shape=options.shape, **counts))
     terms = Terms(JUDGED, plan.split.forget, options.margin, options.judges + 1)
     measures = dict(measured(options, plan.data))
-    counted(options, measures, terms)
+    measures[ONE] = one_remembered(measures)
+    found = counted(options, measures, terms)
     if options.draws:
         power(options, measures, terms)
+    return found
 
 
 if __name__ == "__main__":
