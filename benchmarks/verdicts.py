@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -32,7 +33,7 @@ JUDGED = {
     if measure.judged
 }
 ONE = "one remembered"
-"""The network of noisy labels, but for the first forget subject, whose values are those of a network that saw them."""
+"""The network of noisy labels, but for the first forget subject: its values are a network's that saw it."""
 
 RECIPES = {
     "finetune, 3 epochs": RecipeOf("finetune", {"epochs": 3}, 0, 0.0),
@@ -59,6 +60,8 @@ class Options:
     """Held-out subjects."""
     epochs: int = 40
     """Of the fits."""
+    augment: Literal["none", "shift", "flip", "affine"] = "affine"
+    """As --baseline-augment of a study."""
     never: int = 8
     """Networks that never saw the forget subjects."""
     seen: int = 2
@@ -84,7 +87,16 @@ def measured(options: Options, data: TrialData) -> Iterator[tuple[str, dict[str,
         file = options.to / f"{name}.npz"
         if not file.exists():
             network = initial_network(10, data.classes, seed)
-            list(fit(network, data, subjects, Recipe(options.epochs, 1e-3), seed, options.epochs))
+            list(
+                fit(
+                    network,
+                    data,
+                    subjects,
+                    Recipe(options.epochs, 1e-3, augment=options.augment),
+                    seed,
+                    options.epochs,
+                )
+            )
             np.savez(file, **weights_of(network))
         weights[name] = dict(np.load(file))
     sets = Sets(data.retain, data.forget, data.heldout)
