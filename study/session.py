@@ -134,7 +134,7 @@ def _run(session: Session, digests: Mapping[str, str], console: Console, interru
     plan, settings, folder = session.plan, session.plan.settings, session.plan.settings.folder
     with session.view:
         session = replace(session, references=_references(session, digests))
-        record = study_record(plan, session.references)
+        record = replace(study_record(plan, session.references), trial_cpus=session.resources.cpus)
         record.write(folder)
         recorder = Recorder(folder, record)
         for name, reference in session.references.items():

@@ -106,11 +106,10 @@ class Resources:
     cpus: int
     gpus: float
 
-    def task(self, function: Callable[..., Any], *arguments: Any) -> "ray.ObjectRef":
-        """Start a function as a Ray task with the share of a trial."""
-        return (
-            ray.remote(_run).options(num_cpus=self.cpus, num_gpus=self.gpus).remote(self.cpus, function, *arguments)
-        )
+    def task(self, function: Callable[..., Any], *arguments: Any, threads: int | None = None) -> "ray.ObjectRef":
+        """Start a function as a Ray task with the share of a trial, and as many threads as that or other ones."""
+        task = ray.remote(_run).options(num_cpus=self.cpus, num_gpus=self.gpus)
+        return task.remote(threads or self.cpus, function, *arguments)
 
 
 def share(

@@ -1,7 +1,6 @@
 """The final weights of a trial: kept, where it is on the front, else computed again from its record."""
 
 import contextlib
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -36,15 +35,16 @@ def trial_weights(session: Session, row: TrialRow) -> ray.ObjectRef:
     """A finished trial's weights, in the object store or on their way there.
 
     They come from the study's front or, where they were not kept or the file is damaged, from running the trial again
-    (on the CPU, bit for bit the same).
+    (on the CPU with as many threads as then, which makes them the same bit for bit).
     """
     plan, baseline = session.plan, session.references[BASELINE]
     kept = kept_weights(plan.settings.folder, row.id)
     if kept is not None:
         return ray.put(kept)
-    data, recipe = plan.data, recipe_of(session, row)
+    data, recipe, depth, given = plan.data, recipe_of(session, row), plan.settings.depth, plan.settings.cpus_per_trial
     sets = Sets(data.retain, data.forget, data.heldout, data.steering)
-    return session.resources.task(weights_after, plan.shared, baseline.shared, plan.settings.depth, sets, recipe)
+    threads = row.cpus or (given if isinstance(given, int) else None)
+    return session.resources.task(weights_after, plan.shared, baseline.shared, depth, sets, recipe, threads=threads)
 
 
 def front_weights(folder: Path, trial: str) -> Path:
@@ -89,9 +89,7 @@ def networks_again(record: StudyRecord, folder: Path, row: TrialRow) -> Networks
     kept = kept_weights(folder, row.id)
     if kept is not None and not lacking(digests):
         return Networks(plan, stored_weights(digests[BASELINE]), kept)
-    cpus = settings.cpus_per_trial  # with as many threads as the trial had, its weights are the same bit for bit
-    threads = cpus if isinstance(cpus, int) and cpus <= (os.cpu_count() or 1) else None
-    here = replace(settings, address="", verbose=False, cpus_per_trial=threads, gpus_per_trial=None)
+    here = replace(settings, address="", verbose=False, cpus_per_trial=None, gpus_per_trial=None)
     with cluster(here, lambda text: None) as nodes:
         session = Session(plan, trial_share(here, nodes), StudyView(Console(quiet=True)))
         session = replace(session, references=fit_networks(session, fits, digests))

@@ -130,7 +130,8 @@ class Recorder:
             earlier = self.epochs({trial: 0})[trial] if trial in self._trial_rows else []
             self._epochs[trial] = {row["epoch"]: row for row in earlier}
         knobs = {name: config["knobs"][name] for name in self.record.knobs if name in config["knobs"]}
-        begun = TrialRow(id=trial, strategy=config["strategy"], seed=config["seed"], knobs=knobs)
+        names = {name: config[name] for name in ("strategy", "seed")}
+        begun = TrialRow(id=trial, knobs=knobs, cpus=self.record.trial_cpus, **names)
         self._write(self._trials, self._trial_rows, [self._trial_rows.get(trial, begun)])
 
     def epoch(self, trial: str, result: Mapping[str, Any]) -> None:

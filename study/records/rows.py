@@ -69,6 +69,7 @@ class TrialRow(NetworkRow):
         feasible: it has finished and meets every constraint.
         on_front: no other feasible trial beats it.
         problem: why it failed, or how it ran out of memory.
+        cpus: that it got; None in studies of version 0.1.
     """
 
     strategy: str
@@ -80,6 +81,7 @@ class TrialRow(NetworkRow):
     feasible: bool | None = None
     on_front: bool | None = None
     problem: str | None = None
+    cpus: int | None = None
 
     @property
     def results(self) -> dict[str, float]:

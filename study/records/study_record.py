@@ -135,6 +135,7 @@ class StudyRecord:
         constraints: what a feasible trial meets, the retain floor included.
         evidence_columns: of the tables of trials and references.
         published: the result of the strategy's paper.
+        trial_cpus: what a trial gets in the latest session; on the CPU its result depends on it in the last bits.
         versions: of the packages that ran it.
         commit: of this code.
     """
@@ -184,6 +185,7 @@ class StudyRecord:
         BeforeValidator(lambda point: point or None),
         PlainSerializer(lambda point: asdict(point) if point else {}),
     ]
+    trial_cpus: int | None = None
     versions: Mapping[str, str]
     commit: str
 

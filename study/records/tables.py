@@ -35,7 +35,7 @@ def trials_table(
     columns += [(name, pa.float64()) for name in metrics]
     columns += [(name, pa.bool_()) for name in ("feasible", "on_front", "diverged")]
     columns += [("epochs_done", pa.int64()), ("seconds", pa.float64()), ("status", pa.string())]
-    columns += [("problem", pa.string()), *_arrow(evidence)]
+    columns += [("problem", pa.string()), ("cpus", pa.int64()), *_arrow(evidence)]
     return Table(folder / "trials", pa.schema(columns), ("id",))
 
 

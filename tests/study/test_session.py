@@ -101,6 +101,7 @@ def test_a_finished_study_has_one_file_a_table_and_says_what_it_was(done):
         assert file.suffix == ".parquet"
     record = done.record
     assert record["constraints"] == ["retention>=0.81"]
+    assert [record["trial_cpus"], *done.trials.cpus] == [1, 1, 1]
     assert record["settings"]["knobs"] == ["noise_rate=1.0", "forget_weight=1.0", "lr=1e-4|1e-2"]
     history, references = done.table("history"), ("baseline", "retrained", "retrained-1", "retrained-2")
     assert set(history.id) == {*references, *done.trials.index}

@@ -71,6 +71,7 @@ def opened(tmp_path: Path):
     def opens(objective: str = "gap", horizons=(), constraints=FLOOR) -> Made:
         record = SimpleNamespace(
             knobs=KNOBS,
+            trial_cpus=3,
             metrics=METRICS,
             evidence_columns=EVIDENCE,
             objective=OBJECTIVES[objective],
