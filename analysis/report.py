@@ -101,6 +101,7 @@ def _sections(study: StudyData) -> list[Part]:
         "Evidence": sections.evidence(study),
         "Cost": sections.cost(study),
         "How to reproduce it": sections.reproduction(study),
+        "Appendix: attacks over all subjects": sections.attacks(study),
     }
     return [part for title, parts in content.items() if parts for part in (f"## {title}", *parts)]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.statistics.membership import comparisons, permutation_p
-from study.records.evidence import EvidenceColumn
+from study.records.evidence import ATTACK, EvidenceColumn
 
 LIKE_RETRAINED = "Does it treat the forgotten like a retrained network?"
 """The question that several conclusions answer."""
@@ -33,17 +33,18 @@ class Examined(NamedTuple):
 
 
 class Shadows(NamedTuple):
-    """What shadow networks give for the forget and then the held-out subjects; NaN where one is not of that world.
+    """What shadow networks give for the forget and then the held-out subjects.
 
     Attributes:
-        inside: (N, S) scores' `confidence` of networks that had a subject and, for a trial, unlearned it.
-        outside: (N, S) of networks that never had it and, for a trial, unlearned others.
-        likelihood: (N, S) exp(-cross-entropy) of all of them, before unlearning.
+        had: (N, S) whether a network was taught the subject.
+        fitted: score -> (N, S) as the networks were fitted.
+        unlearned: (N, S) scores' `confidence` after each network has unlearned those that it had by the trial's
+            recipe; as fitted beside a network that unlearned nothing.
     """
 
-    inside: np.ndarray
-    outside: np.ndarray
-    likelihood: np.ndarray
+    had: np.ndarray
+    fitted: Scores
+    unlearned: np.ndarray
 
 
 class Findings(NamedTuple):
@@ -98,15 +99,19 @@ class Terms(NamedTuple):
     references: int
 
 
+Function = Callable[[Findings], Mapping[str, Any]]
+"""From the findings to values of columns; those that it leaves out are null."""
+
+
 class Conclusion(NamedTuple):
     """What a file of conclusions/ holds.
 
     Attributes:
-        function: from the findings to values of the columns; those that it leaves out are null.
+        function: fills the columns.
         columns: of the evidence, by name.
     """
 
-    function: Callable[[Findings], Mapping[str, Any]]
+    function: Function
     columns: Mapping[str, EvidenceColumn]
 
 
@@ -131,8 +136,7 @@ def attack(name: str, title: str, scores: Callable[[Findings], Sequence[np.ndarr
 
 def auc_column(title: str) -> EvidenceColumn:
     """A column of AUCs."""
-    question = "Can an attack tell them from subjects it never saw? (AUC, 0.5: no)"
-    return EvidenceColumn("float", title, question, "as retrained, 0.5 if both groups are equally hard")
+    return EvidenceColumn("float", title, ATTACK, "as retrained, 0.5 if both groups are equally hard")
 
 
 def from_retrained(findings: Findings, score: str) -> np.ndarray:

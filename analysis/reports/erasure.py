@@ -12,14 +12,15 @@ import plotly.graph_objects as go
 
 from analysis import numbers
 from analysis.reports.page import write_page
+from analysis.reports.places import NOTE, place_rows
 from analysis.reports.shortfalls import shortfalls
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.membership import resolution
 from analysis.statistics.price import price
-from study.records.evidence import STATE, EvidenceColumn
+from study.records.evidence import ATTACK, STATE, EvidenceColumn
 from study.records.files import replace_file
-from study.records.reading import StudyData
+from study.records.reading import StudyData, evidence_details
 from study.records.rows import NetworkRow, TrialRow
 
 
@@ -46,6 +47,7 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
             for other in study.reference_rows
         },
         "reasons": row.evidence.get("reasons", ""),
+        "places": evidence_details(study, row.id).get("places", {}),
         "attacks": resolution(len(study.split.forget), len(selection.report_heldout)),
         "price": str(price(study, row) or ""),
         "warnings": [*shortfalls(row, study.settings.retain_floor), *selection.warnings],
@@ -83,16 +85,24 @@ def _below(report: Mapping[str, Any]) -> str:
     parts = ["<h2>Metrics, with 95 % intervals over subjects</h2>"]
     parts.append(_table([[name, numbers.interval(bounds.values())] for name, bounds in report["metrics"].items()]))
     networks = [report["evidence"], *(reference["evidence"] for reference in report["references"].values())]
+    tables = {}
     for question, columns in report["questions"].items():
         rows = [["", report["trial"], *report["references"], "a network that never saw them"]]
         for name, column in columns.items():
             cells = [_cell(evidence, name, column) for evidence in networks]
             rows.append([name, *cells, column.get("never_seen", numbers.MISSING)])
-        parts += [f"<h2>{escape(question)}</h2>", _table(rows)]
-    parts.append(f"<p>{escape(report['attacks'])}</p>")
+        tables[question] = _table(rows)
+    appendix = tables.pop(ATTACK, "")
+    for question, table in tables.items():
+        parts += [f"<h2>{escape(question)}</h2>", table]
+    places = place_rows(report)
+    if places:
+        rows = [list(places[0]), *(list(row.values()) for row in places)]
+        parts += ["<h2>Each forget subject by itself</h2>", f"<p>{escape(NOTE)}</p>", _table(rows)]
     identity = ("knobs", "seed", "subjects", "selection", "hashes", "versions", "commit")
     parts += ["<h2>Identity</h2>", _table([[name, json.dumps(report[name])] for name in identity])]
     parts.append(f"<h2>How to reproduce it</h2><pre>{escape(report['command'])}</pre>")
+    parts += [f"<h2>Appendix: {escape(ATTACK)}</h2><p>{escape(report['attacks'])}</p>", appendix]
     return "\n".join(parts)
 
 

@@ -13,6 +13,7 @@ from analysis.figures.curves import curves_figure
 from analysis.figures.front import front_figure, history_figure
 from analysis.figures.requests import requests_figure, requests_frame
 from analysis.reports.page import markdown_table, plain
+from analysis.reports.places import NOTE, place_rows
 from analysis.reports.shortfalls import remarks
 from analysis.reports.tables import requests_markdown, suite_markdown
 from analysis.reports.terminal_tables import verdict, verdict_lines
@@ -23,9 +24,10 @@ from analysis.statistics.plane import covered, knee
 from analysis.statistics.recipes import entries, paired_tests, ranking, suite_table
 from analysis.statistics.significance import reach
 from study.records.command_lines import sweep_command, trial_command
+from study.records.evidence import ATTACK
 from study.records.metrics import shown
-from study.records.reading import StudyData
-from study.records.rows import TrialRow
+from study.records.reading import StudyData, evidence_details
+from study.records.rows import NetworkRow, TrialRow
 
 Part: TypeAlias = str | go.Figure
 """Markdown, or a figure."""
@@ -207,20 +209,46 @@ def deletion_requests(study: StudyData) -> list[Part]:
 
 
 def evidence(study: StudyData) -> list[Part]:
-    """The verdict on each network that was examined and why, and the measures behind it."""
+    """The verdict on each network that was examined and why, the measures behind it, and the picks' subjects."""
     examined = [row for row in (*study.reference_rows, *study.rows) if row.examined]
     if not examined:
         return []
-    columns = {name: column for name, column in study.evidence_columns.items() if column.title}
-    columns = {name: column for name, column in columns.items() if any(name in row.evidence for row in examined)}
-    table = [
-        {"network": row.id, "verdict": verdict(row), "forget Dice": numbers.metric(row.metric("forget_dice"))}
-        | {column.title: numbers.evidence(row.evidence, name, column.unit) for name, column in columns.items()}
-        for row in examined
-    ]
     said = "\n".join(f"- {line}" for line in (*verdict_lines(examined), *study.selection.warnings))
-    attacks = resolution(len(study.split.forget), len(study.selection.report_heldout))
-    return [said, markdown_table(table), f"The columns are defined in docs/evidence.md. {attacks}"]
+    parts: list[Part] = [said, _evidence_table(study, examined, attacks=False)]
+    for id in dict.fromkeys(row.id for row in study.picks.values()):
+        rows = place_rows(evidence_details(study, id))
+        parts += [f"Each forget subject of trial `{id}` by itself:", markdown_table(rows)] if rows else []
+    explained = NOTE if len(parts) > 2 else ""
+    return [*parts, f"The columns are defined in docs/evidence.md. {explained}".strip()]
+
+
+def attacks(study: StudyData) -> list[Part]:
+    """The AUCs of attacks that compare the forget subjects with other people, and what they can tell at best."""
+    examined = [row for row in (*study.reference_rows, *study.rows) if row.examined]
+    if not examined:
+        return []
+    said = (
+        f"{resolution(len(study.split.forget), len(study.selection.report_heldout))} They compare different people:"
+        " read them beside the retrained references'."
+    )
+    return [said, _evidence_table(study, examined, attacks=True)]
+
+
+def _evidence_table(study: StudyData, examined: Sequence[NetworkRow], attacks: bool) -> str:
+    """The columns of attacks over all subjects, or all others, that somebody has."""
+    columns = {
+        name: column
+        for name, column in study.evidence_columns.items()
+        if column.title and (column.question == ATTACK) == attacks and any(name in row.evidence for row in examined)
+    }
+    return markdown_table(
+        [
+            {"network": row.id}
+            | ({} if attacks else {"verdict": verdict(row), "forget Dice": numbers.metric(row.metric("forget_dice"))})
+            | {column.title: numbers.evidence(row.evidence, name, column.unit) for name, column in columns.items()}
+            for row in examined
+        ]
+    )
 
 
 def cost(study: StudyData) -> list[Part]:

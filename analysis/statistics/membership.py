@@ -41,11 +41,10 @@ def permutation_p(members: np.ndarray, others: np.ndarray) -> float:
 
 def resolution(members: int, others: int) -> str:
     """What an AUC of so many forget and held-out subjects can tell at best, in words."""
-    least = min(1, 2 / math.comb(members + others, members))
-    return (
-        f"Attacks compare {members} forget with {others} held-out subjects: an AUC is a multiple of"
-        f" 1/{members * others} and its p at least {least:.2g}."
-    )
+    pairs, least = members * others, min(1, 2 / math.comb(members + others, members))
+    values = [f"{count / max(pairs, 1):.2g}" for count in range(pairs + 1)]
+    possible = ", ".join(values if pairs < 5 else [*values[:2], "...", "1"])
+    return f"{members} v {others} subjects: only AUCs of {possible} are possible, and no p below {least:.2g}."
 
 
 def confidence_logit(confidence: np.ndarray) -> np.ndarray:
@@ -74,8 +73,9 @@ def likelihood_ratio(target: np.ndarray, inside: np.ndarray, outside: np.ndarray
 def relative_likelihood(target: np.ndarray, shadows: np.ndarray) -> np.ndarray:
     """RMIA: by how much likelier a subject is under the attacked network than under the average network.
 
-    A forget subject's share of the population that it outdoes in this is its score at gamma 1; with the held-out
-    subjects as the population, which the score of none of them then is about, the mean share is the AUC.
+    Its score is the share of a population apart that a subject outdoes in this by the factor gamma. That share rises
+    with the ratio, whatever population and gamma: it ranks members and others as the ratio itself does, but for ties
+    within a population's gaps. So the AUC is the ratio's, and nobody who could be compared is spent on a population.
     Source: Zarifzadeh et al. 2024, arXiv 2312.03262, equation 2; p(x) is the mean over all shadow networks.
 
     Args:

@@ -8,9 +8,8 @@ import numpy as np
 from ray.exceptions import RayError
 from rich.markup import escape
 
-from analysis.evidence.conclude import conclude
+from analysis.evidence.conclude import Evidence, conclude
 from analysis.evidence.conclusion import Examined, Findings, Judged, Terms
-from analysis.statistics.residual import Memory
 from study.cluster.nodes import problem_of
 from study.evidence.columns import all_columns
 from study.evidence.shadows import shadow_fits
@@ -68,7 +67,7 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
             lacking = {**problems, **lacking, **evidence.problems}
             for part, reason in lacking.items():
                 view.line(f"{name}  [yellow]no {escape(part)}: {escape(reason)}[/yellow]")
-            _write_details(plan, name, findings, evidence.memories, lacking)
+            _write_details(plan, name, findings, evidence, lacking)
             recorder.gathered(name, {**evidence.columns, STATE: state + _INCOMPLETE * bool(lacking)})
         advance(number)
     view.line(f"evidence on {len(due)} networks in {time.monotonic() - started:.0f} s")
@@ -108,7 +107,7 @@ def _state(session: Session) -> str:
 
 
 def _write_details(
-    plan: Plan, name: str, findings: Findings, memories: Mapping[str, Memory], problems: Mapping[str, str]
+    plan: Plan, name: str, findings: Findings, evidence: Evidence, problems: Mapping[str, str]
 ) -> None:
     """Write evidence/<name>.json: every forget and held-out subject and class, beside the retrained references.
 
@@ -128,8 +127,12 @@ def _write_details(
             "forget": forget(findings.network),
             "heldout": _by_subject(findings.network.heldout, split.heldout, classes, {}),
             "residual_memory": {
-                subject: {measure: memory.subjects[place] for measure, memory in memories.items() if memory.subjects}
+                subject: {name: one.subjects[place] for name, one in evidence.memories.items() if one.subjects}
                 for place, subject in enumerate(split.forget)
+            },
+            "places": {
+                subject: {score: places[number]._asdict() for score, places in evidence.places.items()}
+                for number, subject in enumerate(split.forget)
             },
             "retrained": {other: forget(examined) for other, examined in findings.retrained.items()},
             "problems": problems,

@@ -45,9 +45,12 @@ def worlds(targets: Subset, fits: Mapping[str, Fit], before: Sequence[Scores], a
         after: the same after unlearning; `before` again for a network that unlearned nothing.
     """
     had = np.array([[subject in fit.taught for fit in fits.values()] for subject in targets])
-    confidence = np.stack([scores.confidence for scores in after], 1)
-    likelihood = np.exp(-np.stack([scores.cross_entropy for scores in before], 1))
-    return Shadows(np.where(had, confidence, np.nan), np.where(had, np.nan, confidence), likelihood)
+    fitted = {name: _stacked(before, name) for name in ("dice", "cross_entropy")}
+    return Shadows(had, fitted, _stacked(after, "confidence"))
+
+
+def _stacked(networks: Sequence[Scores], score: str) -> np.ndarray:
+    return np.stack([getattr(scores, score) for scores in networks], 1)
 
 
 def other_forget_set(data: TrialData, seed: int) -> Sets:

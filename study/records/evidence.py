@@ -39,8 +39,10 @@ class EvidenceColumn:
 STATE = "evidence"
 """The column that stands for the settings under which all others were measured."""
 
+ATTACK = "Can an attack tell them from subjects it never saw? (AUC, 0.5: no)"
+"""The question of the attacks over all subjects, which reports answer in an appendix."""
+
 _RETRAINED = "Does it treat the forgotten like a retrained network?"
-_ATTACK = "Can an attack tell them from subjects it never saw? (AUC, 0.5: no)"
 _RETURN = "Do they come back?"
 _FAR = "How far is it from a retrained network?"
 _AUCS = {
@@ -62,7 +64,7 @@ EVIDENCE: dict[str, EvidenceColumn] = {
     "remembers": EvidenceColumn("bool"),
     "over_forgets": EvidenceColumn("bool"),
     "equivalence_p": EvidenceColumn("float", "Equivalence p", _RETRAINED),
-    **{name: EvidenceColumn("float", title, _ATTACK) for name, title in _AUCS.items()},
+    **{name: EvidenceColumn("float", title, ATTACK) for name, title in _AUCS.items()},
     **{f"{name}{end}": EvidenceColumn() for name in _AUCS for end in ("_low", "_high")},
     **_MEASURES,
     **{f"{name}_retrained": EvidenceColumn("float", "", c.question, "", c.unit) for name, c in _MEASURES.items()},

@@ -1,5 +1,6 @@
 """A study's records, read back from its folder."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ class StudyData(StudyRecord):
     """A study as it lies on disk: what its study.json says, and its tables.
 
     Attributes:
+        folder: where.
         trials: one row per trial, in the order in which they began; a metric that is not there yet is NaN, a mark
             False.
         history: one row per trial and epoch.
@@ -30,6 +32,7 @@ class StudyData(StudyRecord):
         requests: one row per step of the deletion requests, method, set and metric; empty without any.
     """
 
+    folder: Path
     trials: pd.DataFrame
     history: pd.DataFrame
     subjects: pd.DataFrame
@@ -77,12 +80,28 @@ def load_study(folder: Path, tables: Collection[str] = TABLES) -> StudyData:
         name: _frame(table.read() if name in tables else table.schema.empty_table())
         for name, table in study_tables(folder, record).items()
     }
-    return StudyData(**vars(record), evidence=frames.pop("references"), **frames)
+    return StudyData(**vars(record), folder=folder, evidence=frames.pop("references"), **frames)
 
 
 def with_history_of(study: StudyData, folder: Path, name: str) -> StudyData:
     """A study that was read without its history, with that of one trial or reference."""
     return replace(study, history=_frame(study_tables(folder, study)["history"].read(id=name)))
+
+
+def evidence_details(study: StudyData, name: str) -> dict[str, Any]:
+    """What the evidence has of a trial's or reference's subjects, as docs/formats.md says; empty without evidence.
+
+    Raises:
+        StudyError: the file is damaged.
+    """
+    path = study.folder / "evidence" / f"{name}.json"
+    if not path.is_file():
+        return {}
+    try:
+        details: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged: {error}") from error
+    return details
 
 
 def named_folder(studies: Path, name: str) -> Path:

@@ -118,8 +118,8 @@ def shadows():
     difficulty = rng.normal(0, 1, (12, 1))
     had = rng.permuted(np.tile([True, False], (12, 10)), axis=1)
     confidence = 1 / (1 + np.exp(-(difficulty + 3 * had + rng.normal(0, 0.3, had.shape))))
-    worlds = Shadows(np.where(had, confidence, np.nan), np.where(had, np.nan, confidence), confidence / 1e3)
-    return worlds, difficulty[:, 0]
+    fitted = {"dice": confidence, "cross_entropy": -np.log(confidence / 1e3)}
+    return Shadows(had, fitted, confidence), difficulty[:, 0]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,32 @@ def test_rmia_compares_with_the_held_out_subjects_only(references, shadows):
     loss = np.random.default_rng(4).uniform(7, 9, 12)
     forget, heldout = (scores(np.full(6, 0.65), loss[part]) for part in (slice(6), slice(6, 12)))
     found = conclude(Examined(forget, heldout, {}), references, worlds)
-    ratios = np.exp(-loss) / worlds.likelihood.mean(1)
+    ratios = np.exp(-loss) / np.exp(-worlds.fitted["cross_entropy"]).mean(1)
     shares = [np.mean([ratios[x] >= ratios[z] for z in range(6, 12)]) for x in range(6)]
     assert found["rmia_auc"] == pytest.approx(np.mean(shares))
+
+
+def test_each_forget_subject_has_a_place_among_networks_that_never_saw_it_and_that_did(references, shadows):
+    worlds, _ = shadows
+    mine, baseline = network(retrained(0.65, 9)), network(np.full(6, 0.92))
+    found = concluding.conclude(Findings(mine, references, {"baseline": baseline}, worlds), TERMS).places
+    assert {name: len(places) for name, places in found.items()} == {"dice": 6, "loss": 6, "confidence": 6}
+    without = concluding.conclude(Findings(mine, references, {"baseline": baseline}), TERMS).places
+    assert without.keys() == {"dice", "loss"}
+    had = worlds.had[:6, ~worlds.had[6:].all(0)]  # who had all the others has no level
+    for number in range(6):
+        inside, outside = (np.count_nonzero(some[number]) for some in (had, ~had))
+        counts = [(place.above_never_seen[1], place.above_seen[1]) for place in (p[number] for p in found.values())]
+        assert counts == [(3 + outside, 1 + inside)] * 2 + [(outside, inside)]
+        # The references hold out the same people with the same Dice, so all are at one level.
+        others = [other.forget["dice"][number] for other in references.values()]
+        dice, loss = (without[name][number] for name in ("dice", "loss"))
+        assert dice.value == pytest.approx(1 - loss.value) == mine.forget["dice"][number]
+        assert dice.never_seen == pytest.approx((min(others), max(others)))
+        assert loss.never_seen == pytest.approx((1 - max(others), 1 - min(others)))  # the loss here is 1 - Dice
+        assert dice.seen == pytest.approx((0.92, 0.92))
+        assert dice.above_never_seen == loss.above_never_seen == (sum(dice.value > np.array(others)), 3)
+        assert dice.above_seen == (0, 1)
 
 
 def test_further_draws_are_pooled(references):

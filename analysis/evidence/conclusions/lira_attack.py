@@ -11,7 +11,8 @@ def _scores(findings: Findings) -> list[np.ndarray] | None:
     if shadows is None:
         return None
     confidence = np.concatenate([forget["confidence"], heldout["confidence"]])
-    ratios = likelihood_ratio(*map(confidence_logit, (confidence, shadows.inside, shadows.outside)))
+    own, others = map(confidence_logit, (confidence, shadows.unlearned))
+    ratios = likelihood_ratio(own, np.where(shadows.had, others, np.nan), np.where(shadows.had, np.nan, others))
     return np.split(ratios, [len(forget["confidence"])])
 
 

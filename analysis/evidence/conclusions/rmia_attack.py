@@ -1,4 +1,4 @@
-"""RMIA with gamma 1: what share of the held-out subjects a forget subject outdoes in relative likelihood."""
+"""RMIA: how likely a subject is under the network, relative to its likelihood under the average network."""
 
 import numpy as np
 
@@ -11,7 +11,8 @@ def _scores(findings: Findings) -> list[np.ndarray] | None:
     if shadows is None:
         return None
     loss = np.concatenate([forget["cross_entropy"], heldout["cross_entropy"]])
-    return np.split(relative_likelihood(np.exp(-loss), shadows.likelihood), [len(forget["cross_entropy"])])
+    ratios = relative_likelihood(np.exp(-loss), np.exp(-shadows.fitted["cross_entropy"]))
+    return np.split(ratios, [len(forget["cross_entropy"])])
 
 
 CONCLUSION = attack("rmia_auc", "RMIA attack AUC", _scores)

@@ -10,6 +10,7 @@ import pytest
 from analysis.figures.charts import subjects_figure
 from analysis.reports.erasure import erasure_report, write_report
 from study.records.evidence import EVIDENCE
+from study.records.files import write_json
 from study.records.reading import load_study
 from study.records.tables import references_table
 
@@ -97,6 +98,23 @@ def test_questions_are_answered_for_the_trial_beside_the_references(report, writ
     assert told["loss_auc"][:2] == ["0.500 [0.500, 0.500]"] * 2
     assert told["resurfaced_dice"][:-1] == ["0.500", "0.500", dash, dash]
     assert {"retrained_low", "retrained_high", "streisand_p", "subject_gap", "pooled_auc"} <= told.keys()
+    above, appendix = page.split("<h2>Appendix: ")
+    assert "How to reproduce it" in above
+    assert not {name for name in told if f"<td>{name}</td>" in above and name.endswith("_auc")}
+    assert "2 v 2 subjects: only AUCs of 0, 0.25, 0.5, 0.75, 1 are possible" in appendix
+
+
+def test_each_forget_subject_is_placed(report, written):
+    study, _ = report()
+    place = {"value": 0.5, "never_seen": [0.4, 0.6], "seen": [math.nan, math.nan], "above_never_seen": [2, 3]}
+    place |= {"above_seen": [0, 0], "likelihood_ratio": math.nan}
+    (study.folder / "evidence").mkdir()
+    write_json(study.folder / "evidence" / "n0.json", {"places": {"f<1>": {"loss": place}}})
+    plain, page = written(*report())
+    assert plain["places"]["f<1>"]["loss"]["above_never_seen"] == [2, 3]
+    dash = "–"  # noqa: RUF001
+    cells = ["f&lt;1&gt;", "Loss", "0.500", "0.400 to 0.600", dash, "2 of 3", "0 of 0", dash]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in page
 
 
 def test_warnings_stand_on_top_and_in_the_json(report, written, record):

@@ -13,6 +13,7 @@ from playwright.sync_api import Error, sync_playwright
 
 from analysis.report import main, write_report
 from study.records.evidence import EVIDENCE
+from study.records.failure import StudyError
 from study.records.reading import load_study
 from study.records.tables import references_table, trials_table
 from study.run import parse
@@ -259,15 +260,43 @@ def test_evidence_is_told_of_references_and_trials_that_have_it(search_folder, w
     references.upsert([row | remembers | {"streisand": True} for row in references.rows if row["id"] == "baseline"])
     page, _ = written(folder)
     assert "Evidence: over-forgets." in page.text
-    baseline, trial = page.table(["network"])
+    baseline, trial = page.table(["network", "verdict"])
     assert (baseline["network"], baseline["verdict"], baseline["forget Dice"]) == (
         "baseline",
         "remembers, exposed",
         "0.600",
     )
     assert (trial["network"], trial["verdict"], trial["forget Dice"]) == ("t2", "over-forgets", "0.100")
-    assert (trial["Relearning steps"], trial["Loss attack AUC"]) == ("never", "0.500 [0.500, 0.500]")
+    assert trial["Relearning steps"] == "never"
+    assert "Loss attack AUC" not in trial
+    assert page.headings[-1] == "Appendix: attacks over all subjects"
+    assert "2 v 2 subjects: only AUCs of 0, 0.25, 0.5, 0.75, 1 are possible" in page.text
+    baseline, trial = page.table(["network", "Loss attack AUC"])
+    assert trial["Loss attack AUC"] == "0.500 [0.500, 0.500]"
     assert (baseline["LiRA attack AUC"], trial["LiRA attack AUC"]) == ("0.250 [0.250, 0.250]", DASH)
+
+
+PLACE = {"value": 0.1, "never_seen": [0.5, 0.75], "seen": [0.9, 0.9], "above_never_seen": [0, 3]}
+PLACES = {"f1": {"dice": PLACE | {"above_seen": [0.5, 1], "likelihood_ratio": 0.0123}}}
+
+
+def test_each_forget_subject_of_the_picks_is_placed(search_folder, written, found):
+    folder = search_folder(points=KNEE, trial=lambda row: row | found)
+    page, _ = written(folder)
+    assert "above seen" not in page.text  # a study of before has no places
+    pick = load_study(folder).best.id
+    (folder / "evidence").mkdir()
+    (folder / "evidence" / f"{pick}.json").write_text(json.dumps({"places": PLACES}))
+    page, _ = written(folder)
+    (row,) = page.table(["subject"])
+    assert row == {
+        **{"subject": "f1", "score": "Dice", "value": "0.100", "never seen": "0.500 to 0.750"},
+        **{"seen": "0.900 to 0.900", "above never seen": "0 of 3", "above seen": "0.5 of 1"},
+        "likelihood ratio": "0.012",
+    }
+    (folder / "evidence" / f"{pick}.json").write_text("{")
+    with pytest.raises(StudyError, match="is damaged"):
+        written(folder)
 
 
 @pytest.mark.slow

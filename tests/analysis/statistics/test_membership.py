@@ -57,10 +57,9 @@ def test_the_p_of_many_subjects_is_mann_whitneys_and_that_of_nobody_undefined():
 
 
 def test_what_an_auc_can_tell_is_said_in_words():
-    assert resolution(2, 2) == (
-        "Attacks compare 2 forget with 2 held-out subjects: an AUC is a multiple of 1/4 and its p at least 0.33."
-    )
-    assert "1/1 and its p at least 1." in resolution(1, 1)
+    assert resolution(2, 2) == "2 v 2 subjects: only AUCs of 0, 0.25, 0.5, 0.75, 1 are possible, and no p below 0.33."
+    assert "only AUCs of 0, 0.083, ..., 1 are" in resolution(3, 4)
+    assert "only AUCs of 0, 1 are possible, and no p below 1." in resolution(1, 1)
     assert permutation_p(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == pytest.approx(1 / 3)
 
 
@@ -108,16 +107,19 @@ def test_lira_needs_shadows_of_both_worlds():
     assert np.isfinite(found[0])  # one shadow has no spread, but an answer
 
 
-def test_rmia_as_by_a_loop():
-    """The mean share of the population that a subject outdoes in p(x | network) / p(x) is the AUC of that ratio."""
+@pytest.mark.parametrize("gamma", [1, 2])
+@pytest.mark.parametrize("size", [3, 4000])
+def test_rmia_by_a_population_apart_ranks_as_the_relative_likelihood_does_but_for_ties(size, gamma):
+    """RMIA's score is the share of the population that a subject outdoes in p(x | network) / p(x) by gamma."""
     rng = np.random.default_rng(4)
-    target, shadows = rng.random(7), rng.random((7, 5))
-    shares = []
-    for x in (0, 1, 2, 3):
-        won = [target[x] / shadows[x].mean() >= target[z] / shadows[z].mean() for z in (4, 5, 6)]
-        shares.append(sum(won) / len(won))
+    target, shadows = rng.random(12), rng.random((12, 5))
+    population = rng.random(size) / rng.random((size, 5)).mean(1)
     ratios = relative_likelihood(target, shadows)
-    assert comparisons(ratios[:4], ratios[4:]).mean() == pytest.approx(np.mean(shares))
+    np.testing.assert_allclose(ratios, [p / row.mean() for p, row in zip(target, shadows, strict=True)])
+    shares = np.array([np.mean([ratio >= gamma * other for other in population]) for ratio in ratios])
+    by_share, by_ratio = (comparisons(scores[:6], scores[6:]) for scores in (shares, ratios))
+    assert ((by_share == by_ratio) | (by_share == 0.5)).all()
+    assert (by_share == 0.5).any() == (size == 3)  # a small population only makes ties
 
 
 @pytest.mark.parametrize(("remembered", "low", "high"), [(True, 0.98, 1), (False, 0.41, 0.59)])

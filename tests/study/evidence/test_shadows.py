@@ -64,7 +64,7 @@ def test_a_shadow_unlearns_whom_it_had_of_the_forget_and_held_out_subjects_and_n
         assert sorted(sets.retain + sets.forget) == sorted(fit.taught)
 
 
-def test_the_worlds_keep_apart_who_had_a_subject(planned):
+def test_the_worlds_say_who_had_a_subject_and_what_each_network_gives_before_and_after(planned):
     plan = planned(shadows=4)
     fits, targets = shadow_fits(plan), plan.data.forget + plan.data.heldout
     rng = np.random.default_rng(0)
@@ -72,11 +72,11 @@ def test_the_worlds_keep_apart_who_had_a_subject(planned):
     found = worlds(targets, fits, before, after)
     for row, subject in enumerate(targets):
         for column, fit in enumerate(fits.values()):
-            mine = after[column].confidence[row]
-            pair = (found.inside[row, column], found.outside[row, column])
-            assert pair == pytest.approx((mine, math.nan) if subject in fit.taught else (math.nan, mine), nan_ok=True)
-            assert found.likelihood[row, column] == pytest.approx(math.exp(-before[column].cross_entropy[row]))
-    assert np.isfinite(found.inside).sum() == np.isfinite(found.outside).sum() == 2 * len(targets)
+            assert found.had[row, column] == (subject in fit.taught)
+            assert found.unlearned[row, column] == after[column].confidence[row]
+            for name in ("dice", "cross_entropy"):
+                assert found.fitted[name][row, column] == getattr(before[column], name)[row]
+    assert (found.had.sum(1) == 2).all()
 
 
 def scores(rng, count):
