@@ -104,6 +104,22 @@ def test_the_details_are_the_recorded_subjects_and_carry_the_gaps(examined):
         assert found.class_gap[name] == pytest.approx(max(by_class), abs=1e-6)
 
 
+def test_each_forget_subject_has_its_place_among_the_networks_of_the_study(examined):
+    told = details(examined, examined.front)
+    assert told["places"].keys() == told["forget"].keys()
+    shadows = int(examined.options[examined.options.index("--shadows") + 1])
+    for who, scores in told["places"].items():
+        assert [scores[name]["value"] for name in ("dice", "loss")] == [
+            told["forget"][who][n] for n in ("dice", "loss")
+        ]
+        counts = {name: (one["above_never_seen"][1], one["above_seen"][1]) for name, one in scores.items()}
+        half = shadows // 2
+        assert counts == {"dice": (3 + half, 1 + half), "loss": (3 + half, 1 + half), "confidence": (half, half)}
+        for one in scores.values():
+            for above, count in (one["above_never_seen"], one["above_seen"]):
+                assert 0 <= above <= count
+
+
 @pytest.mark.parametrize(("column", "value", "sign"), [("dice_auc", "dice", 1), ("loss_auc", "loss", -1)])
 def test_an_attack_is_the_chance_that_a_forget_subject_scores_higher(examined, column, value, sign):
     for name in [*REFERENCES, examined.front]:
