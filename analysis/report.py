@@ -99,6 +99,7 @@ def _sections(study: StudyData) -> list[Part]:
         "Strategies": sections.strategies([study]) if several else [],
         "Deletion requests": sections.deletion_requests(study),
         "Evidence": sections.evidence(study),
+        "The recipe over further seeds": sections.repeats(study),
         "Cost": sections.cost(study),
         "How to reproduce it": sections.reproduction(study),
         "Appendix: attacks over all subjects": sections.attacks(study),

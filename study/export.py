@@ -145,6 +145,7 @@ A 3D segmentation network ({", ".join(cohort.classes)}) from which {len(record.s
 subjects were to be erased by {report["strategy"]} (trial {report["trial"]} of study {report["study"]}).
 What the evidence found: **{report["verdict"]}**. {report["reasons"]}
 {report["price"]}
+{report["repeats"]}
 
 | metric | mean [95 % interval over subjects] |
 |---|---|

@@ -26,6 +26,7 @@ from study.cluster.nodes import Node, Resources, problem_of
 from study.cluster.storage import storage_of
 from study.evidence.columns import all_columns
 from study.evidence.gathering import gather_evidence, unknown
+from study.evidence.repeats import repeat_picks
 from study.networks.references import fit_networks, lacking, reference_digests, reference_fits
 from study.networks.session import Reference, Session
 from study.planning.plan import Plan
@@ -145,6 +146,7 @@ def _run(session: Session, digests: Mapping[str, str], console: Console, interru
             complete = complete and not interrupts.caught
             if complete and settings.evidence:
                 gather_evidence(session, recorder)
+                repeat_picks(session, recorder)
             if complete and plan.requests and recorder.best:
                 follow_requests(session, recorder.best)
             recorder.close()

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from analysis import numbers
 from analysis.reports.page import write_page
 from analysis.reports.places import NOTE, place_rows
-from analysis.reports.shortfalls import shortfalls
+from analysis.reports.shortfalls import ONE_DRAW, recipe_again, shortfalls
 from analysis.reports.terminal_tables import verdict
 from analysis.statistics.intervals import metric_intervals, values_after
 from analysis.statistics.membership import resolution
@@ -27,6 +27,7 @@ from study.records.rows import NetworkRow, TrialRow
 def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
     """The report on a trial, as plain values."""
     selection, columns = study.selection, study.evidence_columns
+    again = recipe_again(study, row)
     intervals = metric_intervals(study, values_after(study, [row.id], row.epochs_done))
     return {
         "study": study.name,
@@ -50,6 +51,7 @@ def erasure_report(study: StudyData, row: TrialRow) -> dict[str, Any]:
         "places": evidence_details(study, row.id).get("places", {}),
         "attacks": resolution(len(study.split.forget), len(selection.report_heldout)),
         "price": str(price(study, row) or ""),
+        "repeats": f"{again} {ONE_DRAW}" if again else "",
         "warnings": [*shortfalls(row, study.settings.retain_floor), *selection.warnings],
         "selection": asdict(selection),
         "subjects": asdict(study.split),
@@ -75,7 +77,7 @@ def _above(report: Mapping[str, Any]) -> str:
         + (f": {escape(report['reasons'])}" if report["reasons"] else "")
         + ("" if report["feasible"] else " <span class=warn>(infeasible: below the retain floor)</span>")
         + f". Retention {kept}, forget Dice {forgotten}."
-        + (f" {escape(report['price'])}" if report["price"] else "")
+        + "".join(f" {escape(report[name])}" for name in ("price", "repeats") if report[name])
         + "</p>"
     )
     return "\n".join([answer, *(f"<p class=warn>{escape(warning)}</p>" for warning in report["warnings"])])

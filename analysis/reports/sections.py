@@ -14,7 +14,7 @@ from analysis.figures.front import front_figure, history_figure
 from analysis.figures.requests import requests_figure, requests_frame
 from analysis.reports.page import markdown_table, plain
 from analysis.reports.places import NOTE, place_rows
-from analysis.reports.shortfalls import remarks
+from analysis.reports.shortfalls import ONE_DRAW, remarks, verdicts
 from analysis.reports.tables import requests_markdown, suite_markdown
 from analysis.reports.terminal_tables import verdict, verdict_lines
 from analysis.statistics.intervals import metric_intervals, values_after
@@ -22,6 +22,7 @@ from analysis.statistics.knobs import FANOVA, LEAST_TRIALS, PED_ANOVA, STEP, imp
 from analysis.statistics.membership import resolution
 from analysis.statistics.plane import covered, knee
 from analysis.statistics.recipes import entries, paired_tests, ranking, suite_table
+from analysis.statistics.repeats import FIGURES, value_of, varied
 from analysis.statistics.significance import reach
 from study.records.command_lines import sweep_command, trial_command
 from study.records.evidence import ATTACK
@@ -249,6 +250,26 @@ def _evidence_table(study: StudyData, examined: Sequence[NetworkRow], attacks: b
             for row in examined
         ]
     )
+
+
+def repeats(study: StudyData) -> list[Part]:
+    """What the recipe of each pick gives with further seeds, beside the pick's own."""
+    parts: list[Part] = []
+    for row in {row.id: row for row in study.picks.values()}.values():
+        again, names = study.repeats_of(row.id), [name for name, pick in study.picks.items() if pick.id == row.id]
+        if again:
+            table = [
+                {"": FIGURES[column], "the pick": numbers.metric(value_of(row, column))}
+                | {name: numbers.metric(value) for name, value in found._asdict().items()}
+                for column, found in varied(again).items()
+            ]
+            parts.append(
+                f"*{' and '.join(names)}* (trial `{row.id}`): {numbers.counted(len(again), 'further seed')},"
+                f" verdicts {verdicts(again)}; the pick's own is {verdict(row)}."
+            )
+            parts.append(markdown_table(table))
+    why = "A pick is the best of all candidates, so its own figures are optimistic; those of further seeds are not."
+    return [f"{why} {ONE_DRAW}", *parts] if parts else []
 
 
 def cost(study: StudyData) -> list[Part]:

@@ -1,10 +1,17 @@
-"""What a trial that may be shipped costs, and what stands against it."""
+"""What a trial that may be shipped costs, what stands against it, and what its recipe gives with other seeds."""
+
+from collections import Counter
+from collections.abc import Sequence
 
 from analysis import numbers
 from analysis.evidence.verdict import CANNOT_TELL, OVER_FORGETS, REMEMBERS
+from analysis.reports.terminal_tables import verdict as verdict_on
 from analysis.statistics.price import price
+from analysis.statistics.repeats import FIGURES, varied
 from study.records.reading import StudyData
-from study.records.rows import TrialRow
+from study.records.rows import NetworkRow, TrialRow
+
+ONE_DRAW = "The claim about the recipe is that spread, and the network in the file one draw of it."
 
 _SENTENCES = {
     REMEMBERS: "It still remembers who was to be erased",
@@ -33,7 +40,25 @@ def shortfalls(row: TrialRow, retain_floor: float) -> list[str]:
 
 
 def remarks(study: StudyData, row: TrialRow) -> list[str]:
-    """The price beside retraining, then what stands against the trial; nothing of the latter before its evidence."""
+    """The price beside retraining, what stands against the trial once it has evidence, and its recipe's repeats."""
     cost = price(study, row)
     against = shortfalls(row, study.settings.retain_floor) if row.examined else []
-    return [*([str(cost)] if cost else []), *against]
+    return [*([str(cost)] if cost else []), *against, *filter(None, [recipe_again(study, row)])]
+
+
+def recipe_again(study: StudyData, row: TrialRow) -> str:
+    """What the trial's recipe gave with further seeds, in a sentence; empty if it was not repeated."""
+    repeats = study.repeats_of(row.id)
+    if not repeats:
+        return ""
+    figures = [
+        f"{FIGURES[column]} {found.mean:.2f} ({found.low:.2f} to {found.high:.2f})"
+        for column, found in varied(repeats).items()
+    ]
+    told = ", ".join([*figures, verdicts(repeats)])
+    return f"Its recipe over {numbers.counted(len(repeats), 'further seed')}: {told}."
+
+
+def verdicts(rows: Sequence[NetworkRow]) -> str:
+    """Each verdict with how many have it, the most frequent first."""
+    return ", ".join(f"{name} {count}" for name, count in Counter(map(verdict_on, rows)).most_common())

@@ -36,6 +36,9 @@ _POLICY = (
 _TRAINING = "workflowType=machine_learning"
 """Has MLflow's pages show runs and charts, not traces of language models."""
 
+_TABLES = ("trials", "references", "repeats")
+"""What pages show of a study, beside one reference's history."""
+
 _QUOTED = re.compile(r"['`\\]")
 
 router = APIRouter(prefix="/lethe")
@@ -139,7 +142,7 @@ def front_page(name: str) -> Response:
 @lru_cache(8)
 def _study(folder: Path, state: str) -> StudyData:
     try:
-        return with_history_of(load_study(folder, ("trials", "references")), folder, RETRAINED)
+        return with_history_of(load_study(folder, _TABLES), folder, RETRAINED)
     except StudyError as error:
         raise HTTPException(500, str(error)) from error
 
@@ -204,7 +207,7 @@ def _folder(name: str) -> Path:
 
 def _state(folder: Path) -> str:
     """Changes whenever what the page shows of a study does."""
-    tables = [file for table in ("trials", "references") for file in sorted((folder / table).glob("*"))]
+    tables = [file for table in _TABLES for file in sorted((folder / table).glob("*"))]
     files = [folder / "study.json", *tables, *sorted(folder.glob("pictures/*/index.html"))]
     return _digest(*((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files if file.exists()))
 

@@ -31,7 +31,7 @@ _VERSION = 2
 FRONT = "front"
 """What --examine calls all trials on the front."""
 
-_INCOMPLETE = " incomplete"
+INCOMPLETE = " incomplete"
 """Ends the state of evidence that lacks what could not be measured: a later session tries again."""
 
 
@@ -42,7 +42,8 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
     say why, and the next session tries again. Only a network that cannot be examined at all has no evidence.
     """
     plan, view = session.plan, session.view
-    started, state = time.monotonic(), _state(session)
+    settings = plan.settings
+    started, state = time.monotonic(), evidence_state(session, settings.shadows, settings.forget_draws)
     trials = {row.id: row for row in _examined_trials(plan, recorder)}
     due = [name for name in [*session.references, *trials] if recorder.row(name).examined != state]
     if not due:
@@ -53,9 +54,10 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
         shadows = fit_networks(session, fits, fit_digests(plan, fits), evaluate_every=plan.settings.baseline_epochs)
     except FitError as error:
         fits, shadows, problems = {}, {}, {"shadow networks": str(error)}
-    tasks = EvidenceTasks(session, shadows, fits)
+    weights = {name: shadow.shared for name, shadow in shadows.items()}
+    tasks = EvidenceTasks(session, weights, fits, MEASURES.names())
     tasks.start(due, trials)
-    terms = _terms(plan)
+    terms = terms_of(plan)
     advance = view.begin("evidence", len(due))
     for number, name in enumerate(due, 1):
         try:
@@ -68,7 +70,7 @@ def gather_evidence(session: Session, recorder: Recorder) -> None:
             for part, reason in lacking.items():
                 view.line(f"{name}  [yellow]no {escape(part)}: {escape(reason)}[/yellow]")
             _write_details(plan, name, findings, evidence, lacking)
-            recorder.gathered(name, {**evidence.columns, STATE: state + _INCOMPLETE * bool(lacking)})
+            recorder.gathered(name, {**evidence.columns, STATE: state + INCOMPLETE * bool(lacking)})
         advance(number)
     view.line(f"evidence on {len(due)} networks in {time.monotonic() - started:.0f} s")
 
@@ -89,7 +91,8 @@ def unknown(plan: Plan, rows: Sequence[TrialRow]) -> list[str]:
     return sorted(asked(plan) - {FRONT} - {row.id for row in rows if row.status == FINISHED})
 
 
-def _terms(plan: Plan) -> Terms:
+def terms_of(plan: Plan) -> Terms:
+    """What a verdict of a study is about."""
     measures = {name: MEASURES.load(name) for name in MEASURES.names()}
     judged = {
         name: Judged(one.title, one.unit, one.scale, one.remembered, one.judged) for name, one in measures.items()
@@ -97,10 +100,10 @@ def _terms(plan: Plan) -> Terms:
     return Terms(judged, plan.split.forget, plan.settings.margin, plan.settings.references)
 
 
-def _state(session: Session) -> str:
+def evidence_state(session: Session, shadows: int = 0, forget_draws: int = 0) -> str:
     """Stands for all that evidence depends on beside the network itself."""
     settings = session.plan.settings
-    depends_on = [_VERSION, settings.shadows, settings.forget_draws, settings.objective, settings.baseline_lr]
+    depends_on = [_VERSION, shadows, forget_draws, settings.objective, settings.baseline_lr]
     depends_on.append(settings.margin)
     further = sorted(all_columns().keys() - EVIDENCE.keys())
     return digest_of([*depends_on, *(reference.digest for reference in session.references.values()), *further])

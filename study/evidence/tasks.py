@@ -12,12 +12,12 @@ from analysis.statistics.membership import comparisons
 from study.cluster.nodes import problem_of
 from study.evidence.shadows import other_forget_set, shadow_split, worlds
 from study.networks.references import Fit
-from study.networks.session import Reference, Session
+from study.networks.session import Session
 from study.networks.weights import recipe_of, trial_weights
 from study.records.references import BASELINE
 from study.records.rows import TrialRow
 from trainables.data import Sets, Subset
-from trainables.evidence.measurements import MEASURES, Examination, examine, scores_after, scores_of
+from trainables.evidence.measurements import Examination, examine, scores_after, scores_of
 from trainables.evidence.scores import Scores
 from trainables.seeds import seed_for
 
@@ -27,12 +27,20 @@ T = TypeVar("T")
 class EvidenceTasks:
     """The Ray tasks of the evidence, what they share in the object store, and what they give."""
 
-    def __init__(self, session: Session, shadows: Mapping[str, Reference], fits: Mapping[str, Fit]):
+    def __init__(
+        self,
+        session: Session,
+        networks: Mapping[str, ray.ObjectRef],
+        fits: Mapping[str, Fit],
+        measures: Sequence[str],
+    ):
+        """Share the references and further networks, as the shadows, which were fitted so; measure them by name."""
         plan, references = session.plan, session.references
         self._session, self._plan, self._fits = session, plan, fits
         self._data, self._depth = plan.shared, plan.settings.depth
         self._targets = plan.data.forget + plan.data.heldout
-        self._weights = {name: network.shared for name, network in {**references, **shadows}.items()}
+        self._measures = measures
+        self._weights = {**{name: network.shared for name, network in references.items()}, **networks}
         self._report = plan.selection.report_references
         self._retrained = ray.put({name: references[name].weights for name in self._report})
 
@@ -98,7 +106,7 @@ class EvidenceTasks:
             baseline,
             lr,
             seed,
-            MEASURES.names(),
+            self._measures,
             self._plan.cohort.spacing_mm,
         )
 

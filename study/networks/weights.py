@@ -37,10 +37,13 @@ def trial_weights(session: Session, row: TrialRow) -> ray.ObjectRef:
     They come from the study's front or, where they were not kept or the file is damaged, from running the trial again
     (on the CPU with as many threads as then, which makes them the same bit for bit).
     """
+    kept = kept_weights(session.plan.settings.folder, row.id)
+    return weights_again(session, row) if kept is None else ray.put(kept)
+
+
+def weights_again(session: Session, row: TrialRow) -> ray.ObjectRef:
+    """The weights that a trial's recipe gives with its seed, on their way to the object store."""
     plan, baseline = session.plan, session.references[BASELINE]
-    kept = kept_weights(plan.settings.folder, row.id)
-    if kept is not None:
-        return ray.put(kept)
     data, recipe, depth, given = plan.data, recipe_of(session, row), plan.settings.depth, plan.settings.cpus_per_trial
     sets = Sets(data.retain, data.forget, data.heldout, data.steering)
     threads = row.cpus or (given if isinstance(given, int) else None)

@@ -45,6 +45,8 @@ def checked(settings: StudySettings) -> tuple[StudySettings, list[str]]:
     for first, second in excluding:
         if getattr(settings, first) and getattr(settings, second):
             problems.append(f"--{option_of(first)} and --{option_of(second)} exclude each other")
+    if settings.repeats and not settings.evidence:
+        problems.append("--repeats are judged by the evidence, which --no-evidence leaves out")
     return settings, problems + _disk_problems(settings)
 
 

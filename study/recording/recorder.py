@@ -44,8 +44,11 @@ class Recorder:
         tables = study_tables(folder, record)
         self._trials, self._history = tables["trials"], tables["history"]
         self._subjects, self._references = tables["subjects"], tables["references"]
+        self._repeats = tables["repeats"]
         self._trial_rows = {flat["id"]: TrialRow.of(flat, record) for flat in self._trials.rows}
         self._reference_rows = {flat["id"]: ReferenceRow.of(flat, record) for flat in self._references.rows}
+        repeats = (NetworkRow.of(flat, record) for flat in self._repeats.rows)
+        self._repeat_rows = {(row.id, row.seed): row for row in repeats}
         self._epochs: dict[str, dict[int, dict[str, Any]]] = {}
         self._latest: dict[str, Mapping[str, Any]] = {}
         self._recent: deque[str] = deque()
@@ -78,6 +81,10 @@ class Recorder:
     def row(self, name: str) -> NetworkRow:
         """The trial or the reference of this name."""
         return self._trial_rows.get(name) or self._reference_rows[name]
+
+    def repeats_of(self, trial: str) -> list[NetworkRow]:
+        """What a trial's recipe gave with further seeds."""
+        return [row for row in self._repeat_rows.copy().values() if row.id == trial]
 
     def reported(self, trial: str) -> int:
         """How many of a trial's epochs are in memory: one more after every new one."""
@@ -122,6 +129,11 @@ class Recorder:
         else:
             known = self._reference_rows[name]
             self._write(self._references, self._reference_rows, [replace(known, evidence=evidence)])
+
+    def repeated(self, row: NetworkRow) -> None:
+        """Record what a trial's recipe gave with another seed; `id` is the trial's."""
+        self._repeats.upsert([row.flat()])
+        self._repeat_rows[row.id, row.seed] = row
 
     def started(self, config: Mapping[str, Any]) -> None:
         """A trial begins, or continues; its config has `id`, `strategy`, `seed` and `knobs`."""
@@ -180,7 +192,7 @@ class Recorder:
 
     def close(self) -> None:
         """Merge what was appended to the tables; one for which the disk has no room stays as it is."""
-        for table in (self._trials, self._history, self._subjects, self._references):
+        for table in (self._trials, self._history, self._subjects, self._references, self._repeats):
             with contextlib.suppress(OSError):
                 table.merge()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import numbers
+from analysis.statistics.repeats import varied
 from study.recording.recorder import Recorder
-from study.records.rows import ReferenceRow, TrialRow
+from study.records.rows import NetworkRow, ReferenceRow, TrialRow
 from study.records.study_record import StudyRecord
 from study.records.trials import FAILED, FINISHED, PRUNED, RUNNING
 
@@ -23,11 +24,12 @@ _STATUS = {FINISHED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 
 
 class RunState(NamedTuple):
-    """What a run's content follows from: its row and its epochs in memory; the parent's from the study's picks."""
+    """What a run's content follows from: its row, epochs in memory and repeats; the parent's from the picks."""
 
     status: str
     row: TrialRow | ReferenceRow | None
     reported: int = 0
+    repeats: Sequence[NetworkRow] = ()
     picks: Mapping[str, TrialRow] = {}
 
 
@@ -70,7 +72,10 @@ class StudyRuns:
         return {
             PARENT: RunState(parent, None, picks=recorder.picks),
             **{row.id: RunState("FINISHED", row) for row in recorder.references},
-            **{row.id: RunState(status[row.status], row, recorder.reported(row.id)) for row in recorder.rows},
+            **{
+                row.id: RunState(status[row.status], row, recorder.reported(row.id), recorder.repeats_of(row.id))
+                for row in recorder.rows
+            },
         }
 
     def contents(
@@ -85,14 +90,22 @@ class StudyRuns:
         behind = {name: reached(name) for name, state in states.items() if name != PARENT}
         behind = {name: epoch for name, epoch in behind.items() if not _has_ended(states[name], epoch)}
         epochs = self._recorder.epochs(behind)
-        for name, (status, row, _, picks) in states.items():
+        for name, (status, row, _, repeats, picks) in states.items():
             if row is None:
                 yield name, self._parent(status, picks)
             else:
-                yield name, self._run(status, row, [_metrics(epoch) for epoch in epochs.get(name, ())])
+                yield name, self._run(status, row, repeats, [_metrics(epoch) for epoch in epochs.get(name, ())])
 
-    def _run(self, status: str, row: TrialRow | ReferenceRow, epochs: Sequence[Mapping[str, Any]]) -> RunContent:
+    def _run(
+        self,
+        status: str,
+        row: TrialRow | ReferenceRow,
+        repeats: Sequence[NetworkRow],
+        epochs: Sequence[Mapping[str, Any]],
+    ) -> RunContent:
         values = _finite({f"evidence/{column}": value for column, value in row.evidence.items()})
+        for column, found in varied(repeats).items():
+            values |= _finite({f"repeats/{column}_mean": found.mean, f"repeats/{column}_sd": found.sd})
         said = {f"evidence.{name}": row.evidence[name] for name in ("verdict", "reasons") if name in row.evidence}
         if isinstance(row, ReferenceRow):
             names = {"reference": row.id, "digest": row.digest}

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from study.records.failure import StudyError
 from study.records.front import best_feasible, picks
-from study.records.rows import ReferenceRow, TrialRow
+from study.records.rows import NetworkRow, ReferenceRow, TrialRow
 from study.records.study_record import FILE, StudyRecord, read_record
 from study.records.tables import study_tables
 
@@ -30,6 +30,7 @@ class StudyData(StudyRecord):
             and, in a suite, after each horizon.
         evidence: one row per reference with its evidence; the trials' own is in `trials`.
         requests: one row per step of the deletion requests, method, set and metric; empty without any.
+        repeats: one row per pick and further seed of its recipe; empty without any.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class StudyData(StudyRecord):
     subjects: pd.DataFrame
     evidence: pd.DataFrame
     requests: pd.DataFrame
+    repeats: pd.DataFrame
 
     @cached_property
     def rows(self) -> list[TrialRow]:
@@ -60,8 +62,12 @@ class StudyData(StudyRecord):
         """The trials that somebody may want to ship: `best` and `closest`."""
         return picks(self.rows, self.objective)
 
+    def repeats_of(self, trial: str) -> list[NetworkRow]:
+        """What a trial's recipe gave with further seeds; `id` is the trial's."""
+        return [NetworkRow.of(flat, self) for flat in _flat(self.repeats[self.repeats["id"] == trial])]
 
-TABLES = ("trials", "history", "subjects", "references", "requests")
+
+TABLES = ("trials", "history", "subjects", "references", "requests", "repeats")
 """The tables of a study."""
 
 

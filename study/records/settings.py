@@ -145,6 +145,8 @@ class EvidenceOptions:
     """Further random forget sets over which membership attacks are pooled."""
     examine: str = ""
     """Ids of trials to gather evidence on beside the picks, comma-separated, or `front` for all on the front."""
+    repeats: NotNegative = 0
+    """Further seeds with which each pick's recipe is run again and judged; a pick itself is the best of many."""
 
 
 @dataclass(frozen=True)

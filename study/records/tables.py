@@ -22,6 +22,7 @@ def study_tables(folder: Path, record: StudyRecord) -> dict[str, Table]:
         "subjects": subjects_table(folder, metrics),
         "references": references_table(folder, metrics, evidence),
         "requests": requests_table(folder),
+        "repeats": repeats_table(folder, metrics, evidence),
     }
 
 
@@ -66,6 +67,12 @@ def requests_table(folder: Path) -> Table:
     schema = pa.schema([*columns, ("metric", pa.string()), ("value", pa.float64())])
     earlier = folder / "sequence"  # its name in version 0.1
     return Table(earlier if earlier.is_dir() else folder / "requests", schema, ("step", "method", "set", "metric"))
+
+
+def repeats_table(folder: Path, metrics: MetricTable = METRICS, evidence: Columns = EVIDENCE) -> Table:
+    """The table of the picks' recipes over further seeds: one row per trial id and seed."""
+    columns = [("id", pa.string()), ("seed", pa.int64()), *((name, pa.float64()) for name in metrics)]
+    return Table(folder / "repeats", pa.schema([*columns, *_arrow(evidence)]), ("id", "seed"))
 
 
 def _arrow(evidence: Columns) -> list[tuple[str, pa.DataType]]:

@@ -28,6 +28,7 @@ WRONG = {  # option -> settings with that one mistake, and what the message must
     "--grace": ({"grace": 0}, "0"),
     "--shadows": ({"shadows": -1}, "-1"),
     "--forget-draws": ({"forget_draws": -2}, "-2"),
+    "--repeats": ({"repeats": 2, "evidence": False}, "--no-evidence"),
     "--constraint": ({"constraint": ("retain_dize>=1",)}, "did you mean retain_dice?"),
     "--warm-start": ({"warm_start": "yesterday"}, "'yesterday'"),
     "--retain-count": ({"retain_count": 0}, "0"),

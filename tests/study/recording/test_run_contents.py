@@ -14,6 +14,7 @@ from study.recording.recorder import records_of
 from study.recording.run_contents import PARENT, StudyRuns, parent_tags
 from study.recording.tracker import Tracker
 from study.records.evidence import EVIDENCE
+from study.records.rows import NetworkRow
 from study.records.tables import history_table, references_table, subjects_table, trials_table
 from study.records.trials import FAILED, FINISHED, PRUNED
 
@@ -96,6 +97,25 @@ def test_a_run_has_a_new_state_once_its_row_or_an_epoch_was_written_and_when_it_
     assert changed() == {"c"}
     assert changed() == set()
     assert changed(over=True) == {PARENT, "c"}
+
+
+def test_a_trials_run_has_mean_and_standard_deviation_over_its_recipes_further_seeds(opened):
+    recorder = opened()
+    recorder.trial("a", {"forget": 0.5})
+    runs = StudyRuns(recorder, {}, {})
+
+    def sent():
+        state = {"a": runs.states(False)["a"]}
+        ((_, content),) = runs.contents(state, lambda name: 1)
+        return state, {name: value for name, value in content.values.items() if name.startswith("repeats/")}
+
+    before, nothing = sent()
+    for seed, gap in enumerate((0.25, 0.5)):
+        recorder.repeated(NetworkRow(id="a", seed=seed, metrics={"dice_gap": gap}))
+    after, values = sent()
+    assert nothing == {}
+    assert after != before
+    assert values == pytest.approx({"repeats/dice_gap_mean": 0.375, "repeats/dice_gap_sd": 0.125 * 2**0.5})
 
 
 def test_a_trial_is_a_run_with_knobs_marks_and_epochs(session, store, runs_in, points):

@@ -22,6 +22,7 @@ CHANGEABLE |= {
     "shadows",
     "forget_draws",
     "examine",
+    "repeats",
 }  # what is measured of trials that have ended
 CHANGEABLE |= {"explain", "optuna_storage"}
 CHANGEABLE |= {"storage", "address", "cpus_per_trial", "gpus_per_trial"}  # where it runs
