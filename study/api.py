@@ -33,8 +33,8 @@ class StudyResult:
 
     Attributes:
         folder: of its records.
-        records: all that they tell: what study.json holds, and the tables `trials`, `history`, `subjects`, `requests`,
-            `repeats` and `evidence` as data frames.
+        records: all that they tell: what study.json holds, and the tables `trials`, `history`, `subjects`,
+            `requests`, `repeats` and `evidence` as data frames.
     """
 
     folder: Path
