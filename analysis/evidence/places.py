@@ -41,10 +41,12 @@ def places_of(findings: Findings) -> dict[str, list[Place]]:
     """Each forget subject's place by every score; nothing without another network.
 
     Of Dice and loss among the retrained references and the shadows that did not have it, and among the baseline and
-    those that had it, all as they were fitted; of the confidence among the shadows after they have unlearned.
+    those that had it, all as they were fitted; of the confidence among the shadows after they have unlearned. The
+    baseline has no place beside itself.
     """
-    network, shadows = findings.network, findings.shadows
-    others = [*findings.retrained.values(), *findings.seen.values()]
+    network, shadows, own = findings.network, findings.shadows, _of(findings.network, "cross_entropy")
+    seen = [other for other in findings.seen.values() if not np.array_equal(_of(other, "cross_entropy"), own)]
+    others = [*findings.retrained.values(), *seen]
     forget, heldout = len(network.forget["dice"]), len(network.heldout["dice"])
     had = np.zeros((len(others), forget + heldout), bool)
     had[len(findings.retrained) :, :forget] = True

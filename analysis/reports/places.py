@@ -34,7 +34,7 @@ def place_rows(details: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _range(ends: Sequence[float]) -> str:
-    return " to ".join(map(numbers.metric, ends)) if math.isfinite(ends[0]) else numbers.MISSING
+    return " to ".join(dict.fromkeys(map(numbers.metric, ends)))  # one network has no range
 
 
 def _place(place: tuple[float, int]) -> str:

@@ -168,6 +168,8 @@ def test_each_forget_subject_has_a_place_among_networks_that_never_saw_it_and_th
         assert dice.seen == pytest.approx((0.92, 0.92))
         assert dice.above_never_seen == loss.above_never_seen == (sum(dice.value > np.array(others)), 3)
         assert dice.above_seen == (0, 1)
+    itself = concluding.conclude(Findings(baseline, references, {"baseline": baseline}), TERMS).places["loss"]
+    assert {(place.above_never_seen, place.above_seen) for place in itself} == {((3, 3), (0, 0))}
 
 
 def test_further_draws_are_pooled(references):

@@ -291,7 +291,7 @@ def test_each_forget_subject_of_the_picks_is_placed(search_folder, written, foun
     (row,) = page.table(["subject"])
     assert row == {
         **{"subject": "f1", "score": "Dice", "value": "0.100", "never seen": "0.500 to 0.750"},
-        **{"seen": "0.900 to 0.900", "above never seen": "0 of 3", "above seen": "0.5 of 1"},
+        **{"seen": "0.900", "above never seen": "0 of 3", "above seen": "0.5 of 1"},
         "likelihood ratio": "0.012",
     }
     (folder / "evidence" / f"{pick}.json").write_text("{")
