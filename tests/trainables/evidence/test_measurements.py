@@ -140,7 +140,7 @@ def test_adapters_are_folded_into_a_plain_network(weights, toy):
     found = weights_after(toy, weights, 10, sets, recipe)
     assert found.keys() == weights.keys()
     assert not np.array_equal(found["decoder.3.weight"], weights["decoder.3.weight"])
-    expected = scores_after(toy, weights, 10, sets, recipe, toy.forget)
+    expected = scores_after(toy.with_sets(sets), weights, 10, sets, recipe, toy.forget)
     np.testing.assert_allclose(scores_of(toy, found, 10, toy.forget).confidence, expected.confidence, atol=1e-4)
 
 
