@@ -89,7 +89,7 @@ def test_what_resurfaces_is_the_forget_dice_after_a_fit_to_the_retain_subjects(t
     found = resurfaced(network, toy, 3)
     assert len(steps_done) == RETAIN_EPOCHS * 4  # seven retain scans in pairs
     again = copy.deepcopy(network)
-    for _ in fit(again, toy, toy.retain, Recipe(epochs=RETAIN_EPOCHS, lr=LR), 3):
+    for _ in fit(again, toy, toy.retain, Recipe(epochs=RETAIN_EPOCHS, lr=LR, lr_decay="3"), 3):
         pass
     assert found == pytest.approx(score(again, toy, toy.forget + toy.heldout).dice, abs=1e-6)
     before = score(network, toy, toy.forget).dice.mean()
