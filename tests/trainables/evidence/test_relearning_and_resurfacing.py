@@ -106,6 +106,6 @@ def test_resurfacing_learns_nothing_from_the_forget_labels(tiny_network, toy):
     labels[[3, 6, 9]] = np.where(labels[[3, 6, 9]] == 1, 2, labels[[3, 6, 9]])
     swapped = replace(toy, labels=labels)
     trained = copy.deepcopy(network)
-    for _ in fit(trained, toy, toy.retain, Recipe(epochs=RETAIN_EPOCHS, lr=LR), 0):
+    for _ in fit(trained, toy, toy.retain, Recipe(epochs=RETAIN_EPOCHS, lr=LR, lr_decay="3"), 0):
         pass
     assert resurfaced(network, swapped)[:2] == pytest.approx(score(trained, swapped, toy.forget).dice, abs=1e-6)
