@@ -39,5 +39,6 @@ def varied(repeats: Sequence[NetworkRow]) -> dict[str, Varied]:
 
 
 def value_of(row: NetworkRow, column: str) -> float:
-    """A metric, or a number of the evidence; NaN where there is none."""
-    return float({**row.evidence, **row.metrics}.get(column, np.nan))
+    """A metric, or a number of the evidence; NaN where there is none, or by a measure that is blind."""
+    values = {**row.evidence, **row.metrics}
+    return float(values[column]) if column in values and values.get(f"{column}_low") != -np.inf else np.nan

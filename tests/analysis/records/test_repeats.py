@@ -13,10 +13,11 @@ from analysis.statistics.repeats import varied
 from study.records.evidence import EvidenceColumn
 from study.records.metrics import METRICS
 from study.records.reading import load_study
+from study.records.rows import NetworkRow
 from study.records.study_record import read_record
 from study.records.tables import repeats_table
 
-ADDED = {"dice_residual": EvidenceColumn(), "verdict": EvidenceColumn("str")}
+ADDED = {"dice_residual": EvidenceColumn(), "dice_residual_low": EvidenceColumn(), "verdict": EvidenceColumn("str")}
 GAPS = (0.35, 0.47, 0.41)
 SAID = (
     "Its recipe over 3 further seeds: gap 0.41 (0.35 to 0.47), retention 0.90 (0.80 to 1.00),"
@@ -58,6 +59,11 @@ def test_spread_is_over_the_seeds_that_have_a_value(repeated):
     assert found.keys() == {"dice_gap", "retention", "dice_residual"}
     (alone,) = study.repeats_of("another")
     assert math.isnan(varied([alone])["dice_gap"].sd)
+
+
+def test_what_a_blind_measure_says_is_not_told():
+    blind = {"dice_residual": -15.5, "dice_residual_low": -math.inf}
+    assert varied([NetworkRow(id="a", seed=0, evidence=blind)]) == {}
 
 
 def test_a_pick_is_told_with_its_recipes_spread_and_one_that_was_not_repeated_with_nothing(repeated, search_folder):
