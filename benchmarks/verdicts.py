@@ -109,7 +109,7 @@ def measured(options: Options, data: TrialData) -> Iterator[tuple[str, dict[str,
     for name, value in weights.items():
         file = options.to / f"{name}.measures.npz"
         if not file.exists():
-            np.savez(file, **examine(data, value, {}, 10, dice, 1e-3, 0, list(JUDGED)).values)
+            np.savez(file, **examine(data, value, {}, weights["seen-0"], 10, dice, 1e-3, 0, list(JUDGED)).values)
             print(f"measured {name}", flush=True)
         yield name, dict(np.load(file))
 

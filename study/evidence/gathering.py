@@ -25,7 +25,7 @@ from study.records.rows import TrialRow
 from study.records.trials import FINISHED
 from trainables.evidence.measurements import MEASURES
 
-_VERSION = 2
+_VERSION = 3
 """Counts changes of the measurements that make recorded evidence stale."""
 
 FRONT = "front"
@@ -122,13 +122,19 @@ def _write_details(
         measured = {measure: values for measure, values in network.measures.items() if values.ndim}
         return _by_subject(network.forget, split.forget, classes, measured)
 
+    first = len(split.forget)
+    control = {
+        measure: values[first:]
+        for measure, values in findings.network.measures.items()
+        if values.ndim and len(values) > first
+    }
     folder = plan.settings.folder / "evidence"
     folder.mkdir(exist_ok=True)
     write_json(
         folder / f"{name}.json",
         {
             "forget": forget(findings.network),
-            "heldout": _by_subject(findings.network.heldout, split.heldout, classes, {}),
+            "heldout": _by_subject(findings.network.heldout, split.heldout, classes, control),
             "residual_memory": {
                 subject: {name: one.subjects[place] for name, one in evidence.memories.items() if one.subjects}
                 for place, subject in enumerate(split.forget)

@@ -92,7 +92,7 @@ class EvidenceTasks:
 
     def _examine(self, name: str, trial: TrialRow | None) -> ray.ObjectRef:
         """The measurements of a reference or a trial."""
-        settings, baseline = self._plan.settings, self._session.references[BASELINE].metrics["forget_dice"]
+        settings, baseline_dice = self._plan.settings, self._session.references[BASELINE].metrics["forget_dice"]
         weights: Any = self._weights.get(name)
         if trial is not None:
             weights = trial_weights(self._session, trial)
@@ -102,8 +102,9 @@ class EvidenceTasks:
             self._data,
             weights,
             self._retrained,
+            self._weights[BASELINE],
             self._depth,
-            baseline,
+            baseline_dice,
             lr,
             seed,
             self._measures,

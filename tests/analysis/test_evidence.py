@@ -53,7 +53,9 @@ def retrained(mean, seed, count=6):
 def references():
     """Three retrained networks whose forget Dice is about 0.65."""
     return {
-        name: network(retrained(0.65, seed), relearn_steps=5.0 + seed, resurfaced_dice=[0.5 + seed / 10, 0.6])
+        name: network(
+            retrained(0.65, seed), relearn_steps=5.0 + seed, resurfaced_dice=[0.5 + seed / 10, 0.6], change=[1.0] * 12
+        )
         for seed, name in enumerate(("retrained", "retrained-1", "retrained-2"))
     }
 
@@ -93,6 +95,22 @@ def test_the_class_gap_is_that_of_the_class_farthest_off(references):
         [other.forget["class_dice"].mean(0) for other in references.values()], axis=0
     )
     assert found["class_gap"] == pytest.approx(abs(expected[1]))
+
+
+def test_who_holds_the_baseline_finds_those_that_changed_more_than_retraining_changes_them():
+    changes = {"retrained": [2.0, 4, 3, 1, 1, 1, 1, 1, 1], "retrained-1": [4.0, 2, 3, 1, 1, 1, 1, 1, 1]}
+
+    def changed(values):
+        return network([0.6] * 3, change=values)
+
+    others = {name: changed(values) for name, values in changes.items()}
+    for factors, auc in (([1.0, 1, 1], 0.5), ([2.0, 2, 0.5], 2 / 3), ([0.5, 0.5, 0.5], 0), ([2.0, 2, 2], 1)):
+        own = np.array([3.0, 3, 3, 1, 1, 1, 1, 1, 1]) * [*factors, *[1.0] * 6]
+        found = conclude(changed(own), others)
+        assert found["change_auc"] == pytest.approx(auc)
+        assert found["change_auc_p"] == pytest.approx({0: 2 / 84, 1: 2 / 84, 0.5: 1}.get(auc, found["change_auc_p"]))
+    assert conclude(changed([0.0] * 9), others)["change_auc"] == 0.5  # the baseline itself
+    assert "change_auc" not in conclude(changed(own), {})
 
 
 def test_a_loss_attack_needs_no_dice_gap(references):
@@ -233,9 +251,12 @@ def test_a_conclusion_that_fails_leaves_its_own_columns_empty_and_says_why(refer
 
 def test_the_conclusions_fill_their_columns_and_the_tables_hold_them(references, shadows, tmp_path):
     draws = [comparisons(np.ones(6), np.zeros(6))]
-    found = conclude(network(retrained(0.65, 7), resurfaced_dice=0.5), references, shadows[0], draws)
+    found = conclude(
+        network(retrained(0.65, 7), resurfaced_dice=0.5, change=[1.0] * 12), references, shadows[0], draws
+    )
     filled = {name for conclusion in conclusions().values() for name in conclusion.columns}
-    measured = {f"{name}{end}" for name in ("relearn_steps", "resurfaced_dice") for end in ("", "_retrained")}
+    measures = "relearn_steps", "resurfaced_dice", "change"
+    measured = {f"{name}{end}" for name in measures for end in ("", "_retrained")}
     assert found.keys() == filled | measured | {*VERDICT_COLUMNS}  # without a baseline there is no residual
     columns = all_columns()
     table = references_table(tmp_path, evidence=columns)

@@ -94,8 +94,8 @@ def test_the_scores_of_nobody_are_empty(tiny_network, nobody):
 
 @pytest.mark.parametrize("name", MEASURES.names())
 def test_a_measure_of_nobody_is_undefined(med3d_10, nobody, name):
-    scores = score(med3d_10(), nobody, nobody.heldout)
-    context = Context(nobody, scores, 10, {"retrained": weights_of(med3d_10())}, 0.5, 1e-3, 0)
+    scores, other = score(med3d_10(), nobody, nobody.heldout), weights_of(med3d_10())
+    context = Context(nobody, scores, 10, {"retrained": other}, other, 0.5, 1e-3, 0)
     values = MEASURES.load(name)(med3d_10(), context)
     assert np.isnan(values).all() if values.ndim == 0 else values.shape == (len(nobody.heldout),)
 

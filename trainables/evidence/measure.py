@@ -24,8 +24,9 @@ class Context:
         scores: of the network: its forget, then its held-out subjects'.
         depth: of the network and of all the others.
         retrained: weights by name of the retrained references that the report compares with, the network's own aside.
-        baseline_dice: forget Dice of the baseline.
-        lr: learning rate at which the baseline was fitted.
+        baseline: weights of the baseline, which may be the network itself.
+        baseline_dice: its forget Dice.
+        lr: learning rate at which it was fitted.
         seed: of whatever the measure draws.
     """
 
@@ -33,6 +34,7 @@ class Context:
     scores: Scores
     depth: int
     retrained: Mapping[str, Weights]
+    baseline: Weights
     baseline_dice: float
     lr: float
     seed: int

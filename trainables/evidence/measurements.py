@@ -57,6 +57,7 @@ def examine(
     data: TrialData,
     weights: Weights,
     retrained: Mapping[str, Weights],
+    baseline: Weights,
     depth: int,
     baseline_dice: float,
     lr: float,
@@ -67,7 +68,7 @@ def examine(
     """Take the scores of a network's forget and held-out subjects, and measures of it.
 
     A measure that fails, or is not installed here, is left out with the reason. The network may be one of the
-    retrained references; for `depth`, `baseline_dice`, `lr` and `seed` see `Context`.
+    retrained references; for `baseline`, `depth`, `baseline_dice`, `lr` and `seed` see `Context`.
     """
     network = network_of(weights, depth, data.classes)
     others = {
@@ -76,7 +77,7 @@ def examine(
         if not all(np.array_equal(weights[key], other[key]) for key in weights)
     }
     scores, forget = score(network, data, data.forget + data.heldout), len(data.forget)
-    context = Context(data, scores, depth, others, baseline_dice, lr, seed)
+    context = Context(data, scores, depth, others, baseline, baseline_dice, lr, seed)
     surfaces = quality(network, data, spacing_mm)
     examination = Examination(scores[:forget], scores[forget:], surfaces, {}, {})
     for name in measures:

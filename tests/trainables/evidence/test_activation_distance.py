@@ -1,10 +1,13 @@
-"""The distance of softmax outputs against closed forms and numpy."""
+"""The distance of softmax outputs, to retrained networks and the baseline, against closed forms and numpy."""
 
 import numpy as np
 import pytest
 import torch
 
+from trainables.evidence.measure import Context
 from trainables.evidence.measures.activation_distance import output_distance
+from trainables.evidence.measures.change import change
+from trainables.evidence.measures.nearness import nearness
 from trainables.med3d import upsample
 
 
@@ -51,3 +54,42 @@ def test_the_mean_over_voxels_and_scans_in_either_order(tiny_network, med3d_10, 
     assert expected > 0.1
     assert output_distance(*networks, toy, toy.forget) == pytest.approx(expected, rel=1e-4)
     assert output_distance(*reversed(networks), toy, toy.forget) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.fixture
+def context(toy, monkeypatch):
+    """Builds a context whose weights are networks."""
+    monkeypatch.setattr(Context, "network", lambda self, weights: weights)
+    return lambda baseline, *retrained: Context(toy, None, 10, dict(enumerate(retrained)), baseline, 0.5, 1e-3, 0)
+
+
+FIRST, SECOND, NEITHER = (50.0, 0.0, 0.0), (0.0, 50.0, 0.0), (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("network", "retrained", "expected"),
+    [
+        (FIRST, [SECOND], 1),  # the baseline itself
+        (SECOND, [SECOND], 0),
+        ((0.0, 0.0, 50.0), [SECOND], 0.5),  # it forgot too much, and is as far from both
+        (SECOND, [SECOND, NEITHER], np.sqrt(2 / 3) / 2 / (np.sqrt(2 / 3) / 2 + np.sqrt(2))),
+        (FIRST, [FIRST], np.nan),  # there is no way to be nearer to one
+        (FIRST, [], np.nan),
+    ],
+)
+def test_nearness_is_the_share_of_the_way_to_the_baseline(constant, context, network, retrained, expected):
+    given = context(constant(*FIRST), *(constant(*logits) for logits in retrained))
+    np.testing.assert_allclose(nearness(constant(*network), given), [expected] * 4, atol=1e-6)
+
+
+def test_change_and_nearness_are_of_each_subject_by_itself(tiny_network, toy, context):
+    networks, people = [tiny_network(seed) for seed in range(3)], toy.forget + toy.heldout
+    to_baseline, to_retrained = (
+        [np.mean([output_distance(networks[0], other, toy, ((scan,),)) for scan in person]) for person in people]
+        for other in networks[1:]
+    )
+    given = context(*networks[1:])
+    np.testing.assert_allclose(change(networks[0], given), to_baseline, rtol=1e-6)
+    expected = np.divide(to_retrained, np.add(to_retrained, to_baseline))
+    np.testing.assert_allclose(nearness(networks[0], given), expected, rtol=1e-6)
+    assert len(set(to_baseline)) == 4

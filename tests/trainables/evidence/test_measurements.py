@@ -50,9 +50,9 @@ def test_an_examination_is_each_measurement_by_itself(med3d_10, weights, toy, mo
     other = {**weights, "decoder.6.weight": weights["decoder.6.weight"][::-1].copy()}
     monkeypatch.setattr(relearn_steps, "MOST_STEPS", 6)
     monkeypatch.setattr(resurfaced_dice, "RETAIN_EPOCHS", 1)
-    found = examine(toy, weights, {"itself": weights, "other": other}, 10, 0.5, 1e-3, 5, MEASURES.names())
+    found = examine(toy, weights, {"itself": weights, "other": other}, other, 10, 0.5, 1e-3, 5, MEASURES.names())
     network = med3d_10()
-    context = Context(toy, score(network, toy, toy.forget + toy.heldout), 10, {"other": other}, 0.5, 1e-3, 5)
+    context = Context(toy, score(network, toy, toy.forget + toy.heldout), 10, {"other": other}, other, 0.5, 1e-3, 5)
     assert equal_scores(found.forget, score(network, toy, toy.forget))
     assert equal_scores(found.heldout, score(network, toy, toy.heldout))
     assert list(found.values) == MEASURES.names()
@@ -83,7 +83,9 @@ def test_a_measure_that_fails_is_left_out_with_its_reason_and_spoils_no_other(we
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(resurfaced_dice, "RETAIN_EPOCHS", 1)
     bad = ["of_others:wrong", "of_others:broken", "of_others:missing"]
-    alone, found = (examine(toy, weights, {}, 10, 0.5, 1e-3, 5, [*names, "resurfaced_dice"]) for names in ([], bad))
+    alone, found = (
+        examine(toy, weights, {}, weights, 10, 0.5, 1e-3, 5, [*names, "resurfaced_dice"]) for names in ([], bad)
+    )
     assert list(found.problems) == bad
     for name, reason in zip(bad, ("got values.shape=(5,)", "division by zero", "has no 'missing'"), strict=True):
         assert reason in found.problems[name]
@@ -177,7 +179,9 @@ def known():
         return weights_of(network)
 
     def examined(weights):
-        measured = examine(data, weights, retrained, 10, baseline_dice, 1e-3, 0, MEASURES.names())
+        measured = examine(
+            data, weights, retrained, networks["baseline"], 10, baseline_dice, 1e-3, 0, MEASURES.names()
+        )
         assert not measured.problems
         return Examined(vars(measured.forget), vars(measured.heldout), measured.values)
 

@@ -28,7 +28,7 @@ def steps_done(monkeypatch):
 
 
 def context(data, target=0.0, seed=0):
-    return Context(data, None, 10, {}, target / RELEARNED, LR, seed)  # they look at no score
+    return Context(data, None, 10, {}, {}, target / RELEARNED, LR, seed)  # they look at no score
 
 
 def relearned(network, data, target):

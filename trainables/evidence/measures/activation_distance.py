@@ -3,6 +3,7 @@
 Source: Golatkar et al. 2021, arXiv 2012.13431; Chundawat et al. 2023, arXiv 2205.08096.
 """
 
+import numpy as np
 import torch
 
 from trainables.data import Subset, TrialData, scans
@@ -16,6 +17,11 @@ def activation_distance(network: SegmentationNetwork, context: Context) -> float
     """The mean distance to the retrained references on the forget subjects; NaN without any of either."""
     others = map(context.network, context.retrained.values())
     return nanmean(output_distance(network, other, context.data, context.data.forget) for other in others)
+
+
+def output_distances(first: SegmentationNetwork, second: SegmentationNetwork, data: TrialData) -> np.ndarray:
+    """(F + H,): of each forget and held-out subject by itself."""
+    return np.array([output_distance(first, second, data, (person,)) for person in data.forget + data.heldout])
 
 
 @torch.no_grad()
