@@ -97,7 +97,7 @@ def test_a_measure_of_nobody_is_undefined(med3d_10, nobody, name):
     scores, other = score(med3d_10(), nobody, nobody.heldout), weights_of(med3d_10())
     context = Context(nobody, scores, 10, {"retrained": other}, other, 0.5, 1e-3, 0)
     values = MEASURES.load(name)(med3d_10(), context)
-    assert np.isnan(values).all() if values.ndim == 0 else values.shape == (len(nobody.heldout),)
+    assert np.isnan(values).all() if values.ndim == 0 else values.shape in ((0,), (len(nobody.heldout),))
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("salun", "scrub", "ssd")]

@@ -214,6 +214,10 @@ def test_a_network_that_learned_by_heart_is_told_from_the_retrained_ones(known):
     assert found["relearn_steps"] == 0
     assert found["relearn_steps_retrained"] > 4
     assert found["activation_distance"] > 2 * found["activation_distance_retrained"] > 0
+    assert found["nearness"] == 1
+    assert found["nearness_retrained"] < 0.4
+    assert found["change_auc"] == 0.5  # nothing changed
+    assert found["inversion"] > found["inversion_retrained"]
     assert found["equivalence_p"] > 0.5
 
 
@@ -224,3 +228,6 @@ def test_a_further_retrained_network_looks_clean(known):
     assert found["relearn_steps"] > 0
     assert found["loss_auc"] < 0.9
     assert found["activation_distance"] < 2 * found["activation_distance_retrained"]
+    assert found["nearness"] < 0.4
+    assert found["change_auc_p"] > 0.05
+    assert found["inversion_residual_low"] < 0

@@ -19,9 +19,11 @@ def activation_distance(network: SegmentationNetwork, context: Context) -> float
     return nanmean(output_distance(network, other, context.data, context.data.forget) for other in others)
 
 
-def output_distances(first: SegmentationNetwork, second: SegmentationNetwork, data: TrialData) -> np.ndarray:
-    """(F + H,): of each forget and held-out subject by itself."""
-    return np.array([output_distance(first, second, data, (person,)) for person in data.forget + data.heldout])
+def output_distances(
+    first: SegmentationNetwork, second: SegmentationNetwork, data: TrialData, subset: Subset
+) -> np.ndarray:
+    """(N,): of each subject by itself."""
+    return np.array([output_distance(first, second, data, (subject,)) for subject in subset])
 
 
 @torch.no_grad()

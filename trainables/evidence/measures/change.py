@@ -12,7 +12,8 @@ from trainables.med3d import SegmentationNetwork
 
 def change(network: SegmentationNetwork, context: Context) -> np.ndarray:
     """The distance of outputs to the baseline's, of each forget and held-out subject."""
-    return output_distances(network, context.network(context.baseline), context.data)
+    data = context.data
+    return output_distances(network, context.network(context.baseline), data, data.forget + data.heldout)
 
 
 MEASURE = Measure(
