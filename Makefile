@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Without a GPU, and unless pip is told where to look, torch comes as its CPU build.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH := $(shell command -v nvidia-smi >/dev/null || $(PYTHON) -m pip config list 2>/dev/null | grep -qE 'index-url|find-links' || echo --extra-index-url $(CPU_INDEX))
+# Bytecode is written wherever it is run: without it each of the many processes compiles all of torch again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: study test soak check
 study: $(VENV)/installed  ## run the default study and print its front
