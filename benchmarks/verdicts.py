@@ -159,6 +159,16 @@ def counted(options: Options, measures: Mapping[str, Measures], terms: Terms) ->
     return found
 
 
+def tabled(options: Options, measures: Mapping[str, Measures]) -> None:
+    """Print what each network gives on average, for the forget subjects (and for the held-out ones)."""
+    names = [name for name, values in measures["seen-0"].items() if values.ndim]
+    print("| network | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    for network, values in measures.items():
+        halves = (np.split(values[name], [options.forget]) for name in names)
+        shown = (f"{forget.mean():.3f} ({heldout.mean():.3f})" for forget, heldout in halves)
+        print(f"| {network} | " + " | ".join(shown) + " |", flush=True)
+
+
 def power(options: Options, measures: Mapping[str, Measures], terms: Terms) -> None:
     """Print the chance of each verdict with so many references at a known residual memory."""
     names = [name for name, values in measures["seen-0"].items() if values.ndim]
@@ -196,7 +206,7 @@ def power(options: Options, measures: Mapping[str, Measures], terms: Terms) -> N
 
 
 def main(options: Options) -> dict[str, Counter[str]]:
-    """Print both tables; the first one's counts."""
+    """Print all tables; the first one's counts."""
     options.to.mkdir(parents=True, exist_ok=True)
     counts = {"retain_count": options.retain, "forget_count": options.forget, "heldout_count": options.heldout}
     plan = make_plan(StudySettings(space="noisy_label", cohort=options.cohort, shape=options.shape, **counts))
@@ -204,6 +214,7 @@ def main(options: Options) -> dict[str, Counter[str]]:
     measures = dict(measured(options, plan.data))
     measures[ONE] = one_remembered(measures)
     found = counted(options, measures, terms)
+    tabled(options, measures)
     if options.draws:
         power(options, measures, terms)
     return found
