@@ -123,9 +123,9 @@ class ReferenceOptions:
     """Epochs of the reference fits."""
     baseline_lr: Positive = 1e-3
     """Learning rate (AdamW) of the reference fits."""
-    baseline_augment: Literal["none", "shift", "flip", "affine"] = "affine"
+    baseline_augment: Literal["none", "shift", "flip", "affine"] = "shift"
     """How the reference fits see each scan of a step: as it is, moved by up to 3 voxels, mirrored, or rotated, scaled
-    and moved. Without any the baseline is overfitted, and what is unlearned is the overfit."""
+    and moved. Without any what is unlearned is the overfit; the more, the less is memorised and can be told."""
 
 
 @dataclass(frozen=True)
