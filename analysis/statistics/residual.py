@@ -205,14 +205,16 @@ def _fieller(contrast: float, signal: float, reach: float, seen: int, never: int
 def _levels(measures: Sequence[_Kept], seed: int) -> tuple[float, float]:
     """The two-sided levels at which all groups' intervals hold together with 1 - `FAMILY`, and all subjects'.
 
-    Never-seen networks are drawn whose values correlate between measures as those that there are: the smallest p over
-    all measures (and subjects) falls below the level in `FAMILY` of the draws.
+    Never-seen networks are drawn whose values correlate between measures as those that there are, and whose subjects
+    are as unlike as `PRIOR` says: the smallest p over all measures (and subjects) falls below the level in `FAMILY` of
+    the draws.
     """
     rng, factor = np.random.default_rng(seed), _correlation_factor(measures)
     networks, subjects = max(len(m.never) for m in measures), 1 + max(int(m.places.max()) for m in measures)
     smallest = []
     for _ in range(_DRAWS // _CHUNK):
-        drawn = rng.normal(size=(_CHUNK, 1 + networks, subjects, len(measures))) @ factor
+        spreads = np.sqrt(PRIOR / rng.chisquare(PRIOR, (_CHUNK, 1, subjects, 1)))
+        drawn = spreads * rng.normal(size=(_CHUNK, 1 + networks, subjects, len(measures))) @ factor
         p = [_null_p(m, drawn[..., place]) for place, m in enumerate(measures)]
         smallest.append((np.min([q[:, 0] for q in p], 0), np.min([q[:, 1:].min(1) for q in p], 0)))
     group, single = (np.quantile(np.concatenate(family), FAMILY) for family in zip(*smallest, strict=True))

@@ -4,19 +4,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.residual import FAMILY, Compared, residual_memory
+from analysis.statistics.residual import FAMILY, PRIOR, Compared, residual_memory
 
 MEASURES = ("dice", "loss", "views")
 
 
-def drawn(rng, forget, heldout, references, left, signal=3.0, correlation=0.7):
-    """A study: every network has a level of its own, every subject its difficulty, memory shifts forget subjects."""
+def drawn(rng, forget, heldout, references, left, signal=3.0, correlation=0.7, prior=np.inf):
+    """A study: every network has a level of its own, every subject its difficulty, memory shifts forget subjects.
+
+    Subjects' variances are those of an inverse chi-square of `prior` degrees of freedom; all alike if infinite.
+    """
     subjects, count = forget + heldout, len(MEASURES)
+    spread = np.sqrt(prior / rng.chisquare(prior, (subjects, 1))) if np.isfinite(prior) else 1.0
     difficulty = rng.normal(0, 2, (subjects, 1))
     together = np.full((count, count), correlation) + np.eye(count) * (1 - correlation)
 
     def network(memory):
-        values = difficulty + rng.normal(0, 2) + rng.multivariate_normal(np.zeros(count), together, subjects)
+        noise = spread * rng.multivariate_normal(np.zeros(count), together, subjects)
+        values = difficulty + rng.normal(0, 2) + noise
         values[:forget] += memory * signal
         return values
 
@@ -37,6 +42,17 @@ def test_all_intervals_together_hold_the_truth_as_often_as_they_say(forget, held
     most = stats.binom.ppf(0.999, studies, FAMILY)
     assert group <= most
     assert single <= most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("forget", "heldout", "references"), [(2, 2, 3), (4, 8, 3), (4, 8, 10)])
+def test_single_subjects_who_vary_more_than_others_are_accused_no_more_often(forget, heldout, references):
+    rng, studies = np.random.default_rng(1), 200
+    accused = sum(
+        any(any(memory.sides[1:]) for memory in residual_memory(study, forget, seed).values())
+        for seed, study in enumerate(drawn(rng, forget, heldout, references, 0, prior=PRIOR) for _ in range(studies))
+    )
+    assert accused <= stats.binom.ppf(0.999, studies, FAMILY)
 
 
 def test_the_interval_by_hand():
