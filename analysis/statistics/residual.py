@@ -206,8 +206,8 @@ def _levels(measures: Sequence[_Kept], seed: int) -> tuple[float, float]:
     """The two-sided levels at which all groups' intervals hold together with 1 - `FAMILY`, and all subjects'.
 
     Never-seen networks are drawn whose values correlate between measures as those that there are, and whose subjects
-    are as unlike as `PRIOR` says: the smallest p over all measures (and subjects) falls below the level in `FAMILY` of
-    the draws.
+    are as unlike as `PRIOR` says: the smallest p over all measures (and subjects) falls below the level in `FAMILY`
+    of the draws.
     """
     rng, factor = np.random.default_rng(seed), _correlation_factor(measures)
     networks, subjects = max(len(m.never) for m in measures), 1 + max(int(m.places.max()) for m in measures)
