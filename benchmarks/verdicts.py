@@ -60,7 +60,7 @@ class Options:
     """Held-out subjects."""
     epochs: int = 40
     """Of the fits."""
-    augment: Literal["none", "shift", "flip", "affine"] = "shift"
+    augment: Literal["none", "shift", "flip", "affine"] = "none"
     """As --baseline-augment of a study."""
     never: int = 8
     """Networks that never saw the forget subjects."""

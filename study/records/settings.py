@@ -123,9 +123,9 @@ class ReferenceOptions:
     """Epochs of the reference fits."""
     baseline_lr: Positive = 1e-3
     """Learning rate (AdamW) of the reference fits."""
-    baseline_augment: Literal["none", "shift", "flip", "affine"] = "shift"
+    baseline_augment: Literal["none", "shift", "flip", "affine"] = "none"
     """How the reference fits see each scan of a step: as it is, moved by up to 3 voxels, mirrored, or rotated, scaled
-    and moved. Without any what is unlearned is the overfit; the more, the less is memorised and can be told."""
+    and moved. They need more epochs then, and memorise less (docs/evidence.md)."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,6 @@ class StudySettings(ClusterOptions, RecordOptions, EvidenceOptions, ReferenceOpt
         Raises:
             StudyError: for options that this version does not have, or values that they cannot have.
         """
-        stored = {**_BEFORE, **stored}
         unknown = sorted(set(stored) - option_names(cls))
         if unknown:
             options = ", ".join(f"--{option_of(name)}" for name in unknown)
@@ -280,9 +279,6 @@ def option_names(kind: type) -> set[str]:
     """The fields of a group of options, or of all."""
     return {option.name for option in fields(kind)}
 
-
-_BEFORE = {"baseline_augment": "none"}
-"""What studies did before an option came whose default does otherwise."""
 
 _CHANGEABLE = {"explain", "trials"}.union(*map(option_names, (EvidenceOptions, RecordOptions, ClusterOptions)))
 """Options that a study may change on its way."""

@@ -193,7 +193,7 @@ def test_a_strategy_is_one_file_its_errors_are_its_trials_and_a_study_is_extende
 def test_a_suite_runs_every_recipe_with_every_seed_and_reports_its_horizons(studies, done, cohort, run_of):
     split = ("--forget", "anna-mueller,berta-schmidt", "--heldout", "carl-weber,dora-fischer")
     options = ("--horizons", "1,2", "--seeds", "1", "--baseline-epochs", "20", "--references", "2", "--no-evidence")
-    options += ("--baseline-augment", "none", "--concurrent", "1", "--cpus-per-trial", "1", "--name", "table")
+    options += ("--concurrent", "1", "--cpus-per-trial", "1", "--name", "table")
     code, output = run_of(done.cache, "--space", "paper", *cohort, *split, *options, "--studies", str(studies))
     assert code == 0, output
     assert "fitted" not in output  # its references are those of the finished study
