@@ -263,8 +263,6 @@ def _done(tmp_path_factory: pytest.TempPathFactory, worker_id: str, _empty_store
         *(
             "--baseline-epochs",
             "20",
-            "--baseline-augment",
-            "none",
             "--references",
             "3",
             "--shadows",
