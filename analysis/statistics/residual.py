@@ -35,8 +35,8 @@ does not refutes it (two one-sided tests of each).
 PRIOR = 8
 """Degrees of freedom that the pooled spread is worth for a single subject's: how unlike subjects' spreads are.
 
-Measured on hippocampi between eight never-seen networks: 5 to 17 by measure, 10 and 8 over all of them with and
-without augmentation (docs/evidence.md).
+Measured on hippocampi between eight never-seen networks: 5 to 17 by measure, over all of them 10 without
+and 8 with augmentation (docs/evidence.md).
 """
 
 _DRAWS, _CHUNK = 4000, 250
