@@ -125,7 +125,7 @@ class ReferenceOptions:
     """Learning rate (AdamW) of the reference fits."""
     baseline_augment: Literal["none", "shift", "flip", "affine"] = "none"
     """How the reference fits see each scan of a step: as it is, moved by up to 3 voxels, mirrored, or rotated, scaled
-    and moved. They need more epochs then, and memorise less (docs/evidence.md)."""
+    and moved. In as many epochs they then memorise less than can be told (docs/evidence.md)."""
 
 
 @dataclass(frozen=True)
